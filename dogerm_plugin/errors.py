@@ -1,0 +1,26 @@
+"""The one error of the merge side: one line that names the cause and the way out."""
+
+import click
+
+
+class MergeError(click.ClickException, ValueError):
+    """Bad input to a merge.
+
+    mergekit's commands are click commands, and click prints a `ClickException` as one line with
+    exit status 1: so the same error is short for a person at the shell and an ordinary
+    `ValueError` for a program that calls `mergekit.merge.run_merge`.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def from_host(error: BaseException) -> MergeError:
+    """Turn an error of mergekit or transformers during one of our merges into one line."""
+    text = str(error).strip() or type(error).__name__
+    if "cache dir to merge adapters" in text:
+        text += ": add --lora-merge-cache DIR, where the model with its adapter merged is written"
+    return MergeError(f"{text} ({type(error).__name__}; nothing was written)")

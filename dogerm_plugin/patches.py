@@ -1,0 +1,96 @@
+"""The changes that the hook makes to mergekit, one function each.
+
+mergekit 0.1 has no entry points for merge methods, decides the architecture before it asks the
+method, and writes straight into the output folder. Every function below runs once, right after
+the module that it is given (`_autoload.AFTER`), and changes nothing for other merge methods.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib.metadata import version
+from types import ModuleType
+from typing import Any
+
+TESTED = ("0.1.5", "0.2")
+
+
+def _refuse_untested_release() -> None:
+    from packaging.version import Version
+
+    found = Version(version("mergekit"))
+    if not Version(TESTED[0]) <= found < Version(TESTED[1]):
+        raise RuntimeError(
+            f"mergekit {found} is installed, tested are >={TESTED[0]},<{TESTED[1]}: "
+            f"pip install 'mergekit>={TESTED[0]},<{TESTED[1]}'"
+        )
+
+
+def register_methods(registry: ModuleType) -> None:
+    """Add the methods. Retired when mergekit loads methods from an entry-point group."""
+    _refuse_untested_release()
+    import dogerm_plugin.method  # noqa: F401  (registers itself)
+
+
+def reward_model_layout(architecture: ModuleType) -> None:
+    """Lay the output of our methods out by the reward model.
+
+    mergekit refuses a reward model beside a language model (two architectures), or keeps the one
+    that comes first in a set. Retired when a method can supply the architecture itself.
+    """
+    _refuse_untested_release()
+    original = architecture.get_architecture_info
+
+    @functools.wraps(original)
+    def get_architecture_info(config: Any, options: Any) -> Any:
+        from dogerm_plugin import merge, recipe
+
+        if recipe.is_ours(config.merge_method):
+            return merge.reward_model_architecture(config, options)
+        return original(config, options)
+
+    architecture.get_architecture_info = get_architecture_info  # type: ignore[attr-defined]
+
+
+def finished_merge_or_none(mergekit_merge: ModuleType) -> None:
+    """Stage and verify the output of our methods. Retired when `run_merge` writes atomically."""
+    _refuse_untested_release()
+    original = mergekit_merge.run_merge
+    # Where mergekit was imported before the hook (`python -m`, a notebook), this module holds
+    # the name from before `reward_model_layout`.
+    from mergekit import architecture
+
+    mergekit_merge.get_architecture_info = architecture.get_architecture_info  # type: ignore[attr-defined]
+
+    @functools.wraps(original)
+    def run_merge(
+        merge_config: Any, out_path: str, options: Any, config_source: str | None = None
+    ) -> None:
+        from dogerm_plugin import merge
+
+        merge.run(original, merge_config, out_path, options, config_source)
+
+    mergekit_merge.run_merge = run_merge  # type: ignore[attr-defined]
+
+
+def check_recipe_first(script: ModuleType) -> None:
+    """Check the recipe file before the command parses it.
+
+    mergekit's schema drops unknown keys, and a file that is not YAML ends in a traceback. Retired
+    when the schema forbids extra keys and the command reports YAML errors in one line.
+    """
+    _refuse_untested_release()
+    from mergekit import merge as mergekit_merge
+
+    script.run_merge = mergekit_merge.run_merge  # type: ignore[attr-defined]
+    command = script.main
+    original = command.callback
+
+    @functools.wraps(original)
+    def callback(*args: Any, **kwargs: Any) -> Any:
+        from dogerm_plugin import recipe
+
+        recipe.check_file(kwargs["config_file"], several=command.name != "mergekit-yaml")
+        return original(*args, **kwargs)
+
+    command.callback = callback

@@ -1,0 +1,1 @@
+"""The evaluation side of DogeRM and the tools around it."""

@@ -1,0 +1,58 @@
+"""The changes that the hook makes to lm-evaluation-harness, one function each.
+
+lm-eval 0.4.13 decides on the model before it loads tasks and looks for tasks in its own folder
+and `--include_path` only. Every function below runs once, right after the module that it is given
+(`dogerm_plugin._autoload.AFTER`).
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+TESTED = ("0.4.13", "0.5")
+
+# lm-eval imports a target when a user names the model, not before
+MODELS = {"reward": "harness.models.reward:Reward"}
+
+
+def _refuse_untested_release() -> None:
+    from packaging.version import Version
+
+    found = Version(version("lm_eval"))
+    if not Version(TESTED[0]) <= found < Version(TESTED[1]):
+        raise RuntimeError(
+            f"lm-eval {found} is installed, tested are >={TESTED[0]},<{TESTED[1]}: "
+            f"pip install 'lm-eval>={TESTED[0]},<{TESTED[1]}'"
+        )
+
+
+def register_models(_: ModuleType) -> None:
+    """Add `--model reward`. Retired by the entry-point group `lm_eval.models` after 0.4.13."""
+    _refuse_untested_release()
+    from lm_eval.api.registry import model_registry
+
+    for name, target in MODELS.items():
+        if name not in model_registry:
+            model_registry.register(name, target=target)
+
+
+def register_tasks(manager: ModuleType) -> None:
+    """Let every TaskManager find harness/tasks. Retired when tasks have an entry-point group."""
+    _refuse_untested_release()
+    ours = Path(__file__).parent / "tasks"
+    original = manager.TaskManager.__init__
+
+    @functools.wraps(original)
+    def __init__(
+        self: Any, verbosity: Any = None, include_path: Any = None, *args: Any, **kwargs: Any
+    ) -> None:
+        given = include_path if isinstance(include_path, list | tuple) else [include_path]
+        # Ours first: a path that the user gives comes later and wins.
+        paths = [ours, *(path for path in given if path)]
+        original(self, verbosity, paths, *args, **kwargs)
+
+    manager.TaskManager.__init__ = __init__

@@ -1,0 +1,125 @@
+"""Runs mergekit's own command in this process or in a new one, and looks at what came out."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+import yaml
+from click.testing import CliRunner, Result
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+METHOD = "reward_preserving_linear"
+SPECIAL = ["<pad>", "<s>", "</s>"]
+TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+
+
+def recipe(rm: Path, *models: tuple[Path, object], **more: object) -> dict:
+    """The recipe for these models and λs, as a dict; `more` are top-level keys."""
+    return {
+        "merge_method": METHOD,
+        "base_model": str(rm),
+        "models": [{"model": str(m), "parameters": {"weight": weight}} for m, weight in models],
+        **more,
+    }
+
+
+def write(folder: Path, content: object) -> Path:
+    """Write a recipe, given as a dict or as text."""
+    path = folder / "recipe.yml"
+    path.write_text(
+        content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False)
+    )
+    return path
+
+
+def command(folder: Path, content: object, out: Path | str, *options: str) -> Result:
+    """`mergekit-yaml recipe.yml out options` in this process."""
+    from mergekit.scripts.run_yaml import main
+
+    args = [str(write(folder, content)), str(out), "--quiet", *options]
+    return CliRunner().invoke(main, args)
+
+
+def merged(folder: Path, content: object, *options: str) -> dict[str, torch.Tensor]:
+    """Merge, insist on success, and return the output's tensors."""
+    result = command(folder, content, folder / "out", *options)
+    assert result.exit_code == 0, result.output
+    assert "Traceback" not in result.output
+    return tensors(folder / "out")
+
+
+def refused(folder: Path, content: object, *options: str, out: Path | str | None = None) -> str:
+    """Merge, insist on exactly one error line and no traceback, and return that line."""
+    result = command(folder, content, out or folder / "out", *options)
+    assert result.exit_code != 0
+    assert isinstance(result.exception, SystemExit), repr(result.exception)
+    lines = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, result.output
+    assert "Traceback" not in result.output
+    return lines[0]
+
+
+def process(*args: object, **environment: str) -> subprocess.Popen:
+    """`mergekit-yaml ...` in a new process, its output captured."""
+    executable = Path(sys.executable).with_name("mergekit-yaml")
+    return subprocess.Popen(
+        [str(executable), *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DOGERM_AUTOLOAD": "1", **environment},
+    )
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of a checkpoint, whatever its format."""
+    found: dict[str, torch.Tensor] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        found |= load_file(file)
+    for file in sorted(folder.glob("*.bin")):
+        found |= torch.load(file, weights_only=True)
+    return found
+
+
+def edit(folder: Path, **changes: torch.Tensor | None) -> None:
+    """Replace tensors of a single-file checkpoint; None removes one. `__` stands for a dot."""
+    state = load_file(folder / "model.safetensors")
+    for key, tensor in changes.items():
+        name = key.replace("__", ".")
+        if tensor is None:
+            del state[name]
+        else:
+            state[name] = tensor
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """sha256 of every file below a folder."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def save_tokenizer(folder: Path, words: list[str], added: tuple[str, ...] = ()) -> None:
+    """A BPE tokenizer whose ids follow `words`; `added` tokens come after them."""
+    vocabulary = {word: number for number, word in enumerate(words)}
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<pad>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
+    )
+    tokenizer.add_tokens(list(added))
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(folder)
+
+
+def words(count: int, first: int = 0) -> list[str]:
+    """`count` tokens: three special ones, then w0, w1, ... from `first` on."""
+    return SPECIAL + [f"w{number}" for number in range(first, first + count - len(SPECIAL))]
