@@ -1,0 +1,62 @@
+"""Every shared recipe is valid, says what a reader needs, and merges tiny models of its kind."""
+
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+import yaml
+from click.testing import CliRunner
+from mergekit.scripts.run_yaml import main as mergekit_yaml
+from safetensors.torch import load_file
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+FOLDER = Path(__file__).parents[1] / "merge_recipes"
+RECIPES = sorted(FOLDER.glob("*.yml"))
+
+
+def tokenizer(folder: Path, size: int) -> None:
+    vocabulary = {f"t{i}": i for i in range(size)}
+    made = Tokenizer(models.BPE(vocabulary, [], unk_token="t0"))
+    PreTrainedTokenizerFast(tokenizer_object=made, unk_token="t0").save_pretrained(folder)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipe_merges_tiny_models(path: Path, tmp_path: Path) -> None:
+    """The recipe with tiny models in place of its own gives the formula's tensors."""
+    recipe = yaml.safe_load(path.read_text())
+    kind = "mistral" if "mistral" in path.stem else "llama"
+    size = tiny.SIZES["vocab_size"]
+    rm, _ = tiny.save_pair(tmp_path / "0", kind)
+    tokenizer(rm, size)
+    recipe["base_model"] = str(rm)
+    domain = []
+    for number, entry in enumerate(recipe["models"], start=1):
+        torch.manual_seed(number)
+        _, lm = tiny.save_pair(tmp_path / str(number), kind)
+        tokenizer(lm, size)
+        entry["model"] = str(lm)
+        domain.append((load_file(lm / "model.safetensors"), entry["parameters"]["weight"]))
+    (tmp_path / "recipe.yml").write_text(yaml.safe_dump(recipe))
+    done = CliRunner().invoke(mergekit_yaml, [str(tmp_path / "recipe.yml"), str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+
+    name = "model.layers.3.mlp.up_proj.weight"  # the last layer: a gradient's end
+    mine = load_file(rm / "model.safetensors")
+    merged = load_file(tmp_path / "out" / "model.safetensors")
+    weights = [w if isinstance(w, float) else w[0]["value"][-1] for _, w in domain]
+    expected = (1 - sum(weights)) * mine[name]
+    for (tensors, _), weight in zip(domain, weights, strict=True):
+        expected = expected + weight * tensors[name]
+    assert torch.equal(merged[name], expected)
+    assert torch.equal(merged["score.weight"], mine["score.weight"])
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_header_and_index(path: Path) -> None:
+    """Each header has goal, sources, command and state; the folder's README lists the file."""
+    header = path.read_text().split("merge_method")[0]
+    for word in ("# Goal:", "# Sources:", "# Run:", "# State:", f"merge_recipes/{path.name}"):
+        assert word in header
+    assert f"({path.name})" in (FOLDER / "README.md").read_text()
