@@ -1,0 +1,157 @@
+"""`dogerm doctor`: what is installed, what is registered, what this machine can do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+REQUIRED = ("mergekit", "lm_eval", "transformers", "torch", "safetensors")
+OPTIONAL = {
+    "gguf": "pip install 'dogerm[demo]' (dogerm demo)",
+    "matplotlib": "pip install 'dogerm[demo]' (plots)",
+    "peft": "pip install 'dogerm[demo]' (adapters)",
+    "trl": "pip install 'dogerm[train]' (dogerm train)",
+}
+HOOK_HELP = (
+    "reinstall (pip install --force-reinstall --no-deps dogerm), or run "
+    "`python -m dogerm_plugin` and `python -m harness` in its place"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report: `ok`, `missing` (optional) or `broken`, and what to do about it."""
+
+    state: str
+    what: str
+    advice: str = ""
+
+
+def _packages() -> Iterator[Finding]:
+    yield Finding("ok", f"Python {sys.version.split()[0]}")
+    for name in REQUIRED:
+        try:
+            yield Finding("ok", f"{name} {version(name)}")
+        except PackageNotFoundError:
+            yield Finding("broken", f"{name} is not installed", f"pip install {name}")
+    for name, advice in OPTIONAL.items():
+        try:
+            yield Finding("ok", f"{name} {version(name)}")
+        except PackageNotFoundError:
+            yield Finding("missing", f"{name} is not installed", advice)
+
+
+def _hook() -> Iterator[Finding]:
+    import os
+
+    from dogerm_plugin import _autoload
+
+    if os.environ.get("DOGERM_AUTOLOAD") == "0":
+        advice = "unset it, or use python -m dogerm_plugin and python -m harness"
+        yield Finding("missing", "the hook is switched off by DOGERM_AUTOLOAD=0", advice)
+    elif _autoload.is_active():
+        yield Finding("ok", "the hook is active: mergekit-yaml and lm_eval know this project")
+    else:
+        yield Finding("broken", "the hook is not active in this interpreter", HOOK_HELP)
+
+
+def _merging() -> Iterator[Finding]:
+    from mergekit import merge_methods
+
+    names = {method.spec.name for method in merge_methods.registered_methods()}
+    ours = sorted(name for name in names if name.startswith("reward_preserving_"))
+    if ours:
+        yield Finding("ok", f"merge methods: {', '.join(ours)}")
+    else:
+        yield Finding("broken", "mergekit does not know reward_preserving_linear", HOOK_HELP)
+    from mergekit import merge
+
+    if merge.run_merge.__module__ == "mergekit.merge" and not hasattr(
+        merge.run_merge, "__wrapped__"
+    ):
+        yield Finding("broken", "mergekit's output is not staged and verified", HOOK_HELP)
+
+
+def _evaluation() -> Iterator[Finding]:
+    import_module("lm_eval.models")
+    from lm_eval.api.registry import get_model
+    from lm_eval.tasks import TaskManager
+
+    try:
+        get_model("reward")
+        yield Finding("ok", "lm-eval model: reward")
+    except (KeyError, ValueError) as error:
+        yield Finding("broken", f"lm-eval does not know the model reward ({error})", HOOK_HELP)
+    known = set(TaskManager().all_tasks)
+    for name in ("rewardbench", "minipref"):
+        if name in known:
+            count = sum(task.startswith((f"{name}_", f"{name}-")) for task in known)
+            yield Finding("ok", f"lm-eval tasks: {name} and {count} parts of it")
+        else:
+            yield Finding("broken", f"lm-eval does not know the tasks of {name}", HOOK_HELP)
+
+
+def _machine() -> Iterator[Finding]:
+    import os
+
+    import torch
+
+    from harness.device import fast_dtype
+
+    yield Finding("ok", f"CPU: {os.cpu_count()} cores, {torch.get_num_threads()} threads")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            memory = torch.cuda.get_device_properties(index).total_memory / 2**30
+            dtype = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+            yield Finding(
+                "ok", f"GPU {index}: {torch.cuda.get_device_name(index)}, {memory:.0f} GiB, {dtype}"
+            )
+    elif torch.backends.mps.is_available():
+        yield Finding("ok", "GPU: Apple MPS")
+    else:
+        yield Finding("missing", "no GPU: everything runs on the CPU, large models slowly")
+    yield Finding("ok", f"fast dtype here: {fast_dtype()}")
+
+
+CHECKS: dict[str, Callable[[], Iterator[Finding]]] = {
+    "Packages": _packages,
+    "Hook": _hook,
+    "Merging": _merging,
+    "Evaluation": _evaluation,
+    "Machine": _machine,
+}
+_MARKS = {"ok": ("ok", "green"), "missing": ("--", "yellow"), "broken": ("!!", "red")}
+
+
+def findings(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    """Run one check; a check that fails is itself a finding."""
+    found: list[Finding] = []
+    try:
+        for finding in check():
+            found.append(finding)
+    except Exception as error:  # whatever a broken installation raises is what we are here to tell
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        found.append(Finding("broken", f"fails with {reason}", "reinstall what it names"))
+    return found
+
+
+@click.command()
+def doctor() -> None:
+    """Say what is installed, what works, and how to mend it. Exit status 1 if something is broken."""
+    broken = 0
+    for title, check in CHECKS.items():
+        click.secho(title, bold=True)
+        for finding in findings(check):
+            mark, colour = _MARKS[finding.state]
+            advice = f"\n       -> {finding.advice}" if finding.advice else ""
+            click.echo(f"  {click.style(mark, fg=colour)}  {finding.what}{advice}")
+            broken += finding.state == "broken"
+    if broken:
+        click.secho(f"{broken} broken", fg="red")
+        raise SystemExit(1)
+    click.secho("all good", fg="green")
