@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import transformers
 from mergekit.architecture.auto import infer_vocabulary_axes
 from mergekit.common import get_auto_cls
 from mergekit.options import MergeOptions
@@ -217,6 +218,18 @@ def _check_tensor(checkpoint: Checkpoint, stored: str, wanted: torch.Tensor) -> 
             f"{tensor.file}: tensor {stored} is stored as {tensor.dtype}: a merge needs float32, "
             "float16 or bfloat16"
         )
+    if not wanted.is_floating_point() and tensor.dtype in PLAIN:
+        raise MergeError(
+            f"{tensor.file}: tensor {stored} is stored as {tensor.dtype}, not {wanted.dtype}"
+        )
+
+
+def _auto_class(config: Any) -> Any:
+    """The auto class that builds the checkpoint's own class, which may come with its own code."""
+    for auto, reference in (getattr(config, "auto_map", None) or {}).items():
+        if str(reference).rpartition(".")[2] == config.architectures[0]:
+            return getattr(transformers, auto)
+    return get_auto_cls(config.architectures[0])
 
 
 def _empty_network(checkpoint: Checkpoint, config: Any, options: MergeOptions) -> PreTrainedModel:
@@ -229,7 +242,7 @@ def _empty_network(checkpoint: Checkpoint, config: Any, options: MergeOptions) -
         )
     try:
         with torch.device("meta"), no_init_weights():
-            network = get_auto_cls(config.architectures[0]).from_config(
+            network = _auto_class(config).from_config(
                 config, trust_remote_code=options.trust_remote_code
             )
     except Exception as error:  # whatever a model's own code raises

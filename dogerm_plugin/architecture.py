@@ -13,6 +13,8 @@ from mergekit.architecture.base import (
     WeightInfo,
 )
 
+from dogerm_plugin.anatomy import PLAIN
+from dogerm_plugin.checkpoint import Tensor
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.layout import Layout
 
@@ -90,8 +92,7 @@ def architecture(layout: Layout, vocabulary: set[str]) -> ModelArchitecture:
             name=name,
             optional=name in partial,
             vocabulary_axis=0 if name in vocabulary else None,
-            # keeps a head as it is stored, whatever out_dtype says
-            force_dtype=_float_dtype(tensors[name].dtype) if name in head else None,
+            force_dtype=_forced_dtype(name, tensors.get(name), name in head),
         )
         for name in [*layout.body, *layout.kept, *layout.head]
     }
@@ -130,7 +131,8 @@ def _layer_prefix(names: list[str]) -> str:
     return max(sorted(counts), key=lambda prefix: counts[prefix], default="")
 
 
-def _float_dtype(dtype: str) -> str | None:
-    return (
-        dtype if dtype.startswith(("float", "bfloat")) and not dtype.startswith("float8") else None
-    )
+def _forced_dtype(name: str, tensor: Tensor | None, head: bool) -> str | None:
+    """Keeps a head, and counters such as position ids, as stored, whatever out_dtype says."""
+    if tensor is None or not (head or tensor.dtype == "int64"):
+        return None
+    return tensor.dtype if tensor.dtype in (*PLAIN, "int64") else None

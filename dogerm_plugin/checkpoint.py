@@ -19,6 +19,7 @@ _DTYPES = {
     "F32": "float32",
     "F16": "float16",
     "BF16": "bfloat16",
+    "I64": "int64",
 }
 
 
@@ -60,8 +61,9 @@ def open_checkpoint(model: ModelReference, options: MergeOptions) -> Checkpoint:
     try:
         index = ShardedTensorIndex.from_disk(str(folder))
     except RuntimeError:
+        hint = "; delete it: its adapter merge was interrupted" if model.lora else ""
         raise MergeError(
-            f"{model}: no model.safetensors or pytorch_model.bin (or their index) in {folder}"
+            f"{model}: no model.safetensors or pytorch_model.bin (or their index) in {folder}{hint}"
         ) from None
     except Exception as error:  # a damaged index or pickle fails in a dozen ways
         raise MergeError(f"{folder}: unreadable weights ({error}); fetch the model again") from None

@@ -111,7 +111,7 @@ def _run(
     ours = recipe.prepared(config)
     paths = [part.path for m in ours.referenced_models() for part in (m.model, m.lora) if part]
     output.check_target(out_path, [Path(path) for path in paths])
-    with view.shown_to_mergekit(), output.staged(out_path) as stage:
+    with view.shown_to_mergekit():
         plan, arch = _lay_out(ours, options)
         ours.parameters = {**(ours.parameters or {}), "result_dtype": _dtypes(ours, plan)}
         wanted = _check_plan(ours, arch, options, plan)
@@ -120,16 +120,17 @@ def _run(
             _own_tensor(plan, name)
         if not vocabulary.has_tokenizer(plan.reward):
             options = options.model_copy(update={"copy_tokenizer": False})
-        with vocabulary.alignment_repaired(), _local_paths_stay_local():
-            known = _LaidOut(**dict(ours), architecture=arch)
-            original(known, str(stage), options=options, config_source=source)
-        if options.copy_tokenizer and not any(stage.glob("tokenizer*")):
-            raise MergeError(
-                f"{plan.reward.model}: its tokenizer could not be copied (mergekit says why above); "
-                "--no-copy-tokenizer merges without it"
-            )
-        _check_loads(stage, options)
-        verify.verify(stage, wanted, own)
+        known = _LaidOut(**dict(ours), architecture=arch)
+        with output.staged(out_path) as stage:
+            with vocabulary.alignment_repaired(), _local_paths_stay_local():
+                original(known, str(stage), options=options, config_source=source)
+            if options.copy_tokenizer and not any(stage.glob("tokenizer*")):
+                raise MergeError(
+                    f"{plan.reward.model}: its tokenizer could not be copied (mergekit says why "
+                    "above); --no-copy-tokenizer merges without it"
+                )
+            _check_loads(stage, options)
+            verify.verify(stage, wanted, own)
     LOG.info("%s: merged, head kept: %s", out_path, ", ".join(plan.head))
 
 

@@ -67,6 +67,8 @@ def check_target(target: str, inputs: list[Path]) -> None:
             f"inside it, such as {os.path.join(target, 'merged')}"
         )
     for folder in inputs:
+        if not folder.exists():
+            continue  # a Hub id
         if final in (real := Path(os.path.realpath(folder)), *real.parents):
             raise MergeError(
                 f"{target}: holds the input model {folder}, which the output would replace; name "
@@ -94,7 +96,6 @@ def staged(target: str) -> Iterator[Path]:
             _clean_up(final, prefix)
             work = Path(tempfile.mkdtemp(prefix=prefix, dir=final.parent))
             lock = _lock(work)
-        work.chmod(0o755)
     except OSError as error:
         raise MergeError(
             f"{final.parent}: can't write the output there ({error}); name a folder elsewhere"

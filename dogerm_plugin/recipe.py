@@ -229,7 +229,8 @@ def _check_chat_template(template: str | None) -> None:
     known = sorted(name.removesuffix(".jinja") for name in known if name.endswith(".jinja"))
     if template not in known:
         raise MergeError(
-            f"chat_template: {template!r} is no template; write auto, {', '.join(known)} or Jinja text"
+            f"chat_template: {template!r} is no template; write auto, {', '.join(known)} "
+            "or Jinja text"
         )
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mergekit.common import ModelReference
 from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 from mergekit.tokenizer import build
@@ -159,8 +160,12 @@ def alignment_repaired() -> Iterator[None]:
 
     New tokens of a union: taken in the order of a Rust hash map, other ids in every run. Sorted by
     id. Retired when `build_union_tokenizer` sorts.
+
+    Multimodal models: their number of rows stands in the text part of the config, where mergekit
+    doesn't look.
     """
-    build_tokenizer, build_union = build.build_tokenizer, build.build_union_tokenizer
+    before = build.build_tokenizer, build.build_union_tokenizer, build.get_vocab_size
+    build_tokenizer, build_union, _ = before
 
     def repaired(*args: Any, **kwargs: Any) -> Any:
         info = build_tokenizer(*args, **kwargs)
@@ -179,11 +184,19 @@ def alignment_repaired() -> Iterator[None]:
     def ordered(base: Any, tokenizers: dict[Any, Any], **kwargs: Any) -> Any:
         return build_union(base, {m: _ById(t) for m, t in tokenizers.items()}, **kwargs)
 
-    build.build_tokenizer, build.build_union_tokenizer = repaired, ordered
+    def rows(path: Any, trust_remote_code: bool) -> int | None:
+        config = ModelReference(model=path).config(trust_remote_code)
+        return getattr(config.get_text_config(), "vocab_size", None)
+
+    build.build_tokenizer, build.build_union_tokenizer, build.get_vocab_size = (
+        repaired,
+        ordered,
+        rows,
+    )
     try:
         yield
     finally:
-        build.build_tokenizer, build.build_union_tokenizer = build_tokenizer, build_union
+        build.build_tokenizer, build.build_union_tokenizer, build.get_vocab_size = before
 
 
 class _ById:

@@ -2,19 +2,11 @@
 
 import shutil
 from pathlib import Path
-from typing import NamedTuple
 
 import merging
 import pytest
 import tiny
-
-
-class Trio(NamedTuple):
-    """Folders of a reward model and two language models of the same base."""
-
-    rm: Path
-    lm: Path
-    other: Path
+from merging import Trio
 
 
 @pytest.fixture(scope="session")

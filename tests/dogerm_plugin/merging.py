@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import yaml
@@ -16,6 +17,14 @@ from transformers import PreTrainedTokenizerFast
 METHOD = "reward_preserving_linear"
 SPECIAL = ["<pad>", "<s>", "</s>"]
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+
+
+class Trio(NamedTuple):
+    """Folders of a reward model and two language models of the same base."""
+
+    rm: Path
+    lm: Path
+    other: Path
 
 
 def recipe(rm: Path, *models: tuple[Path, object], **more: object) -> dict:

@@ -11,9 +11,9 @@ import merging
 import pytest
 import torch
 import yaml
-from conftest import Trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from merging import Trio
 
 HEAD = "score.weight"
 ROUNDS = {"examples": 0, "merged": 0}

@@ -8,9 +8,9 @@ import merging
 import pytest
 import tiny
 import torch
-from conftest import Trio
+from merging import Trio
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 WEIGHT = 0.3
 
@@ -207,6 +207,15 @@ def test_text_model_into_a_multimodal_reward_model(
             assert torch.equal(tensor, mine[name]), name
     assert set(out) == set(mine) and merged_names == len(theirs) - ("lm_head.weight" in theirs)
     assert "stay as they are" in caplog.text and "vision" in caplog.text
+
+
+def test_not_finite_vision_tower(tmp_path: Path) -> None:
+    """What only the reward model has is looked at too."""
+    rm, lm = gemma(tmp_path)
+    name = next(n for n, t in merging.tensors(rm).items() if "vision" in n and t.ndim == 1)
+    bad = torch.full_like(merging.tensors(rm)[name], float("inf"))
+    merging.edit(rm, **{name.replace(".", "__"): bad})
+    assert f"{rm}: NaN or Inf in tensor {name}" in merging.refused(tmp_path, simple(rm, lm))
 
 
 def test_multimodal_model_into_a_text_reward_model(tmp_path: Path) -> None:
@@ -460,3 +469,51 @@ def test_layers_that_are_not_alike_cannot_be_moved(tmp_path: Path) -> None:
     del recipe["models"]
     recipe["slices"] = [{"sources": sources}]
     assert "not all alike" in merging.refused(tmp_path, recipe)
+
+
+CODE = """
+import torch
+from transformers import LlamaConfig, LlamaModel, LlamaPreTrainedModel
+
+class OddConfig(LlamaConfig):
+    model_type = "odd"
+
+class OddReward(LlamaPreTrainedModel):
+    config_class = OddConfig
+    def __init__(self, config):
+        super().__init__(config)
+        self.model = LlamaModel(config)
+        self.v_head = torch.nn.Linear(config.hidden_size, 1)
+        self.post_init()
+
+class OddLM(LlamaPreTrainedModel):
+    config_class = OddConfig
+    def __init__(self, config):
+        super().__init__(config)
+        self.model = LlamaModel(config)
+        self.output = torch.nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+"""
+
+
+def test_models_with_their_own_code(own_trio: Trio, tmp_path: Path) -> None:
+    """Remote code: refused without --trust-remote-code, else merged, and the code comes along."""
+    for folder, name, auto in (
+        (own_trio.rm, "OddReward", "AutoModel"),
+        (own_trio.lm, "OddLM", "AutoModelForCausalLM"),
+    ):
+        (folder / "modeling_odd.py").write_text(CODE)
+        auto_map = {"AutoConfig": "modeling_odd.OddConfig", auto: f"modeling_odd.{name}"}
+        configure(folder, model_type="odd", architectures=[name], auto_map=auto_map)
+    head = {"v_head__weight": torch.randn(1, 32), "v_head__bias": torch.randn(1)}
+    merging.edit(own_trio.rm, score__weight=None, **head)
+    output = merging.tensors(own_trio.lm)["lm_head.weight"]
+    merging.edit(own_trio.lm, lm_head__weight=None, output__weight=output)
+    recipe = simple(own_trio.rm, own_trio.lm)
+    assert "trust" in merging.refused(tmp_path, recipe)
+    out = merging.merged(tmp_path, recipe, "--trust-remote-code")
+    rm, lm = merging.tensors(own_trio.rm), merging.tensors(own_trio.lm)
+    check(out, rm, lm, ("v_head.weight", "v_head.bias"))
+    model = AutoModel.from_pretrained(tmp_path / "out", trust_remote_code=True)
+    assert type(model).__name__ == "OddReward"
+    assert torch.equal(model.v_head.weight, rm["v_head.weight"])

@@ -1,6 +1,9 @@
 """Everything that mergekit offers keeps working with the method."""
 
 import json
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import tiny
 import torch
 import yaml
 from click.testing import CliRunner
-from conftest import Trio
+from merging import Trio
 from safetensors.torch import save_file
 from transformers import (
     AutoModelForCausalLM,
@@ -425,3 +428,65 @@ def test_same_bytes_under_every_hash_seed(tmp_path: Path) -> None:
         digests = list(pool.map(run, range(5)))
     assert len(digests[0]) > 10
     assert all(digest == digests[0] for digest in digests)
+
+
+@pytest.mark.parametrize("module", ["dogerm_plugin.method", "dogerm_plugin.merge"])
+def test_our_modules_may_be_imported_first(module: str) -> None:
+    """The hook runs while they are half imported; the method is registered all the same."""
+    code = (
+        f"import {module}; from mergekit import merge_methods; "
+        f"print(merge_methods.get({merging.METHOD!r}).spec.name)"
+    )
+    environment = {**os.environ, "DOGERM_AUTOLOAD": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert run.stdout.strip() == merging.METHOD and "not active" not in run.stderr, run.stderr
+
+
+@pytest.mark.parametrize("out_dtype", [None, "bfloat16"])
+def test_counters_are_not_rounded(own_trio: Trio, tmp_path: Path, out_dtype: str | None) -> None:
+    """An int64 head buffer stays: bfloat16 would turn 257 into 256."""
+    merging.edit(own_trio.rm, steps=torch.tensor([257, 1 << 40]))
+    recipe = merging.recipe(own_trio.rm, (own_trio.lm, 0.3), out_dtype=out_dtype)
+    assert merging.merged(tmp_path, recipe)["steps"].tolist() == [257, 1 << 40]
+
+
+def test_an_interrupted_adapter_merge(trio: Trio, tmp_path: Path) -> None:
+    """mergekit takes the folder for finished; the line says to delete it."""
+    lora = adapter(tmp_path / "lora", AutoModelForCausalLM.from_pretrained(trio.lm), "CAUSAL_LM")
+    recipe = merging.recipe(trio.rm, (f"{trio.lm}+{lora}", 0.3))
+    options = ("--lora-merge-cache", str(tmp_path / "cache"))
+    merging.merged(tmp_path, recipe, *options)
+    (folder,) = (tmp_path / "cache").iterdir()
+    (folder / "model.safetensors").unlink()
+    message = merging.refused(tmp_path, recipe, *options)
+    assert f"in {folder}; delete it" in message
+
+
+def test_a_tokenizer_that_cannot_be_copied(
+    trio: Trio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mergekit logs it and ends well, without a tokenizer; here it is an error."""
+    from mergekit import merge
+
+    monkeypatch.setattr(merge, "_copy_tokenizer", lambda *_, **__: 1 / 0)
+    result = merging.command(tmp_path, merging.recipe(trio.rm, (trio.lm, 0.3)), tmp_path / "out")
+    assert result.exit_code == 1 and "--no-copy-tokenizer" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bad_recipe_among_several(trio: Trio, tmp_path: Path) -> None:
+    """mergekit-multi: one line too, and the merge that was finished before it stays."""
+    from mergekit.scripts.multimerge import main
+
+    first = {"name": "math", **merging.recipe(trio.rm, (trio.lm, 0.3))}
+    last = merging.recipe("math", (tmp_path / "nowhere", 0.2))
+    path = tmp_path / "multi.yml"
+    path.write_text(yaml.safe_dump_all([first, last]))
+    args = [str(path), "-I", str(tmp_path / "between"), "--out-path", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, [*args, "--quiet"])
+    assert isinstance(result.exception, SystemExit) and result.exit_code == 1
+    assert result.output.count("Error: ") == 1 and "no such folder" in result.output
+    assert not (tmp_path / "out").exists()
+    assert (tmp_path / "between" / "math" / "model.safetensors").exists()

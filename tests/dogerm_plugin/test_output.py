@@ -12,7 +12,7 @@ import merging
 import pytest
 import tiny
 import torch
-from conftest import Trio
+from merging import Trio
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from dogerm_plugin import output
@@ -76,6 +76,15 @@ def test_one_error_line_in_a_real_process(own_trio: Trio, tmp_path: Path) -> Non
     assert run.returncode == 1 and "Traceback" not in errors
     assert [line.startswith("Error: ") for line in errors.splitlines()].count(True) == 1
     assert str(own_trio.lm) in errors and not (tmp_path / "out").exists()
+
+
+def test_bad_input_makes_no_parent_folders(trio: Trio, tmp_path: Path) -> None:
+    """`out` may lie in folders that don't exist yet; a refused merge doesn't make them."""
+    models = (Path("/nowhere/lm"), 0.3)
+    merging.refused(tmp_path, merging.recipe(trio.rm, models), out=tmp_path / "a" / "b" / "out")
+    assert not (tmp_path / "a").exists()
+    result = merging.command(tmp_path, good(trio), tmp_path / "a" / "b" / "out")
+    assert result.exit_code == 0
 
 
 def test_target_is_a_file(trio: Trio, tmp_path: Path) -> None:
@@ -273,6 +282,25 @@ def test_the_swap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: boo
             (stage / "config.json").write_text(text)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out" / "config.json").read_text() == "two"
+
+
+def test_the_swap_is_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Linux no moment passes without an output: nothing is renamed away first."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    if not output._exchange(tmp_path / "a", tmp_path / "b"):
+        pytest.skip("this file system can't exchange two folders")
+    assert (tmp_path / "a" / "b").exists() and (tmp_path / "b" / "a").exists()
+    (tmp_path / "out").mkdir()
+
+    def no_rename(*_: object) -> None:
+        raise AssertionError("renamed")
+
+    monkeypatch.setattr(Path, "rename", no_rename)
+    with output.staged(str(tmp_path / "out")) as stage:
+        (stage / "config.json").write_text("new")
+    assert (tmp_path / "out" / "config.json").read_text() == "new"
 
 
 def test_a_swap_that_was_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

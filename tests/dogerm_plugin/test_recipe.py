@@ -6,7 +6,7 @@ from pathlib import Path
 import merging
 import pytest
 import yaml
-from conftest import Trio
+from merging import Trio
 
 from dogerm_plugin import recipe
 from dogerm_plugin.errors import MergeError

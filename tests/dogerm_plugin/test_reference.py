@@ -6,7 +6,7 @@ import merging
 import pytest
 import tiny
 import torch
-from conftest import Trio
+from merging import Trio
 from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 

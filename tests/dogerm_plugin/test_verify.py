@@ -7,8 +7,8 @@ from pathlib import Path
 import merging
 import pytest
 import torch
-from conftest import Trio
 from mergekit.io.tensor_writer import TensorWriter
+from merging import Trio
 
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.verify import verify

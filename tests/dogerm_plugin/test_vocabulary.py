@@ -2,12 +2,17 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import merging
 import pytest
 import tiny
 import torch
+from mergekit.options import MergeOptions
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from dogerm_plugin.errors import MergeError
+from dogerm_plugin.vocabulary import padded_embeddings
 
 ROWS = "model.embed_tokens.weight"
 WEIGHT = 0.3
@@ -91,6 +96,7 @@ def test_union_has_all_tokens(tmp_path: Path) -> None:
     merging.merged(tmp_path, union(rm, lm))
     result = check_rows(tmp_path, rm, lm)
     assert len(result) == 106
+    assert [result[f"w{93 + i}"] for i in range(10)] == list(range(96, 106))
     assert {t: result[t] for t in merging.words(96)} == {
         t: i for i, t in enumerate(merging.words(96))
     }
@@ -263,15 +269,40 @@ def test_a_damaged_tokenizer_is_refused(tmp_path: Path) -> None:
     assert str(lm) in message and "tokenizer" in message
 
 
-def test_second_table_of_tokens(tmp_path: Path) -> None:
-    """Per-layer embeddings (gemma3n) would keep unaligned rows: refused where rows move."""
-    rm, lm = tiny.save_pair(tmp_path, "gemma3n_text") if has("gemma3n_text") else (None, None)
-    if rm is None:
-        pytest.skip("no reward model of this type in this transformers")
-    for path in (rm, lm):
-        merging.save_tokenizer(path, merging.words(96))
-    assert "one row per token" in merging.refused(tmp_path, base(rm, lm))
+@pytest.mark.parametrize("source", ["union", "base"])
+def test_multimodal_reward_model(tmp_path: Path, source: str) -> None:
+    """The number of rows stands in the text part of its config; unused tokens beyond it too."""
+    rm, lm = tiny.save_pair(tmp_path, "gemma3")
+    merging.save_tokenizer(rm, merging.words(100))
+    merging.save_tokenizer(lm, merging.words(96, first=10))
+    recipe = merging.recipe(rm, (lm, WEIGHT), tokenizer={"source": source})
+    out, mine, theirs = merging.merged(tmp_path, recipe), merging.tensors(rm), merging.tensors(lm)
+    name = next(n for n in out if n.endswith("embed_tokens.weight"))
+    assert len(out[name]) == (106 if source == "union" else 96)
+    assert torch.equal(out[name][3:13], mine[name][3:13])
+    vocabulary = AutoTokenizer.from_pretrained(tmp_path / "out").get_vocab()
+    row = 0.7 * mine[name][23] + 0.3 * theirs[name][13]
+    assert torch.equal(out[name][vocabulary["w20"]], row)
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["text_config"]["vocab_size"] == len(out[name])
 
 
-def has(model_type: str) -> bool:
-    return model_type in tiny.decoder_types()
+def test_a_second_table_of_tokens_is_refused() -> None:
+    """Per-layer embeddings would keep unaligned rows: no released reward model has them yet."""
+    shapes = {"embed.weight": (96, 8), "embed_per_layer.weight": (96, 4), "embed_tiny": (7, 4)}
+    model = SimpleNamespace(model="rm")
+    layout = SimpleNamespace(
+        reward=model,
+        others=[model],
+        body=list(shapes),
+        kept=[],
+        vocabulary={"embed.weight"},
+        sources={"rm": shapes},
+        shape=lambda _, name: shapes[name],
+    )
+    recipe = SimpleNamespace(tokenizer=object(), tokenizer_source=None)
+    with pytest.raises(MergeError, match="embed_per_layer"):
+        padded_embeddings(layout, recipe, MergeOptions())
+    del shapes["embed_per_layer.weight"]
+    layout.body.remove("embed_per_layer.weight")
+    assert padded_embeddings(layout, recipe, MergeOptions()) == {}
