@@ -8,6 +8,7 @@ and `--include_path` only. Every function below runs once, right after the modul
 from __future__ import annotations
 
 import functools
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -33,11 +34,31 @@ def _refuse_untested_release() -> None:
 def register_models(_: ModuleType) -> None:
     """Add `--model reward`. Retired by the entry-point group `lm_eval.models` after 0.4.13."""
     _refuse_untested_release()
+    _tell_users_in_one_line()
     from lm_eval.api.registry import model_registry
 
     for name, target in MODELS.items():
         if name not in model_registry:
             model_registry.register(name, target=target)
+
+
+def _tell_users_in_one_line() -> None:
+    """Print a `HarnessError` that nobody catches as one line, without the traceback.
+
+    lm-eval has no error type for users' mistakes: whatever a model or a task raises ends in a
+    traceback. The exit status stays 1; other exceptions are shown as before.
+    """
+    before = sys.excepthook
+
+    def excepthook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        from harness.errors import HarnessError
+
+        if issubclass(kind, HarnessError):
+            print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)
+        else:
+            before(kind, error, trace)
+
+    sys.excepthook = excepthook
 
 
 def register_tasks(manager: ModuleType) -> None:

@@ -1,0 +1,1 @@
+"""lm-eval models of this project, one file each; lm-eval imports them on demand."""

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reward head of a sequence-classification model: where it is, and how it is run in float32.
+
+The head is what lies outside the class's ``base_model_prefix``; no list of names. A bfloat16 head
+rounds rewards to 8 bits: at a mean reward of 25 every twentieth pair is a tie. So the head runs in
+float32 on the pooled state, which is a single row per conversation and costs nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness.errors import HarnessError
+
+logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
+
+
+def without_adapter_wrapper(model: Any) -> Any:
+    """The model class itself, whose modules hold the adapters, for a PEFT model; else `model`."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def adapter_changes_inputs(model: Any) -> bool:
+    """Whether a PEFT adapter changes what the model is given rather than its modules.
+
+    Prompt tuning and its kin do: there, only the wrapper's own forward is right.
+    """
+    return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
+
+
+def head_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """The direct children with parameters that lie outside the body, by name."""
+    prefix = getattr(model, "base_model_prefix", "")
+    return {
+        name: child
+        for name, child in model.named_children()
+        if name != prefix and next(child.parameters(), None) is not None
+    }
+
+
+def check_single_reward(model: nn.Module) -> None:
+    """Refuse a head that does not give one number per conversation.
+
+    Raises:
+        HarnessError: ``num_labels`` is not 1.
+    """
+    labels = getattr(getattr(model, "config", None), "num_labels", 1)
+    if labels == 1:
+        return
+    shapes = ", ".join(
+        f"{name}.{key} {list(parameter.shape)}"
+        for name, module in head_modules(without_adapter_wrapper(model)).items()
+        for key, parameter in module.named_parameters()
+    )
+    raise HarnessError(
+        f"the model has num_labels={labels} ({shapes or 'no head'}); a reward model gives one "
+        "number per conversation: its head must be [1, hidden size] and its config must say "
+        "num_labels=1"
+    )
+
+
+def run_in_float32(module: nn.Module) -> bool:
+    """Make `module` compute in float32 whatever its input or an autocast says; False if it cannot.
+
+    A quantized or offloaded head keeps its own dtype.
+    """
+    for parameter in module.parameters():
+        if parameter.is_meta or not parameter.is_floating_point():
+            logger.warning("the reward head is quantized or offloaded: it stays in its own dtype")
+            return False
+    module.float()
+    original = module.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        device = next(module.parameters()).device.type
+        with torch.autocast(device, enabled=False):
+            return original(
+                *[_to_float32(value) for value in args],
+                **{key: _to_float32(value) for key, value in kwargs.items()},
+            )
+
+    module.forward = forward
+    return True
+
+
+def _to_float32(value: Any) -> Any:
+    if isinstance(value, torch.Tensor) and value.is_floating_point():
+        return value.float()
+    return value

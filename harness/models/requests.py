@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""lm-eval's requests as the conversations that they ask to score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.conversation import Message, with_response
+
+if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
+
+
+def conversation(request: Instance) -> list[Message]:
+    """The whole conversation of a request ``(context, response)``."""
+    context, response = request.args[:2]
+    return with_response(context, response)
+
+
+def describe(request: Instance) -> str:
+    """Which row this is, for an error message."""
+    context, response = request.args[:2]
+    return (
+        f"task {request.task_name}, document {request.doc_id}, response {request.idx} "
+        f"(prompt {str(context)[:60]!r}, response {str(response)[:60]!r})"
+    )
+
+
+def refusal(requests: Sequence[Instance], does: str) -> str:
+    """Why a reward model cannot do what a task asks, and what to do."""
+    name = getattr(requests[0], "task_name", None) if requests else None
+    return (
+        f"the task {name or '(unnamed)'} {does}; a reward model only scores answers: choose a "
+        "preference or multiple-choice task, or --model hf"
+    )
+
+
+@dataclass
+class Distinct:
+    """Requests without repetition: equal conversations are one row.
+
+    Several processes make lm-eval fill up with copies, and candidates of one question repeat.
+
+    Attributes:
+        first: per row, the first request that asks for it.
+        rows: per request, its row.
+        sizes: per row, the characters of its conversation.
+    """
+
+    first: list[Instance]
+    rows: list[int]
+    sizes: list[int]
+
+    @classmethod
+    def of(cls, requests: Sequence[Instance]) -> Distinct:
+        """The distinct rows of `requests`, in the order of their first appearance."""
+        numbers: dict[tuple[tuple[str, str], ...], int] = {}
+        made = cls([], [], [])
+        for request in requests:
+            key = tuple((turn["role"], turn["content"]) for turn in conversation(request))
+            if key not in numbers:
+                numbers[key] = len(numbers)
+                made.first.append(request)
+                made.sizes.append(sum(len(content) for _, content in key))
+            made.rows.append(numbers[key])
+        return made

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Token ids in, rewards out, for any sequence-classification model.
+
+A reward is what ``model(**inputs).logits`` gives for the single unpadded conversation. transformers
+pools at the right-most token that is not ``pad_token_id``; where pad = eos that skips a trailing
+eos, and a reward model was trained so. The position is computed here from the unpadded row, so
+padding cannot move it.
+
+Rows are padded on the right: in a causal model (attention, sliding window, state space or linear
+attention) nothing after a token changes its state, so this is exact, no mask is needed, and the
+positions are those of the unpadded row. Whether a model fits is not read off a list of names but
+tried on two short rows when the model is loaded; one that does not fit is run by its own forward.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness.models.head import (
+    adapter_changes_inputs,
+    head_modules,
+    run_in_float32,
+    without_adapter_wrapper,
+)
+
+logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
+
+# Tolerances of the trial, relative to how much the reward varies from token to token. A wrong
+# position or a state that padding has touched is off by about 1; rounding is far below.
+_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
+_TOLERANCE_HALF = 0.1
+
+
+def pooled_position(ids: Sequence[int], pad_token_id: int | None) -> int:
+    """The index in an unpadded row that transformers pools at.
+
+    The right-most token other than ``pad_token_id``; the last one where there is no pad token; 0
+    where the row holds nothing else (transformers takes an argmax over zeros).
+    """
+    if pad_token_id is None:
+        return len(ids) - 1
+    for index in range(len(ids) - 1, -1, -1):
+        if ids[index] != pad_token_id:
+            return index
+    return 0
+
+
+def _takes(module: nn.Module, name: str) -> bool:
+    parameters = inspect.signature(module.forward).parameters
+    return name in parameters or any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
+    )
+
+
+class Scorer:
+    """Scores batches of token-id rows.
+
+    Args:
+        model: a sequence-classification model with one label, PEFT-wrapped or not, in eval mode.
+        device: where the ids go; a dispatched model moves them on by itself.
+        float32_head: compute the head in float32; False leaves the model's own dtype.
+        autocast: dtype for the body's autocast (lm-eval's ``mixed_precision_dtype``), or None.
+
+    Attributes:
+        pads: rows of unlike length may share a batch.
+        own_forward: the model's own forward is used, not body, position and head.
+        head_dtype: the dtype the head computes in, for the results.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        device: torch.device,
+        *,
+        float32_head: bool = True,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.autocast = autocast
+        inner = without_adapter_wrapper(model)
+        heads = head_modules(inner)
+        # A list: not run_in_float32(...) and ...; every module of the head is to be converted.
+        converted = [run_in_float32(module) for module in heads.values()] if float32_head else []
+        self.head_dtype = "float32" if converted and all(converted) else "the model's own"
+        config: Any = getattr(inner, "config", None)
+        text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
+        self.pad_token_id: int | None = getattr(text_config, "pad_token_id", None)
+        self.vocab_size = int(getattr(text_config, "vocab_size", 0) or 2)
+        self.batches_own_forward = self.pad_token_id is not None and not getattr(
+            config, "is_encoder_decoder", False
+        )
+        self.body = None
+        if not adapter_changes_inputs(model):
+            self.body = getattr(inner, getattr(inner, "base_model_prefix", "") or "_", None)
+        self.head = next(iter(heads.values())) if len(heads) == 1 else None
+        self.own_forward, self.pads = False, True
+        reason = self._try_out()
+        if reason:
+            logger.warning("%s", reason)
+
+    def __call__(self, rows: Sequence[Sequence[int]]) -> list[float]:
+        """The rewards of `rows` (lists of token ids, unpadded), in their order."""
+        with torch.inference_mode():
+            scores = self._own(rows) if self.own_forward else self._pooled(rows)
+        return [float(score) for score in scores.double().cpu()]
+
+    def may_share_batch(self, length: int, other: int) -> bool:
+        """Whether rows of these lengths (in tokens) may be scored in one batch."""
+        if self.own_forward and not self.batches_own_forward:
+            return False
+        return self.pads or length == other
+
+    def _body_states(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Hidden states [rows, longest, hidden] of the right-padded rows."""
+        longest = max(len(row) for row in rows)
+        fill = self.pad_token_id if self.pad_token_id is not None else 0
+        ids = torch.full((len(rows), longest), fill, dtype=torch.long)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = torch.tensor(row, dtype=torch.long)
+        assert self.body is not None
+        options = {"use_cache": False} if _takes(self.body, "use_cache") else {}
+        with self._autocast():
+            output = self.body(input_ids=ids.to(self.device), **options)
+        states = output[0] if isinstance(output, tuple) else output.last_hidden_state
+        if states.shape[:2] != ids.shape:
+            raise ValueError(f"the body gives states of shape {list(states.shape)}")
+        return states
+
+    def _pooled(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Body, pooled position, head: [rows]."""
+        states = self._body_states(rows)
+        positions = [pooled_position(row, self.pad_token_id) for row in rows]
+        return self._reward_of(
+            states[
+                torch.arange(len(rows), device=states.device),
+                torch.tensor(positions, device=states.device),
+            ]
+        )
+
+    def _reward_of(self, states: torch.Tensor) -> torch.Tensor:
+        """The head on states [..., hidden]: rewards [...]."""
+        assert self.head is not None
+        with self._autocast():
+            rewards: torch.Tensor = self.head(states)
+        if rewards.shape != (*states.shape[:-1], 1):
+            raise ValueError(f"the head gives {list(rewards.shape)} for {list(states.shape)}")
+        return rewards.squeeze(-1)
+
+    def _own(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        """The model's own forward on rows of one length: [rows]."""
+        ids = torch.tensor(list(rows), dtype=torch.long, device=self.device)
+        masked = _takes(self.model, "attention_mask")
+        options = {"attention_mask": torch.ones_like(ids)} if masked else {}
+        with self._autocast():
+            logits = self.model(input_ids=ids, **options).logits
+        return logits.reshape(len(rows))
+
+    def _autocast(self) -> Any:
+        return torch.autocast(
+            self.device.type, dtype=self.autocast, enabled=self.autocast is not None
+        )
+
+    def _try_out(self) -> str | None:
+        """Choose how to run this model; the reason if it is not the usual way."""
+        name = type(self.model).__name__
+        alone = f"{name}: {{}}; scoring by the model's own forward, " + (
+            "rows of equal length together" if self.batches_own_forward else "row by row"
+        )
+        if self.body is None or self.head is None:
+            self.own_forward, self.pads = True, False
+            return alone.format("no body and single head to run apart")
+        long = [(7919 * index + 13) % self.vocab_size for index in range(11)]
+        if self.pad_token_id is not None:
+            long[5] = long[9] = long[10] = self.pad_token_id
+        short = [(104729 * index + 7) % self.vocab_size for index in range(6)]
+        try:
+            with torch.inference_mode():
+                expected = torch.cat([self._own([long]), self._own([short])]).cpu()
+                pooled = torch.cat([self._pooled([long]), self._pooled([short])]).cpu()
+                padded = self._pooled([long, short]).cpu()
+                spread = float(self._reward_of(self._body_states([long])).double().std())
+        except Exception as error:  # a structure not ours to know, or a model that is broken
+            self.own_forward, self.pads = True, False
+            return alone.format(f"body and head cannot be run apart ({error})")
+        dtype = self.autocast or next(self.model.parameters()).dtype
+        allowed = _TOLERANCE.get(dtype, _TOLERANCE_HALF) * max(spread, 1e-6)
+        if not bool(((expected - pooled).abs() <= allowed).all()):
+            self.own_forward, self.pads = True, False
+            return alone.format("body, position and head do not give the model's own reward")
+        if not bool(((expected - padded).abs() <= allowed).all()):
+            self.pads = False
+            return f"{name}: padding changes its rewards; batching rows of equal length only"
+        return None

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From messages to the token ids that a reward model scores.
+
+The conversation is rendered and tokenized once, whole, by the tokenizer's own
+``apply_chat_template``. Rendering to text first and tokenizing that text afterwards gives a second
+beginning-of-sequence token, and tokenizing prompt and response apart can split them elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.conversation import PLAIN_TEMPLATE, Message
+from harness.errors import HarnessError
+
+logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A Jinja chat template and the place it came from (for logs and results)."""
+
+    text: str
+    source: str
+    plain: bool = False
+
+
+def choose_template(tokenizer: Any, wanted: str | None) -> ChatTemplate:
+    """The template to render with.
+
+    Args:
+        tokenizer: a transformers tokenizer.
+        wanted: the name of one of the tokenizer's templates, a path to a file, or a Jinja text;
+            None takes the tokenizer's default, and where it has none `PLAIN_TEMPLATE`.
+
+    Raises:
+        HarnessError: no such name, file or Jinja text, or several templates without a default.
+    """
+    own = getattr(tokenizer, "chat_template", None)
+    names = dict(own) if isinstance(own, Mapping) else ({"default": own} if own else {})
+    if wanted is not None:
+        wanted = str(wanted)
+        if wanted in names:
+            return ChatTemplate(names[wanted], f"tokenizer: {wanted}")
+        if "{{" in wanted or "{%" in wanted:
+            return ChatTemplate(wanted, "model_args: Jinja text")
+        try:
+            return ChatTemplate(Path(wanted).expanduser().read_text("utf-8"), f"file: {wanted}")
+        except (OSError, UnicodeDecodeError) as error:
+            raise HarnessError(
+                f"chat_template={wanted} is neither a template of this tokenizer (it has: "
+                f"{', '.join(sorted(names)) or 'none'}), nor a Jinja text, nor a file that can be "
+                f"read ({error})"
+            ) from error
+    if "default" in names:
+        return ChatTemplate(names["default"], "tokenizer: default")
+    if names:
+        raise HarnessError(
+            f"the tokenizer has several chat templates and no default: {', '.join(sorted(names))}; "
+            "choose one with --model_args chat_template=NAME"
+        )
+    logger.warning(
+        "the tokenizer has no chat template: scoring the plain format 'User: ...', blank line, "
+        "'Assistant: ...', end of sequence. A reward model is only right with the format it was "
+        "trained on: give it with --model_args chat_template=NAME, PATH or Jinja text"
+    )
+    return ChatTemplate(PLAIN_TEMPLATE, "plain format (the tokenizer has no chat template)", True)
+
+
+class Encoder:
+    """Turns conversations into token ids of at most `max_length` tokens.
+
+    Args:
+        tokenizer: a transformers tokenizer.
+        template: what to render with.
+        max_length: tokens per conversation; longer ones lose their beginning (never the end, where
+            the response is), except for a beginning-of-sequence token.
+        template_args: further variables for the template (``chat_template_args`` of lm-eval's hf).
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: ChatTemplate,
+        max_length: int,
+        template_args: Mapping[str, Any] | None = None,
+    ) -> None:
+        if max_length < 2:
+            raise HarnessError(f"max_length={max_length} leaves no room to score anything")
+        self.tokenizer = tokenizer
+        self.template = template
+        self.max_length = max_length
+        self.template_args = dict(template_args or {})
+        if template.plain:
+            first = tokenizer("a")["input_ids"][:1]
+            self.template_args["add_bos"] = first == [tokenizer.bos_token_id]
+
+    def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
+        """The conversation as text, for people and for logs."""
+        options = {"tokenize": False, "add_generation_prompt": add_generation_prompt}
+        return str(self._apply(messages, **options))
+
+    def encode(self, messages: Sequence[Message]) -> tuple[list[int], bool]:
+        """Token ids of the whole conversation, and whether its beginning was cut off.
+
+        Raises:
+            HarnessError: the template refuses the conversation, or renders it to nothing.
+        """
+        ids = list(self._apply(messages, tokenize=True, return_dict=False))
+        if not ids:
+            raise HarnessError(
+                f"the chat template ({self.template.source}) renders this conversation to nothing"
+            )
+        if len(ids) <= self.max_length:
+            return ids, False
+        if ids[0] == self.tokenizer.bos_token_id:
+            return [ids[0], *ids[len(ids) - self.max_length + 1 :]], True
+        return ids[-self.max_length :], True
+
+    def _apply(self, messages: Sequence[Message], **options: Any) -> Any:
+        from jinja2.exceptions import TemplateError
+
+        try:
+            return self.tokenizer.apply_chat_template(
+                list(messages), chat_template=self.template.text, **self.template_args, **options
+            )
+        except TemplateError as error:
+            hint = (
+                "; it may have no system role: leave out --system_instruction"
+                if messages and messages[0]["role"] == "system"
+                else ""
+            )
+            raise HarnessError(
+                f"the chat template ({self.template.source}) refuses a conversation with roles "
+                f"{[message['role'] for message in messages]}: {error}{hint}"
+            ) from error

@@ -1,0 +1,68 @@
+"""Every decoder type of transformers gets its own model's reward in padded batches."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.harness.conftest import sharpened
+from tests.harness.models.test_scorer import alone, scorer
+
+
+def tiny_models() -> ModuleType:
+    """The tiny configs that the merge side's tests walk, loaded from their file."""
+    file = Path(__file__).parents[2] / "dogerm_plugin" / "tiny.py"
+    spec = importlib.util.spec_from_file_location("dogerm_tiny_models", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_every_decoder_type_is_scored_exactly(capsys: pytest.CaptureFixture[str]) -> None:
+    """fp32 within 1e-5 of model(**inputs).logits; prints how many take padded batches.
+
+    minimax is off by a few 1e-5: its lightning attention rounds so with every change of length,
+    by the same amount at any padding.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    tiny = tiny_models()
+    generator = torch.Generator().manual_seed(1)
+    rows = [torch.randint(0, 96, (n,), generator=generator).tolist() for n in (3, 17, 40, 26)]
+    rows[1][-2:] = [0, 0]  # the pad token
+    exact, padded, failed = [], [], {}
+    for name in tiny.decoder_types():
+        try:
+            config = tiny.tiny_config(name)
+            config.num_labels = config.get_text_config().num_labels = 1
+            torch.manual_seed(0)
+            model = sharpened(AutoModelForSequenceClassification.from_config(config))
+            expected = [alone(model, ids) for ids in rows]
+        except Exception as error:  # the tiny config does not fit, or transformers itself fails
+            failed[name] = f"not built: {type(error).__name__}: {error}"
+            continue
+        score = scorer(model)
+        together = score.pads and not score.own_forward
+        got = score(rows) if together else [score([ids])[0] for ids in rows]
+        difference = max(abs(a - b) for a, b in zip(got, expected, strict=True))
+        if difference <= 1e-5 * max(1.0, *map(abs, expected)):
+            exact.append(name)
+        else:
+            failed[name] = f"off by {difference:.1e}"
+        if together:
+            padded.append(name)
+    wrong = {name: why for name, why in failed.items() if why.startswith("off")}
+    wrong.pop("minimax", None)
+    total = len(exact) + len(failed)
+    with capsys.disabled():
+        print(f"\nscored exactly: {len(exact)} of {total}; in padded batches: {len(padded)}")
+        for name, why in failed.items():
+            print(f"  {name}: {why[:120]}")
+    assert not wrong
+    assert len(exact) >= 60 and len(padded) >= 60

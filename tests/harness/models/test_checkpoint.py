@@ -1,0 +1,166 @@
+"""What is no reward model is refused, with the reason and the way out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import HarnessError
+from tests.harness.models.test_reward import rewards, some_pairs
+
+Save = Callable[..., Path]
+
+
+def reward(folder: Path, **arguments: Any) -> Any:
+    from harness.models.reward import Reward
+
+    return Reward(str(folder), device="cpu", batch_size=4, **arguments)
+
+
+def without_tensors(folder: Path, start: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file = folder / "model.safetensors"
+    kept = {k: v for k, v in load_file(file).items() if not k.startswith(start)}
+    save_file(kept, file, metadata={"format": "pt"})
+
+
+def test_a_language_model_is_refused(language_model: Path) -> None:
+    with pytest.raises(HarnessError) as caught:
+        reward(language_model)
+    message = str(caught.value)
+    assert "is a language model, not a reward model: it holds no score.weight" in message
+    assert "--model hf" in message and "mergekit-yaml" in message and "\n" not in message
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="there is no such folder"):
+        reward(tmp_path / "nowhere")
+
+
+def test_a_random_head_is_refused(save_reward_model: Save) -> None:
+    folder = save_reward_model()
+    without_tensors(folder, "score")
+    with pytest.raises(HarnessError, match=r"not a reward model: it holds no score.weight"):
+        reward(folder)
+
+
+def test_a_random_body_is_refused(save_reward_model: Save) -> None:
+    folder = save_reward_model()
+    without_tensors(folder, "model.layers.1.mlp")
+    with pytest.raises(HarnessError, match="lacks 3 tensors of the model's body"):
+        reward(folder)
+
+
+def test_two_labels_are_refused(save_reward_model: Save) -> None:
+    with pytest.raises(HarnessError, match=r"num_labels=2 \(score.weight \[2, 32\]\)"):
+        reward(save_reward_model(num_labels=2))
+
+
+def test_a_config_that_forgot_its_one_label_is_explained(save_reward_model: Save) -> None:
+    folder = save_reward_model()
+    config = json.loads((folder / "config.json").read_text())
+    for key in ("id2label", "label2id", "num_labels"):
+        config.pop(key, None)
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(HarnessError, match="num_labels=1"):
+        reward(folder)
+
+
+def test_a_model_type_without_the_class_is_refused(tmp_path: Path, tokenizer: Any) -> None:
+    from transformers import MambaConfig, MambaForCausalLM
+
+    config = MambaConfig(
+        vocab_size=400, hidden_size=16, state_size=4, num_hidden_layers=1, tie_word_embeddings=False
+    )
+    MambaForCausalLM(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(HarnessError, match="no sequence-classification class"):
+        reward(tmp_path)
+
+
+def make_adapter(base: Path, out: Path, *, head: bool) -> Any:
+    """A LoRA adapter on the reward model's body, with or without the head in modules_to_save."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForSequenceClassification
+
+    torch.manual_seed(3)
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1)
+    wrapped = get_peft_model(
+        model,
+        LoraConfig(
+            task_type="SEQ_CLS" if head else None,
+            target_modules=["q_proj", "v_proj"],
+            r=2,
+            init_lora_weights=False,
+        ),
+    ).eval()
+    wrapped.save_pretrained(out)
+    return wrapped
+
+
+def scored_by(model: Any, tokenizer: Any, pairs: list[tuple[str, str]]) -> list[float]:
+    import torch
+
+    values = []
+    for prompt, response in pairs:
+        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+        inputs = tokenizer.apply_chat_template(turns, return_dict=True, return_tensors="pt")
+        with torch.no_grad():
+            values.append(float(model(**inputs).logits))
+    return values
+
+
+def test_an_adapter_may_bring_the_head(
+    language_model: Path, tokenizer: Any, tmp_path: Path
+) -> None:
+    """A language model and peft= with modules_to_save: a legitimate reward model."""
+    wrapped = make_adapter(language_model, tmp_path, head=True)
+    model = reward(language_model, peft=str(tmp_path))
+    assert not model.scorer.own_forward and model.scorer.head_dtype == "float32"
+    pairs = some_pairs(4)
+    expected = scored_by(wrapped, tokenizer, pairs)
+    assert rewards(model, pairs) == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_adapter_without_the_head_needs_a_reward_model(
+    language_model: Path, reward_model: Path, tokenizer: Any, tmp_path: Path
+) -> None:
+    wrapped = make_adapter(reward_model, tmp_path, head=False)
+    pairs = some_pairs(4)
+    expected = scored_by(wrapped, tokenizer, pairs)
+    assert rewards(reward(reward_model, peft=str(tmp_path)), pairs) == pytest.approx(
+        expected, abs=1e-5
+    )
+    with pytest.raises(HarnessError, match=r"holds no score.weight"):
+        reward(language_model, peft=str(tmp_path))
+
+
+def test_prompt_tuning_is_run_by_its_own_forward(
+    reward_model: Path, tokenizer: Any, tmp_path: Path
+) -> None:
+    """It changes the inputs, so body and head cannot be run apart."""
+    import torch
+    from peft import PromptTuningConfig, get_peft_model
+    from transformers import AutoModelForSequenceClassification
+
+    torch.manual_seed(3)
+    wrapped = get_peft_model(
+        AutoModelForSequenceClassification.from_pretrained(reward_model),
+        PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=4),
+    ).eval()
+    wrapped.save_pretrained(tmp_path)
+    model = reward(reward_model, peft=str(tmp_path))
+    assert model.scorer.own_forward and next(model.model.parameters()).dtype == torch.float32
+    pairs = some_pairs(4)
+    assert rewards(model, pairs) == pytest.approx(scored_by(wrapped, tokenizer, pairs), abs=1e-5)
+
+
+def test_a_folder_that_is_no_adapter_is_named(reward_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="holds no PEFT adapter"):
+        reward(reward_model, peft=str(tmp_path))
