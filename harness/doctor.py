@@ -142,7 +142,10 @@ def findings(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
 
 @click.command()
 def doctor() -> None:
-    """Say what is installed, what works, and how to mend it. Exit status 1 if something is broken."""
+    """Say what is installed, what works, and how to mend it.
+
+    Exit status 1 if something is broken.
+    """
     broken = 0
     for title, check in CHECKS.items():
         click.secho(title, bold=True)

@@ -8,6 +8,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
-from dogerm_plugin import _autoload  # noqa: E402
+from dogerm_plugin import _autoload
 
 _autoload.install(force=True)

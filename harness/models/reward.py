@@ -100,6 +100,17 @@ class Reward(HFLM):
         self._rows_everywhere: tuple[int, int] | None = None
         self._batch_limit = int(self.max_batch_size or 64)
 
+    def _create_tokenizer(self, pretrained: Any, tokenizer: Any, **kwargs: Any) -> None:
+        """Load as HFLM does; a folder without a tokenizer is a user's mistake, not a fault."""
+        try:
+            super()._create_tokenizer(pretrained, tokenizer, **kwargs)
+        except (ValueError, OSError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise HarnessError(
+                f"no tokenizer can be loaded from {tokenizer or pretrained} ({first}); name one "
+                "with --model_args tokenizer=FOLDER_OR_HUB_ID"
+            ) from error
+
     def _create_model(self, pretrained: str, *, peft: str | None = None, **kwargs: Any) -> None:
         """Load as HFLM does, and refuse what would be left random."""
         supplied: dict[str, tuple[int, ...]] = {}

@@ -1,0 +1,60 @@
+"""`dogerm doctor`: what it says when all is well, and when something is not."""
+
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner
+
+from harness import doctor
+
+
+def report() -> tuple[int, str]:
+    done = CliRunner().invoke(doctor.doctor)
+    return done.exit_code, done.output
+
+
+def test_all_good() -> None:
+    """A working installation: exit status 0, and the names of what is registered."""
+    status, text = report()
+    assert status == 0, text
+    for word in ("mergekit 0.1", "reward_preserving_linear", "model: reward", "rewardbench", "CPU"):
+        assert word in text
+
+
+def test_missing_method_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the method the exit status is 1, and the way out is named."""
+    from mergekit.merge_methods import registry
+
+    kept = {k: v for k, v in registry._METHODS.items() if not k.startswith("reward_preserving")}
+    monkeypatch.setattr(registry, "_METHODS", kept)
+    status, text = report()
+    assert status == 1
+    assert "does not know reward_preserving_linear" in text and "python -m dogerm_plugin" in text
+
+
+def test_switched_off_hook_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DOGERM_AUTOLOAD=0 is the user's choice: named, not broken."""
+    monkeypatch.setenv("DOGERM_AUTOLOAD", "0")
+    (finding,) = doctor.findings(doctor.CHECKS["Hook"])
+    assert finding.state == "missing" and "DOGERM_AUTOLOAD=0" in finding.what
+
+
+def test_a_check_that_fails_is_a_finding() -> None:
+    """A broken library is reported in one line, with what was found before it."""
+
+    def check() -> Iterator[doctor.Finding]:
+        yield doctor.Finding("ok", "first")
+        raise ImportError("libfoo.so:\nnot found")
+
+    first, second = doctor.findings(check)
+    assert first.what == "first"
+    assert second.state == "broken" and "ImportError: libfoo.so: not found" in second.what
+
+
+def test_absent_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A required package that is missing is broken, an optional one is only missing."""
+    monkeypatch.setattr(doctor, "REQUIRED", ("surely-not-installed",))
+    monkeypatch.setattr(doctor, "OPTIONAL", {"nor-this-one": "pip install it"})
+    _, required, optional = doctor.findings(doctor.CHECKS["Packages"])
+    assert (required.state, optional.state) == ("broken", "missing")
+    assert "pip install" in required.advice and optional.advice == "pip install it"

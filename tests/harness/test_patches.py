@@ -1,0 +1,86 @@
+"""What the hook adds to lm-eval, and what it leaves alone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+from lm_eval.api.registry import get_model
+from lm_eval.tasks import TaskManager
+
+from dogerm_plugin import _autoload
+from harness import patches
+
+
+def test_model_is_registered() -> None:
+    """`--model reward` leads to the class, and lm-eval's own models are still there."""
+    assert get_model("reward").__name__ == "Reward"
+    assert get_model("hf").__name__ == "HFLM"
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_a_users_own_tasks_come_beside_ours(tmp_path: Path, as_list: bool) -> None:
+    """--include_path still works, in either form that lm-eval takes."""
+    (tmp_path / "mine.yaml").write_text(
+        "task: my_own_task\ndataset_path: none\noutput_type: multiple_choice\n"
+    )
+    path = str(tmp_path)
+    known = TaskManager(include_path=[path] if as_list else path, include_defaults=False).all_tasks
+    assert "my_own_task" in known and "rewardbench_chat" in known
+
+
+def test_sections_are_what_the_glob_selects() -> None:
+    """`rewardbench_*` is exactly the four sections: no group together with one of its leaves."""
+    manager = TaskManager(include_defaults=False)
+    assert sorted(manager.match_tasks(["rewardbench_*"])) == [
+        "rewardbench_chat",
+        "rewardbench_chat_hard",
+        "rewardbench_reasoning",
+        "rewardbench_safety",
+    ]
+
+
+@pytest.mark.parametrize("mistake", ["no head", "no tokenizer"])
+def test_a_mistake_is_one_line(mistake: str, tmp_path: Path, language_model: Path) -> None:
+    """A language model given as a reward model: the reason, the way out, no traceback."""
+    lm = language_model if mistake == "no head" else tiny.save_pair(tmp_path, "llama")[0]
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "run", "--model", "reward", "--tasks", "minipref-chat"]
+        + ["--model_args", f"pretrained={lm}", "--limit", "1"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert str(lm) in line
+
+
+def test_other_errors_keep_their_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only a `HarnessError` is shortened: a fault of ours or of lm-eval is shown in full."""
+    before = sys.excepthook
+    try:
+        patches._tell_users_in_one_line()
+        try:
+            raise KeyError("a fault")
+        except KeyError as error:
+            sys.excepthook(KeyError, error, error.__traceback__)
+    finally:
+        sys.excepthook = before
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_untested_release_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An lm-eval outside the tested range is told in one line, and is not patched."""
+    import lm_eval.models
+
+    monkeypatch.setattr(patches, "version", lambda _: "1.0")
+    _autoload._run("harness.patches:register_models", lm_eval.models)
+    _autoload._refused.discard("lm_eval")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "lm-eval 1.0 is installed" in line and "pip install" in line

@@ -1,0 +1,108 @@
+"""Rows from files and generators, and the errors that name file and row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.training.balance import longer_is_chosen
+from harness.training.config import Columns, Source
+from harness.training.rows import ANSWERED, PAIR, choose_rows, read_rows
+from tests.harness.training.conftest import pairs
+
+Write = Callable[[str, list[dict[str, Any]]], Path]
+
+
+def test_formats_hold_the_same_rows(tmp_path: Path, write_jsonl: Write) -> None:
+    """JSONL, JSON and Parquet."""
+    import json
+
+    import pandas
+
+    rows = pairs(5)
+    write_jsonl("a.jsonl", rows)
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    pandas.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
+    for name in ("a.jsonl", "a.json", "a.parquet"):
+        assert read_rows(Source(file=name), PAIR, tmp_path) == rows
+
+
+def test_columns_can_have_other_names(tmp_path: Path, write_jsonl: Write) -> None:
+    """Columns that are not asked for are left out."""
+    write_jsonl("a.jsonl", [{"question": "q", "answer": "a", "more": 1}])
+    source = Source(file="a.jsonl", columns=Columns(prompt="question", response="answer"))
+    assert read_rows(source, ANSWERED, tmp_path) == [{"prompt": "q", "response": "a"}]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"prompt": "p", "chosen": "c", "rejected": "  "}, "row 3: `rejected` is empty"),
+        ({"prompt": "p", "chosen": None, "rejected": "r"}, "row 3: `chosen` is empty"),
+        ({"prompt": "p", "chosen": "c"}, "row 3: no column `rejected` (found: prompt, chosen)"),
+        (["p"], "row 3: expected an object"),
+        (
+            {"prompt": "Human: a\n\nAssistant: b", "chosen": "c", "rejected": "r"},
+            "row 3: the last turn of the prompt is not the user's",
+        ),
+    ],
+)
+def test_a_bad_row_is_named(tmp_path: Path, write_jsonl: Write, bad: Any, message: str) -> None:
+    """File and row number, so that it can be found."""
+    write_jsonl("a.jsonl", [*pairs(2), bad])
+    with pytest.raises(HarnessError) as caught:
+        read_rows(Source(file="a.jsonl"), PAIR, tmp_path)
+    assert message in str(caught.value) and "a.jsonl" in str(caught.value)
+
+
+def test_a_bad_file_is_named(tmp_path: Path) -> None:
+    """Absent, not JSON, of an unknown kind, empty."""
+    (tmp_path / "a.jsonl").write_text('{"prompt": "p"\n')
+    (tmp_path / "a.csv").write_text("x")
+    (tmp_path / "b.jsonl").write_text("\n")
+    for name, message in (
+        ("no.jsonl", "no such file"),
+        ("a.jsonl", "row 1: not JSON"),
+        ("a.csv", "expected a .jsonl"),
+        ("b.jsonl", "no rows"),
+    ):
+        with pytest.raises(HarnessError, match=message):
+            read_rows(Source(file=name), PAIR, tmp_path)
+
+
+def test_generators_are_seeded_and_known(tmp_path: Path) -> None:
+    """The same seed makes the same rows; an unknown name gets the known ones."""
+    source = Source(generator="basics", rows=20, seed=3)
+    rows = read_rows(source, PAIR, tmp_path)
+    assert rows == read_rows(source, PAIR, tmp_path)
+    assert rows != read_rows(Source(generator="basics", rows=20, seed=4), PAIR, tmp_path)
+    assert all(row["chosen"] != row["rejected"] for row in rows)
+    with pytest.raises(HarnessError, match="unknown generator `nosuch`: known here: basics, sums"):
+        read_rows(Source(generator="nosuch", rows=1), PAIR, tmp_path)
+    with pytest.raises(HarnessError, match="known here: sums"):
+        read_rows(Source(generator="basics", rows=1), ANSWERED, tmp_path)
+
+
+def test_choice_balances_first(write_jsonl: Write) -> None:
+    """Then takes as many rows as asked for."""
+    source = Source(file="a.jsonl", balance_length=True, rows=10, seed=1)
+    chosen = choose_rows(source, pairs(60))
+    assert len(chosen) == 10
+    assert longer_is_chosen(choose_rows(Source(file="a", balance_length=True), pairs(60))) == 0.5
+
+
+def test_corrupted_rows_come_from_chosen_answers(tmp_path: Path, write_jsonl: Write) -> None:
+    """They need no `rejected` column; language models do not learn them."""
+    write_jsonl("a.jsonl", [{"prompt": r["prompt"], "chosen": r["chosen"]} for r in pairs(9)])
+    rows = read_rows(Source(file="a.jsonl", corrupt=1), PAIR, tmp_path)
+    assert rows and all(row["chosen"] != row["rejected"] for row in rows)
+    with pytest.raises(HarnessError, match="`corrupt` makes preference pairs"):
+        read_rows(
+            Source(file="a.jsonl", corrupt=1, columns=Columns(response="chosen")),
+            ANSWERED,
+            tmp_path,
+        )
