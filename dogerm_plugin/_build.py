@@ -11,7 +11,12 @@ from pathlib import Path
 from setuptools.command.build_py import build_py
 
 PTH = "dogerm_autoload.pth"
-LINE = "import dogerm_plugin._autoload; dogerm_plugin._autoload.install()\n"
+# Python reads only lines that start with "import". The exec is for an editable install whose
+# checkout was moved or deleted: without it every interpreter of the environment would complain.
+LINE = (
+    "import sys; exec('try:\\n import dogerm_plugin._autoload as hook\\n"
+    "except ModuleNotFoundError:\\n pass\\nelse:\\n hook.install()')\n"
+)
 
 
 class BuildPy(build_py):

@@ -155,10 +155,6 @@ def examine(checkpoint: Checkpoint, options: MergeOptions) -> Anatomy:
     )
 
 
-def layer_count(config: Any) -> int | None:
-    return getattr(config.get_text_config(), "num_hidden_layers", None)
-
-
 def _is_reward_model(network: torch.nn.Module) -> bool:
     return type(network).__name__.endswith("ForSequenceClassification")
 

@@ -23,4 +23,4 @@ def from_host(error: BaseException) -> MergeError:
     text = str(error).strip() or type(error).__name__
     if "cache dir to merge adapters" in text:
         text += ": add --lora-merge-cache DIR, where the model with its adapter merged is written"
-    return MergeError(f"{text} ({type(error).__name__}; nothing was written)")
+    return MergeError(f"{text} ({type(error).__name__})")

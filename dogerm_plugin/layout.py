@@ -1,6 +1,6 @@
 """Lays the merge out: each tensor of the output, and the tensor of each model that goes into it.
 
-The output has the reward model's own tensor names (design decision 2). The other models are shown
+The output has the reward model's own tensor names. The other models are shown
 to mergekit through a `ModelView`, which gives their tensors the reward model's names and hides
 their heads. What does not fit is refused here, before a weight is read.
 """

@@ -50,6 +50,13 @@ def reward_model_architecture(
     """
     if isinstance(config, _LaidOut):
         return config.architecture
+    from mergekit import merge as host
+
+    if not hasattr(host.run_merge, "__wrapped__"):
+        raise MergeError(
+            "this project is only half active in mergekit (see the line 'dogerm: not active' "
+            "above): its output would be neither checked nor staged; run dogerm doctor"
+        )
     return _lay_out(config, options)[1]
 
 

@@ -23,7 +23,9 @@ except ImportError:  # not on Windows: there, nothing is locked and nothing left
 
 # A folder being replaced keeps files that a user put there, but none of these: a weight shard, a
 # tokenizer file or a config of an earlier merge would be read together with the new ones.
+TOKENIZER = ("tokenizer*", "vocab.*", "*.tiktoken", "spiece.model", "sentencepiece*.model")
 OF_A_MODEL = (
+    *TOKENIZER,
     "model*.safetensors",
     "model.safetensors.index.json",
     "pytorch_model*.bin",
@@ -32,11 +34,8 @@ OF_A_MODEL = (
     "adapter_model.*",
     "config.json",
     "generation_config.json",
-    "tokenizer*",
     "special_tokens_map.json",
     "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
     "merges.txt",
     "chat_template*",
     "*preprocessor_config.json",
@@ -149,7 +148,8 @@ def _copy_foreign_files(old: Path, new: Path) -> None:
     """Before the swap, so that a kill at any moment loses none of them."""
     for path in old.iterdir():
         target = new / path.name
-        if any(path.match(pattern) for pattern in OF_A_MODEL) or target.exists():
+        of_a_model = not path.is_dir() and any(path.match(p) for p in OF_A_MODEL)
+        if of_a_model or target.exists():
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.copytree(path, target, symlinks=True, copy_function=_link)

@@ -12,18 +12,19 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
-TESTED = ("0.1.5", "0.2")
+TESTED = {"mergekit": ("0.1.5", "0.2"), "transformers": ("5", "6")}
 
 
 def _refuse_untested_release() -> None:
     from packaging.version import Version
 
-    found = Version(version("mergekit"))
-    if not Version(TESTED[0]) <= found < Version(TESTED[1]):
-        raise RuntimeError(
-            f"mergekit {found} is installed, tested are >={TESTED[0]},<{TESTED[1]}: "
-            f"pip install 'mergekit>={TESTED[0]},<{TESTED[1]}'"
-        )
+    for library, (low, high) in TESTED.items():
+        found = Version(version(library))
+        if not Version(low) <= found < Version(high):
+            raise RuntimeError(
+                f"{library} {found} is installed, tested are >={low},<{high}: "
+                f"pip install '{library}>={low},<{high}'"
+            )
 
 
 def register_methods(registry: ModuleType) -> None:

@@ -21,10 +21,10 @@ from mergekit.tokenizer import build
 from dogerm_plugin.anatomy import Anatomy
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.layout import Layout
+from dogerm_plugin.output import TOKENIZER
 
 LOG = logging.getLogger("dogerm")
 SHOWN = 3
-TOKENIZER = ("tokenizer*", "vocab.*", "*.tiktoken", "spiece.model", "sentencepiece*.model")
 
 
 def padded_embeddings(
@@ -69,12 +69,14 @@ def padded_embeddings(
 
 
 def has_tokenizer(anatomy: Anatomy) -> bool:
-    """Whether a model comes with tokenizer files; assumed of a Hub model with an adapter."""
-    folder = anatomy.checkpoint.folder
-    if anatomy.model.lora is not None:  # the folder of the merged adapter has no tokenizer
-        folder = Path(anatomy.model.model.path)
-        if not folder.is_dir():
-            return True
+    """Whether a model comes with tokenizer files; assumed of a Hub model.
+
+    Asked of the path in the recipe: the folder of a merged adapter has no tokenizer, and
+    mergekit's snapshot of a Hub model leaves some tokenizer files out.
+    """
+    folder = Path(anatomy.model.model.path)
+    if not folder.is_dir():
+        return True
     return any(next(folder.glob(pattern), None) for pattern in TOKENIZER)
 
 
@@ -85,10 +87,9 @@ def _vocabulary(anatomy: Anatomy, options: MergeOptions) -> dict[str, int] | Non
     if not has_tokenizer(anatomy):
         return None
     model = anatomy.model.model
-    local = anatomy.checkpoint.folder if anatomy.model.lora is None else model.path
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            local,
+            model.path,
             revision=model.revision,
             trust_remote_code=options.trust_remote_code,
         )

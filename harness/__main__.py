@@ -1,6 +1,5 @@
 """`python -m harness ...`: lm_eval, with an import instead of the hook."""
 
-import os
 import sys
 
 from dogerm_plugin import _autoload
@@ -9,8 +8,6 @@ from dogerm_plugin import _autoload
 def main() -> None:
     """Run lm_eval's own command; it takes the same arguments."""
     _autoload.install(force=True)
-    # lm-eval's own --use_cache and multi-process workers start from this environment
-    os.environ.setdefault("DOGERM_AUTOLOAD", "1")
     from lm_eval.__main__ import cli_evaluate
 
     sys.argv[0] = "lm_eval"

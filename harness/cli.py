@@ -8,7 +8,7 @@ import click
 
 # name -> (where the click command is, its help in one line)
 COMMANDS = {
-    "demo": ("harness.demo.command:demo", "Merge and measure a real 135M reward model, offline."),
+    "demo": ("harness.demo.command:demo", "Merge and measure a real 135M reward model."),
     "doctor": ("harness.doctor:doctor", "Say what is installed, what works, and how to mend it."),
     "train": ("harness.training.command:train", "Train a reward model or a domain model (LoRA)."),
 }

@@ -129,6 +129,14 @@ def load(
     """
     folder = data_dir or os.environ.get(ENVIRONMENT) or None
     files = local_files(benchmark, Path(folder).expanduser()) if folder else []
+    if folder and not files:
+        there = sorted(path.name for path in Path(folder).expanduser().glob("*"))
+        logger.warning(
+            "%s has no %s.jsonl, .json or .parquet (it has: %s): the rows come from elsewhere",
+            folder,
+            benchmark,
+            ", ".join(there[:5]) or "nothing",
+        )
     if not files and packaged is not None:
         files = [packaged]
     if files:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 
 import click
 
@@ -18,9 +19,10 @@ OPTIONAL = {
     "trl": "pip install 'dogerm[train]' (dogerm train)",
 }
 HOOK_HELP = (
-    "reinstall (pip install --force-reinstall --no-deps dogerm), or run "
-    "`python -m dogerm_plugin` and `python -m harness` in its place"
+    "install this project again (pip install --force-reinstall --no-deps, with the same name or "
+    "folder), or run `python -m dogerm_plugin` and `python -m harness` in place of the commands"
 )
+OFF_HELP = "unset DOGERM_AUTOLOAD, or use `python -m dogerm_plugin` and `python -m harness`"
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,35 @@ class Finding:
     advice: str = ""
 
 
+def _switched_off() -> bool:
+    return os.environ.get("DOGERM_AUTOLOAD") == "0"
+
+
+def _not_registered(what: str) -> Finding:
+    """Broken, unless the user has switched the hook off."""
+    if _switched_off():
+        return Finding("missing", what, OFF_HELP)
+    return Finding("broken", what, HOOK_HELP)
+
+
 def _packages() -> Iterator[Finding]:
+    from packaging.requirements import Requirement
+
     yield Finding("ok", f"Python {sys.version.split()[0]}")
+    wanted = [Requirement(text) for text in requires("dogerm") or ()]
+    ranges = {r.name.replace("-", "_"): r.specifier for r in wanted if r.marker is None}
     for name in REQUIRED:
         try:
-            yield Finding("ok", f"{name} {version(name)}")
+            found = version(name)
         except PackageNotFoundError:
             yield Finding("broken", f"{name} is not installed", f"pip install {name}")
+            continue
+        allowed = ranges.get(name)
+        if allowed is None or allowed.contains(found.partition("+")[0], prereleases=True):
+            yield Finding("ok", f"{name} {found}")
+        else:
+            what = f"{name} {found} is outside the tested range {allowed}"
+            yield Finding("broken", what, f"pip install '{name}{allowed}'")
     for name, advice in OPTIONAL.items():
         try:
             yield Finding("ok", f"{name} {version(name)}")
@@ -47,13 +71,10 @@ def _packages() -> Iterator[Finding]:
 
 
 def _hook() -> Iterator[Finding]:
-    import os
-
     from dogerm_plugin import _autoload
 
-    if os.environ.get("DOGERM_AUTOLOAD") == "0":
-        advice = "unset it, or use python -m dogerm_plugin and python -m harness"
-        yield Finding("missing", "the hook is switched off by DOGERM_AUTOLOAD=0", advice)
+    if _switched_off():
+        yield Finding("missing", "the hook is switched off by DOGERM_AUTOLOAD=0", OFF_HELP)
     elif _autoload.is_active():
         yield Finding("ok", "the hook is active: mergekit-yaml and lm_eval know this project")
     else:
@@ -65,40 +86,36 @@ def _merging() -> Iterator[Finding]:
 
     names = {method.spec.name for method in merge_methods.registered_methods()}
     ours = sorted(name for name in names if name.startswith("reward_preserving_"))
-    if ours:
-        yield Finding("ok", f"merge methods: {', '.join(ours)}")
-    else:
-        yield Finding("broken", "mergekit does not know reward_preserving_linear", HOOK_HELP)
+    if not ours:
+        yield _not_registered("mergekit does not know reward_preserving_linear")
+        return
+    yield Finding("ok", f"merge methods: {', '.join(ours)}")
     from mergekit import merge
 
-    if merge.run_merge.__module__ == "mergekit.merge" and not hasattr(
-        merge.run_merge, "__wrapped__"
-    ):
+    if not hasattr(merge.run_merge, "__wrapped__"):
         yield Finding("broken", "mergekit's output is not staged and verified", HOOK_HELP)
 
 
 def _evaluation() -> Iterator[Finding]:
     import_module("lm_eval.models")
-    from lm_eval.api.registry import get_model
+    from lm_eval.api.registry import get_model, model_registry
     from lm_eval.tasks import TaskManager
 
-    try:
+    if "reward" in model_registry:
         get_model("reward")
         yield Finding("ok", "lm-eval model: reward")
-    except (KeyError, ValueError) as error:
-        yield Finding("broken", f"lm-eval does not know the model reward ({error})", HOOK_HELP)
+    else:
+        yield _not_registered("lm-eval does not know the model reward")
     known = set(TaskManager().all_tasks)
     for name in ("rewardbench", "minipref"):
         if name in known:
             count = sum(task.startswith((f"{name}_", f"{name}-")) for task in known)
             yield Finding("ok", f"lm-eval tasks: {name} and {count} parts of it")
         else:
-            yield Finding("broken", f"lm-eval does not know the tasks of {name}", HOOK_HELP)
+            yield _not_registered(f"lm-eval does not know the tasks of {name}")
 
 
 def _machine() -> Iterator[Finding]:
-    import os
-
     import torch
 
     from harness.device import fast_dtype

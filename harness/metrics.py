@@ -38,19 +38,6 @@ def ties(chosen: Sequence[float], rejected: Sequence[float]) -> float:
     return _mean([float(c == r) for c, r in _pairs(chosen, rejected)])
 
 
-def standard_error(values: Sequence[float]) -> float:
-    """Standard error of the mean of `values` (sample deviation, n − 1); NaN for fewer than two.
-
-    >>> standard_error([0.0, 1.0, 0.0, 1.0])
-    0.28867513459481287
-    """
-    if len(values) < 2:
-        return math.nan
-    centre = _mean(values)
-    variance = sum((value - centre) ** 2 for value in values) / (len(values) - 1)
-    return math.sqrt(variance / len(values))
-
-
 def weighted_mean(values: Sequence[float], weights: Sequence[float]) -> float:
     """Σ value·weight / Σ weight: RewardBench's section score, with weight = a subset's row count.
 

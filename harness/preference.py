@@ -68,6 +68,7 @@ class PreferenceTask(ConfigurableTask):
         docs = Docs(rows.by("subset")[str(config.dataset_name)])
         self.dataset = {config.test_split: docs}
         config.metadata = {**(config.metadata or {}), "data_source": rows.source}
+        _tell_unused(rows, config)
         official = config.metadata.get("rows")
         if official is not None and official != len(docs):
             logger.warning(
@@ -127,6 +128,25 @@ class PreferenceTask(ConfigurableTask):
     def doc_to_target(self, doc: Any, doc_to_target: Any = None) -> int:
         """The chosen response is the first choice."""
         return 0
+
+
+_told: set[str] = set()
+
+
+def _tell_unused(rows: datasets.Rows, config: Any) -> None:
+    """Warn, once a source, of rows whose subset is not the name of any task of the benchmark."""
+    benchmark = config["dataset_kwargs"]["benchmark"]
+    yamls = Path(config["metadata"]["config_source"]).parent.glob(f"{benchmark}-*.yaml")
+    known = {path.stem.removeprefix(f"{benchmark}-") for path in yamls}
+    unused = {s: len(found) for s, found in rows.by("subset").items() if s not in known}
+    if unused and rows.source not in _told:
+        _told.add(rows.source)
+        logger.warning(
+            "%s: not evaluated, as %s has no such subset: %s",
+            rows.source,
+            benchmark,
+            ", ".join(f"{subset} ({count} rows)" for subset, count in unused.items()),
+        )
 
 
 def _rows(config: Any) -> datasets.Rows:

@@ -127,9 +127,13 @@ def test_python_starts_without_the_hosts(environment: Environment) -> None:
     finally:
         path.write_text(line)
     assert with_hook - without == {"dogerm_plugin", "dogerm_plugin._autoload"}
-    times = environment.run("python", "-X", "importtime", "-c", "pass").stderr
-    (cost,) = re.findall(r"\|\s+(\d+) \|\s+dogerm_plugin\._autoload", times)
-    print(f"\n{environment.kind}: the hook costs {int(cost) / 1000:.2f} ms at start")
+    costs = []
+    for _ in range(10):
+        times = environment.run("python", "-X", "importtime", "-c", "pass").stderr
+        costs += re.findall(r"\|\s+(\d+) \|\s+dogerm_plugin\._autoload", times)
+    assert len(costs) == 10
+    best = min(int(cost) for cost in costs) / 1000  # microseconds, cumulative
+    print(f"\n{environment.kind}: the hook costs {best:.2f} ms at start, the best of 10")
 
 
 def test_the_variable_switches_it_off(

@@ -70,11 +70,17 @@ class Reward(HFLM):
                     f"{name}= loads a language model; a quantized reward model loads by its own "
                     "quantization_config, or with load_in_4bit=True / load_in_8bit=True"
                 )
-        is_path = isinstance(pretrained, str) and pretrained.startswith(("/", ".", "~"))
-        if is_path and not os.path.isdir(pretrained):
-            raise HarnessError(f"pretrained={pretrained}: there is no such folder")
+        if isinstance(pretrained, str):
+            pretrained = os.path.expanduser(pretrained)
+            hub_like = pretrained.count("/") <= 1 and not pretrained.startswith(("/", "."))
+            if not os.path.isdir(pretrained) and (not hub_like or pretrained.endswith("/")):
+                raise HarnessError(f"pretrained={pretrained}: there is no such folder")
         default_device = "cuda" if torch.cuda.is_available() else "cpu"
-        super().__init__(pretrained, device=device or default_device, **kwargs)
+        try:
+            super().__init__(pretrained, device=device or default_device, **kwargs)
+        except OSError as error:  # neither a folder nor a Hub id within reach
+            first = str(error).strip().splitlines()[0]
+            raise HarnessError(f"pretrained={pretrained}: can't be loaded ({first})") from error
         if hasattr(self, "accelerator"):
             # HFLM takes these from the accelerator only when it sees more than one GPU, and its
             # rank is the local one: on CPU every process would do all the work, and on several

@@ -37,6 +37,7 @@ def test_switched_off_hook_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOGERM_AUTOLOAD", "0")
     (finding,) = doctor.findings(doctor.CHECKS["Hook"])
     assert finding.state == "missing" and "DOGERM_AUTOLOAD=0" in finding.what
+    assert doctor._not_registered("the method").state == "missing"
 
 
 def test_a_check_that_fails_is_a_finding() -> None:
@@ -49,6 +50,14 @@ def test_a_check_that_fails_is_a_finding() -> None:
     first, second = doctor.findings(check)
     assert first.what == "first"
     assert second.state == "broken" and "ImportError: libfoo.so: not found" in second.what
+
+
+def test_a_release_out_of_range_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The range comes from this project's own requirements; the way out is a pip command."""
+    monkeypatch.setattr(doctor, "version", lambda _: "0.0.1")
+    found = {f.what.split()[0]: f for f in doctor.findings(doctor.CHECKS["Packages"])}
+    assert found["mergekit"].state == "broken"
+    assert found["mergekit"].advice.startswith("pip install 'mergekit")
 
 
 def test_absent_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import doctest
 import math
-import statistics
 
 import pytest
 
@@ -37,14 +36,6 @@ def test_ties_and_margin() -> None:
     assert metrics.ties([1.0, 2.0, NAN], [1.0, 3.0, NAN]) == pytest.approx(1 / 3)
     assert metrics.margin([1.0, 2.0], [0.5, 3.0]) == -0.25
     assert math.isnan(metrics.margin([NAN], [0.0]))
-
-
-def test_the_standard_error_of_a_mean() -> None:
-    values = [0.0, 1.0, 1.0, 0.0, 1.0]
-    assert metrics.standard_error(values) == pytest.approx(
-        statistics.stdev(values) / math.sqrt(len(values))
-    )
-    assert math.isnan(metrics.standard_error([1.0]))
 
 
 def test_a_weighted_mean_and_its_error() -> None:

@@ -47,8 +47,8 @@ def test_a_mistake_is_one_line(mistake: str, tmp_path: Path, language_model: Pat
     """A language model given as a reward model: the reason, the way out, no traceback."""
     lm = language_model if mistake == "no head" else tiny.save_pair(tmp_path, "llama")[0]
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "run", "--model", "reward", "--tasks", "minipref-chat"]
-        + ["--model_args", f"pretrained={lm}", "--limit", "1"],
+        [sys.executable, "-m", "harness", "run", "--model", "reward", "--limit", "1"]
+        + ["--tasks", "minipref-chat", "--model_args", f"pretrained={lm}"],
         capture_output=True,
         text=True,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
