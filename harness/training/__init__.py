@@ -1,0 +1,1 @@
+"""`dogerm train`: reward models and language models to merge, trained with TRL and PEFT."""

@@ -1,0 +1,101 @@
+"""The command line of `dogerm train`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.errors import HarnessError
+
+_Run = Callable[..., dict[str, Any]]
+
+
+@click.group()
+def train() -> None:
+    """Train a reward model or a domain language model to merge.
+
+    A CONFIG is a YAML file; harness/training/configs/ holds those of the demo's two adapters. A
+    run that was killed goes on from its last checkpoint when it is started again.
+    """
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option(
+            "--model",
+            "model_folder",
+            metavar="FOLDER",
+            help="Where the config's model lies on this machine (default: the Hub's cache).",
+        ),
+        click.option(
+            "--data",
+            "data_folder",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Where relative file names start (default: the config's folder).",
+        ),
+        click.option(
+            "-o",
+            "--output",
+            required=True,
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Folder for the adapter and its figures.",
+        ),
+        click.argument("config", type=click.Path(dir_okay=False, path_type=Path)),
+    ):
+        command = option(command)
+    return command
+
+
+@train.command()
+@_options
+def reward(config: Path, output: Path, data_folder: Path | None, model_folder: str | None) -> None:
+    """Train a reward model on preference pairs."""
+    from harness.training.reward import train_reward
+
+    _run(train_reward, config, output, data_folder, model_folder)
+
+
+@train.command()
+@_options
+def sft(config: Path, output: Path, data_folder: Path | None, model_folder: str | None) -> None:
+    """Train a language model on prompts and responses."""
+    from harness.training.sft import train_sft
+
+    _run(train_sft, config, output, data_folder, model_folder)
+
+
+@train.command()
+@click.argument("adapter", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--model", required=True, help="The adapter's base model: folder or Hub id.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the checkpoint.",
+)
+def export(adapter: Path, model: str, output: Path) -> None:
+    """Make an adapter and its base model one checkpoint, ready for mergekit and lm-eval."""
+    from harness.training.export import export_checkpoint
+
+    try:
+        click.echo(export_checkpoint(model, adapter, output))
+    except (HarnessError, OSError) as error:
+        raise click.ClickException(" ".join(str(error).split())) from error
+
+
+def _run(
+    run: _Run, config: Path, output: Path, data_folder: Path | None, model_folder: str | None
+) -> None:
+    from harness.training.config import read_config
+
+    try:
+        figures = run(read_config(config), output, data_folder or config.parent, model_folder)
+    except HarnessError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(json.dumps(figures["validation"], indent=1))
+    click.echo(f"{output / 'adapter_model.safetensors'}: {figures['bytes']:,} bytes")

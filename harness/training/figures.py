@@ -1,0 +1,79 @@
+"""What a run has to show: figures.json, and figures.png with the curves."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.training.balance import length_matched, longer_is_chosen
+
+
+def pair_figures(
+    rows: Sequence[Mapping[str, str]], chosen: Sequence[float], rejected: Sequence[float]
+) -> dict[str, float | int | None]:
+    """Accuracy of rewards on preference pairs, plain and where length does not help.
+
+    A tie is wrong. Standard errors are sqrt(p (1 - p) / n); None where there are no pairs.
+    """
+    right = [one > other for one, other in zip(chosen, rejected, strict=True)]
+    matched = length_matched(rows)
+    figures: dict[str, float | int | None] = {"pairs": len(rows)}
+    figures.update(_share("accuracy", right))
+    figures["longer_is_chosen"] = longer_is_chosen(rows) if rows else None
+    figures["matched_pairs"] = len(matched)
+    figures.update(_share("matched_accuracy", [right[i] for i in matched]))
+    return figures
+
+
+def _share(name: str, right: Sequence[bool]) -> dict[str, float | int | None]:
+    if not right:
+        return {name: None, f"{name}_stderr": None}
+    share = sum(right) / len(right)
+    return {name: share, f"{name}_stderr": math.sqrt(share * (1 - share) / len(right))}
+
+
+def curves(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """The trainer's log as curves of (step, value): loss, and what validation said."""
+    names = {
+        "loss": "training loss",
+        "eval_loss": "validation loss",
+        "accuracy": "training accuracy",
+        "eval_accuracy": "validation accuracy",
+    }
+    found: dict[str, list[tuple[int, float]]] = {}
+    for entry in history:
+        for key, name in names.items():
+            if key in entry:
+                found.setdefault(name, []).append((int(entry["step"]), float(entry[key])))
+    return found
+
+
+def write_figures(
+    folder: Path, figures: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write `figures.json` and `figures.png` (training and validation over the steps)."""
+    drawn = curves(history)
+    content = {**figures, "curves": drawn}
+    text = json.dumps(content, indent=1, sort_keys=True)
+    (folder / "figures.json").write_text(text + "\n", encoding="utf-8")
+    _draw(folder / "figures.png", drawn)
+
+
+def _draw(path: Path, drawn: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+    from matplotlib.figure import Figure  # without pyplot: no display and no global state
+
+    kinds = [kind for kind in ("loss", "accuracy") if any(name.endswith(kind) for name in drawn)]
+    figure = Figure(figsize=(5 * max(1, len(kinds)), 3.2), layout="constrained")
+    axes = figure.subplots(1, max(1, len(kinds)), squeeze=False)[0]
+    for axis, kind in zip(axes, kinds, strict=False):
+        for name, points in drawn.items():
+            if name.endswith(kind):
+                mark = "o-" if name.startswith("validation") else "-"
+                axis.plot(*zip(*points, strict=True), mark, markersize=4, label=name)
+        axis.set_xlabel("step")
+        axis.set_ylabel(kind)
+        axis.legend()
+    figure.savefig(path, dpi=120)

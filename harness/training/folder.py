@@ -1,0 +1,94 @@
+"""The output folder of a run: whose run it is, where its checkpoints are, whether it is finished.
+
+out/run.json        the configuration as used and the training data's fingerprint
+out/checkpoints/    removed when the run is finished
+out/adapter_model.safetensors, adapter_config.json, figures.json, figures.png
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+
+_RUN = "run.json"
+_ADAPTER = "adapter_model.safetensors"
+
+
+def fingerprint(kind: str, settings: dict[str, Any], training_ids: list[list[int]]) -> str:
+    """What makes two runs the same: the kind, every setting, and every token that is trained on."""
+    digest = sha256(json.dumps([kind, settings], sort_keys=True).encode())
+    for ids in training_ids:
+        digest.update(repr(ids).encode())
+    return digest.hexdigest()
+
+
+def claim(folder: Path, settings: dict[str, Any], mark: str) -> Path | None:
+    """Make `folder` this run's own, and return the checkpoint to go on from, if there is one.
+
+    Raises:
+        HarnessError: the folder holds another run, a finished one, or things that are no run.
+    """
+    record = folder / _RUN
+    if record.is_file():
+        earlier = _read(record)
+        if earlier.get("fingerprint") != mark:
+            raise HarnessError(
+                f"{folder} holds a run with another configuration or other data "
+                f"({_difference(earlier.get('settings', {}), settings)}): choose another folder or "
+                "remove it"
+            )
+        if (folder / _ADAPTER).is_file():
+            raise HarnessError(f"{folder}: this run is finished already: nothing to do")
+        return _last_checkpoint(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise HarnessError(f"{folder} is not empty and holds no run: choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"fingerprint": mark, "settings": settings}
+    record.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return None
+
+
+def checkpoints(folder: Path) -> Path:
+    """Where the trainer keeps its checkpoints."""
+    return folder / "checkpoints"
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Drop the checkpoints of a finished run."""
+    shutil.rmtree(checkpoints(folder), ignore_errors=True)
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint: a kill may have left the last one half-written."""
+    found = [
+        path
+        for path in checkpoints(folder).glob("checkpoint-*")
+        if (path / "trainer_state.json").is_file() and (path / "optimizer.pt").is_file()
+    ]
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise HarnessError(f"{path} is damaged: remove its folder to start again") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
+    for key in sorted(set(old) | set(new)):
+        one, other = old.get(key), new.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found = _difference(one, other, f"{prefix}{key}.")
+            if found != "other data":
+                return found
+        elif json.dumps(one) != json.dumps(other):
+            shown = f"`{prefix}{key}` was {json.dumps(one)}, is {json.dumps(other)}"
+            return shown if len(shown) < 200 else f"`{prefix}{key}` differs"
+    return "other data"

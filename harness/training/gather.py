@@ -1,0 +1,88 @@
+"""From the configured sources to the rows of a run: held out, not too long, balanced, chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.errors import HarnessError
+from harness.training.config import Config, Source
+from harness.training.rows import choose_rows, read_rows
+from harness.training.split import split_rows, without_prompts
+
+Encode = Callable[[dict[str, str]], dict[str, Any]]
+
+
+@dataclass
+class Part:
+    """Rows of one source with their token ids, in the same order."""
+
+    name: str
+    rows: list[dict[str, str]] = field(default_factory=list)
+    ids: list[dict[str, Any]] = field(default_factory=list)
+
+
+def gather(
+    config: Config, keys: tuple[str, ...], folder: Path, encode: Encode
+) -> tuple[list[Part], list[Part]]:
+    """Training parts and validation parts, one per source; no prompt is in both.
+
+    Args:
+        config: whose `data` and `validation` are read.
+        keys: the columns that a row must have.
+        folder: relative file names start here.
+        encode: makes of a row its token ids: a dict with `length`, the longest sequence's tokens.
+
+    Raises:
+        HarnessError: bad data, or nothing left to train on or to validate with.
+    """
+    wanted = config.validation
+    training, validation = [], []
+    for source in wanted.data:
+        part = _encoded(source, read_rows(source, keys, folder), config.max_length, encode)
+        validation.append(part)
+    for source in config.data:
+        rows = read_rows(source, keys, folder)
+        held: list[dict[str, str]] = []
+        if not wanted.data:
+            rows, held = split_rows(rows, wanted.share)
+            validation.append(_encoded(source, held, config.max_length, encode, quiet=True))
+        for part in validation:
+            rows = without_prompts(rows, part.rows)
+        training.append(_encoded(source, rows, config.max_length, encode))
+    for name, parts in (("training", training), ("validation", validation)):
+        if not any(part.rows for part in parts):
+            raise HarnessError(f"no {name} rows are left: see `share`, `max_length` and `rows`")
+    return training, [_first(part, wanted.rows, len(validation)) for part in validation]
+
+
+def _encoded(
+    source: Source, rows: list[dict[str, str]], longest: int, encode: Encode, quiet: bool = False
+) -> Part:
+    name = source.file or source.hub or str(source.generator)
+    name = f"{Path(name).stem}, {source.corrupt} exchanged" if source.corrupt else Path(name).stem
+    pairs = [(row, encode(row)) for row in rows]
+    fitting = [(row, ids) for row, ids in pairs if ids["length"] <= longest]
+    kept = choose_rows(source, [row for row, _ in fitting])
+    by_row = {id(row): ids for row, ids in fitting}
+    if not quiet:
+        click.echo(
+            f"{name}: {len(kept)} of {len(rows)} rows "
+            f"({len(rows) - len(fitting)} longer than {longest} tokens)",
+            err=True,
+        )
+    return Part(name, kept, [by_row[id(row)] for row in kept])
+
+
+def _first(part: Part, limit: int | None, parts: int) -> Part:
+    count = len(part.rows) if limit is None else max(1, limit // parts)
+    return Part(part.name, part.rows[:count], part.ids[:count])
+
+
+def by_length(parts: list[Part]) -> list[dict[str, Any]]:
+    """The token ids of all parts, longest first: batches of like lengths need little padding."""
+    return sorted((ids for part in parts for ids in part.ids), key=lambda ids: -ids["length"])

@@ -1,0 +1,153 @@
+"""`dogerm train reward`: a reward model out of preference pairs (Bradley-Terry loss, TRL)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.errors import HarnessError
+from harness.training import folder as runs
+from harness.training.adapter import save_adapter
+from harness.training.config import Config
+from harness.training.figures import pair_figures, write_figures
+from harness.training.gather import Part, by_length, gather
+from harness.training.rows import PAIR
+from harness.training.shared_prefix import share_prefix
+from harness.training.tokens import conversation_ids, require_chat_template
+from harness.training.trainer import (
+    load_model,
+    load_tokenizer,
+    lora_settings,
+    trainer_arguments,
+    warn_about_memory,
+)
+from harness.training.turns import parse_turns
+
+
+def train_reward(
+    config: Config, output: Path, data_folder: Path, model_folder: str | None = None
+) -> dict[str, Any]:
+    """Train, validate and save an adapter with its head; return the figures.
+
+    Rewards are `AutoModelForSequenceClassification(...)(**inputs).logits` of the conversation as
+    the tokenizer's chat template renders it; the same ids are trained on (TRL is given token ids,
+    because given text it would tokenize by rules of its own).
+
+    Raises:
+        HarnessError: see the message.
+    """
+    from datasets import Dataset
+    from transformers import AutoModelForSequenceClassification, set_seed
+    from trl import RewardConfig, RewardTrainer
+
+    source = model_folder or config.model
+    tokenizer = load_tokenizer(source, may_pad_with_end=False)
+    require_chat_template(tokenizer, source)
+
+    def encode(row: dict[str, str]) -> dict[str, Any]:
+        turns = parse_turns(row["prompt"])
+        chosen = conversation_ids(tokenizer, turns, row["chosen"])
+        rejected = conversation_ids(tokenizer, turns, row["rejected"])
+        longest = max(len(chosen), len(rejected))
+        return {"chosen_ids": chosen, "rejected_ids": rejected, "length": longest}
+
+    training, validation = gather(config, PAIR, data_folder, encode)
+    ids = [row for part in training for row in part.ids]
+    mark = runs.fingerprint(
+        "reward", config.as_dict(), [r["chosen_ids"] + r["rejected_ids"] for r in ids]
+    )
+    checkpoint = runs.claim(output, config.as_dict(), mark)
+    warn_about_memory()
+    set_seed(config.training.seed)  # the head starts at random
+    model = load_model(AutoModelForSequenceClassification, source, num_labels=1)
+    if not hasattr(model, "score"):
+        raise HarnessError(f"{source}: {type(model).__name__} has no linear head named `score`")
+    _score_in_fp32(model)
+    share_prefix(model)
+    arguments = trainer_arguments(config, runs.checkpoints(output), len(ids))
+    trainer = RewardTrainer(
+        model=model,
+        args=RewardConfig(
+            center_rewards_coefficient=config.training.center_rewards,
+            remove_unused_columns=False,  # the sampler wants `length`
+            **arguments,
+        ),
+        train_dataset=Dataset.from_list(ids),
+        eval_dataset=Dataset.from_list(by_length(validation)),
+        processing_class=tokenizer,
+        peft_config=lora_settings(config.lora, model, "SEQ_CLS"),
+    )
+    if checkpoint is not None:
+        click.echo(f"going on from {checkpoint.name}", err=True)
+    started = time.monotonic()
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    seconds = time.monotonic() - started
+    figures: dict[str, Any] = {
+        "kind": "reward",
+        "training_rows": {part.name: len(part.rows) for part in training},
+        "training_tokens": sum(len(r["chosen_ids"]) + len(r["rejected_ids"]) for r in ids),
+        "seconds": round(seconds),  # of this process: a resumed run counts from the checkpoint
+        "training_loss": trainer.state.log_history[-1].get("train_loss"),
+        "validation": _validate(trainer.model, validation, tokenizer, config.training.batch_size),
+    }
+    figures["bytes"] = save_adapter(trainer.model, config.model, output)
+    write_figures(output, figures, trainer.state.log_history)
+    runs.remove_checkpoints(output)
+    return figures
+
+
+def _score_in_fp32(model: Any) -> None:
+    """Give `model` a head that computes in fp32: rounded to bf16, rewards would often tie."""
+    import torch
+
+    class Fp32Linear(torch.nn.Linear):
+        def forward(self, states: Any) -> Any:
+            with torch.autocast(states.device.type, enabled=False):
+                return torch.nn.functional.linear(states.float(), self.weight.float(), self.bias)
+
+    old = model.score
+    head = Fp32Linear(old.in_features, old.out_features, bias=old.bias is not None)
+    head.load_state_dict({name: t.float() for name, t in old.state_dict().items()})
+    model.score = head.to(old.weight.device)
+
+
+def _validate(
+    model: Any, validation: list[Part], tokenizer: Any, batch_size: int
+) -> dict[str, Any]:
+    rows = [row for part in validation for row in part.rows]
+    ids = [row for part in validation for row in part.ids]
+    pad = tokenizer.pad_token_id
+    chosen = score(model, [row["chosen_ids"] for row in ids], pad, batch_size)
+    rejected = score(model, [row["rejected_ids"] for row in ids], pad, batch_size)
+    found: dict[str, Any] = {"all": pair_figures(rows, chosen, rejected)}
+    start = 0
+    for part in validation:
+        end = start + len(part.rows)
+        if part.rows:
+            found[part.name] = pair_figures(part.rows, chosen[start:end], rejected[start:end])
+        start = end
+    return found
+
+
+def score(model: Any, sequences: list[list[int]], pad: int, batch_size: int) -> list[float]:
+    """The reward of each token sequence, in bf16 arithmetic with an fp32 head."""
+    import torch
+
+    rewards = [0.0] * len(sequences)
+    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
+    model.eval()
+    device = next(model.parameters()).device
+    for start in range(0, len(order), batch_size):
+        at = order[start : start + batch_size]
+        batch = [torch.tensor(sequences[i]) for i in at]
+        inputs = torch.nn.utils.rnn.pad_sequence(batch, batch_first=True, padding_value=pad)
+        lengths = torch.tensor([len(ids) for ids in batch])
+        mask = torch.arange(inputs.shape[1])[None] < lengths[:, None]
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+            logits = model(input_ids=inputs.to(device), attention_mask=mask.to(device)).logits
+        for i, reward in zip(at, logits[:, 0].tolist(), strict=True):
+            rewards[i] = reward
+    return rewards

@@ -1,0 +1,136 @@
+"""Rows to train on: from a file, from the Hub, or made by one of this project's generators."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.training.balance import balance_length
+from harness.training.config import Source
+from harness.training.generated import basics, sums
+from harness.training.generated.corruption import corrupted_pairs
+from harness.training.turns import parse_turns
+
+PAIR = ("prompt", "chosen", "rejected")
+ANSWERED = ("prompt", "response")
+_Maker = Callable[[int, int], list[dict[str, str]]]
+_MAKERS: dict[tuple[str, ...], dict[str, _Maker]] = {
+    PAIR: {"basics": basics.pairs, "sums": sums.pairs},
+    ANSWERED: {"sums": sums.rows},
+}
+
+
+def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[dict[str, str]]:
+    """All rows of one source, as dicts with exactly `keys`, balanced and corrupted as it says.
+
+    Args:
+        source: where the rows come from.
+        keys: `PAIR` or `ANSWERED`.
+        folder: relative file names start here.
+
+    Raises:
+        HarnessError: no such file, a missing column, an empty answer (with file and row number),
+            a prompt whose turns make no sense.
+    """
+    if source.generator is not None:
+        return _generated(source, keys)
+    place, table = _table(source, folder)
+    needed = ("prompt", "chosen") if source.corrupt and keys == PAIR else keys
+    rows = [
+        _row(raw, needed, source, f"{place}, row {number}") for number, raw in enumerate(table, 1)
+    ]
+    if not rows:
+        raise HarnessError(f"{place}: no rows")
+    if source.corrupt:
+        if keys != PAIR:
+            raise HarnessError(f"{place}: `corrupt` makes preference pairs, not answers to learn")
+        rows = corrupted_pairs(rows, source.seed, swaps=source.corrupt)
+    return rows
+
+
+def choose_rows(source: Source, rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Balance the lengths and keep as many rows as the source asks for.
+
+    This comes after the validation prompts and the too long rows are gone, so that what is trained
+    on is balanced, and not what it was chosen from.
+    """
+    if source.balance_length:
+        rows = balance_length(rows, source.seed)
+    if source.rows is not None and len(rows) > source.rows:
+        rng = random.Random(f"rows {source.seed}")
+        kept = sorted(rng.sample(range(len(rows)), source.rows))
+        rows = [rows[i] for i in kept]
+    return rows
+
+
+def _generated(source: Source, keys: tuple[str, ...]) -> list[dict[str, str]]:
+    makers = _MAKERS[keys]
+    if source.generator not in makers:
+        known = ", ".join(sorted(makers))
+        raise HarnessError(f"unknown generator `{source.generator}`: known here: {known}")
+    assert source.rows is not None  # checked with the configuration
+    return makers[source.generator](source.rows, source.seed)
+
+
+def _table(source: Source, folder: Path) -> tuple[str, Iterable[dict[str, Any]]]:
+    if source.file is not None:
+        path = folder / source.file
+        return str(source.file), _read_file(path)
+    import datasets
+
+    try:
+        return str(source.hub), datasets.load_dataset(source.hub, split=source.split)
+    except Exception as error:  # the Hub's errors share no base class
+        reason = " ".join(str(error).split())
+        raise HarnessError(f"{source.hub}: cannot be loaded from the Hub: {reason}") from error
+
+
+def _read_file(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        raise HarnessError(f"{path}: no such file (relative names start at --data)")
+    if path.suffix == ".parquet":
+        import pandas
+
+        return pandas.read_parquet(path).to_dict("records")
+    if path.suffix == ".json":
+        content = _parse(path.read_text(encoding="utf-8"), str(path))
+        if not isinstance(content, list):
+            raise HarnessError(f"{path}: expected a list of rows")
+        return content
+    if path.suffix != ".jsonl":
+        raise HarnessError(f"{path}: expected a .jsonl, .json or .parquet file")
+    with path.open(encoding="utf-8") as lines:
+        return [_parse(line, f"{path}, row {n}") for n, line in enumerate(lines, 1) if line.strip()]
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise HarnessError(f"{where}: not JSON: {error}") from error
+
+
+def _row(raw: Any, keys: tuple[str, ...], source: Source, where: str) -> dict[str, str]:
+    if not isinstance(raw, dict):
+        raise HarnessError(f"{where}: expected an object with named columns")
+    row: dict[str, str] = {}
+    for key in keys:
+        column = getattr(source.columns, key)
+        if column not in raw:
+            raise HarnessError(
+                f"{where}: no column `{column}` (found: {', '.join(map(str, raw))}); "
+                f"name it with `columns: {{{key}: ...}}`"
+            )
+        value = raw[column]
+        if not isinstance(value, str) or not value.strip():
+            raise HarnessError(f"{where}: `{column}` is empty or not text")
+        row[key] = value
+    try:
+        parse_turns(row["prompt"])
+    except ValueError as error:
+        raise HarnessError(f"{where}: {error}") from error
+    return row

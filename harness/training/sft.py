@@ -1,0 +1,96 @@
+"""`dogerm train sft`: a language model out of prompts and responses (TRL)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.training import folder as runs
+from harness.training.adapter import save_adapter
+from harness.training.config import Config
+from harness.training.figures import write_figures
+from harness.training.gather import by_length, gather
+from harness.training.rows import ANSWERED
+from harness.training.shared_prefix import share_prefix
+from harness.training.tokens import answer_ids, require_chat_template
+from harness.training.trainer import (
+    load_model,
+    load_tokenizer,
+    lora_settings,
+    trainer_arguments,
+    warn_about_memory,
+)
+from harness.training.turns import parse_turns
+
+
+def train_sft(
+    config: Config, output: Path, data_folder: Path, model_folder: str | None = None
+) -> dict[str, Any]:
+    """Train, validate and save an adapter; return the figures.
+
+    Only the response's tokens (and the token that ends its turn) are learned. TRL's trainer
+    computes the logits of those alone, which matters with a vocabulary of 49,152.
+
+    Raises:
+        HarnessError: see the message.
+    """
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, set_seed
+    from trl import SFTConfig, SFTTrainer
+
+    source = model_folder or config.model
+    tokenizer = load_tokenizer(source, may_pad_with_end=True)
+    require_chat_template(tokenizer, source)
+
+    def encode(row: dict[str, str]) -> dict[str, Any]:
+        ids, labels = answer_ids(tokenizer, parse_turns(row["prompt"]), row["response"])
+        return {"input_ids": ids, "labels": labels, "length": len(ids)}
+
+    training, validation = gather(config, ANSWERED, data_folder, encode)
+    ids = [row for part in training for row in part.ids]
+    mark = runs.fingerprint("sft", config.as_dict(), [r["input_ids"] + r["labels"] for r in ids])
+    checkpoint = runs.claim(output, config.as_dict(), mark)
+    warn_about_memory()
+    set_seed(config.training.seed)
+    model = load_model(AutoModelForCausalLM, source)
+    share_prefix(model)
+    arguments = trainer_arguments(config, runs.checkpoints(output), len(ids))
+    trainer = SFTTrainer(
+        model=model,
+        args=SFTConfig(dataset_kwargs={"skip_prepare_dataset": True}, **arguments),
+        train_dataset=Dataset.from_list(ids),
+        eval_dataset=Dataset.from_list(by_length(validation)),
+        processing_class=tokenizer,
+        peft_config=lora_settings(config.lora, model, "CAUSAL_LM"),
+    )
+    if checkpoint is not None:
+        click.echo(f"going on from {checkpoint.name}", err=True)
+    # also when going on: the rows' order is drawn after it, and must come out the same again
+    before = trainer.evaluate(metric_key_prefix="before")
+    started = time.monotonic()
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    seconds = time.monotonic() - started
+    after = trainer.evaluate()
+    figures: dict[str, Any] = {
+        "kind": "sft",
+        "training_rows": {part.name: len(part.rows) for part in training},
+        "training_tokens": sum(row["length"] for row in ids),
+        "seconds": round(seconds),  # of this process: a resumed run counts from the checkpoint
+        "training_loss": next(
+            (e["train_loss"] for e in reversed(trainer.state.log_history) if "train_loss" in e),
+            None,
+        ),
+        "validation": {
+            "rows": sum(len(part.rows) for part in validation),
+            "loss_before": before["before_loss"],
+            "loss": after["eval_loss"],
+            "token_accuracy": after.get("eval_mean_token_accuracy"),
+        },
+    }
+    figures["bytes"] = save_adapter(trainer.model, config.model, output)
+    write_figures(output, figures, trainer.state.log_history)
+    runs.remove_checkpoints(output)
+    return figures

@@ -1,0 +1,155 @@
+"""What both kinds of training share: the model, the adapter's and the trainer's settings."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.errors import HarnessError
+from harness.training.config import Config, Lora
+
+
+def trainer_arguments(config: Config, output: Path, rows: int) -> dict[str, Any]:
+    """Keyword arguments that TRL's RewardConfig and SFTConfig share.
+
+    Validation and checkpoints are spread evenly over the steps, the last ones at the end.
+    """
+    import torch
+
+    t = config.training
+    steps = math.ceil(rows / (t.batch_size * t.accumulate)) * t.epochs
+    on_cpu = not torch.cuda.is_available()
+    return {
+        "output_dir": str(output),
+        "learning_rate": t.learning_rate,
+        "num_train_epochs": t.epochs,
+        "per_device_train_batch_size": t.batch_size,
+        "per_device_eval_batch_size": t.batch_size,
+        "gradient_accumulation_steps": t.accumulate,
+        "warmup_steps": math.ceil(t.warmup * steps),
+        "lr_scheduler_type": t.schedule,
+        "weight_decay": t.weight_decay,
+        "max_grad_norm": t.max_grad_norm,
+        "seed": t.seed,
+        "data_seed": t.seed,
+        "use_cpu": on_cpu,
+        "bf16": True,
+        "gradient_checkpointing": False,
+        "max_length": None,  # the rows are chosen and tokenized before
+        "train_sampling_strategy": "group_by_length",
+        "eval_strategy": "steps",
+        "eval_steps": max(1, math.ceil(steps / t.evaluations)),
+        "save_strategy": "steps",
+        "save_steps": max(1, math.ceil(steps / t.checkpoints)),
+        "save_total_limit": 2,
+        "logging_steps": max(1, math.floor(steps / 50)),
+        "dataloader_pin_memory": not on_cpu,
+        "report_to": "none",
+    }
+
+
+def lora_settings(lora: Lora, model: Any, task: str) -> Any:
+    """PEFT's LoraConfig; `layers` becomes layers_to_transform."""
+    from peft import LoraConfig
+
+    layers: dict[str, Any] = {}
+    targets: Any = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    if lora.layers:
+        first, last = lora.layers
+        count = model.config.get_text_config().num_hidden_layers
+        if last >= count:
+            raise HarnessError(
+                f"`layers` ends at {last}, but the model's last layer is {count - 1}"
+            )
+        layers["layers_to_transform"] = list(range(first, last + 1))
+        if targets == "all-linear":  # PEFT takes no layers together with this word
+            targets = _linear_names(model)
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=targets,
+        task_type=task,
+        **layers,
+    )
+
+
+def _linear_names(model: Any) -> list[str]:
+    """The last name parts of all linear modules inside the transformer layers."""
+    import torch
+
+    return sorted(
+        {
+            name.rpartition(".")[2]
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.Linear) and ".layers." in name
+        }
+    )
+
+
+def load_tokenizer(source: str, *, may_pad_with_end: bool) -> Any:
+    """The model's tokenizer, with a padding token.
+
+    Args:
+        source: folder or Hub id.
+        may_pad_with_end: take the end token where there is no padding token. Not for a reward
+            model: its reward is read at the last token that is not padding, the adapter does not
+            carry the choice, and an evaluator without it would read another token.
+
+    Raises:
+        HarnessError: not found or not readable; no padding token where one is needed.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{source}: no tokenizer: {' '.join(str(error).split())}") from error
+    if tokenizer.pad_token_id is None and not may_pad_with_end:
+        raise HarnessError(
+            f"{source}: no padding token, and a reward is read at the last token that is not "
+            "padding; set pad_token in tokenizer_config.json and pad_token_id in config.json of "
+            "a copy of the model (an unused token, not the end token) and train on that"
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+        click.echo(
+            f"{source}: no padding token; the end token {tokenizer.eos_token!r} pads", err=True
+        )
+    return tokenizer
+
+
+def load_model(kind: Any, source: str, **settings: Any) -> Any:
+    """`kind.from_pretrained(source)` in bf16; the adapter on it is trained in fp32.
+
+    Raises:
+        HarnessError: not found or not readable.
+    """
+    import torch
+
+    try:
+        return kind.from_pretrained(source, dtype=torch.bfloat16, **settings)
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{source}: no model: {' '.join(str(error).split())}") from error
+
+
+def warn_about_memory() -> None:
+    """On Linux CPUs, say so if glibc's allocator is in use.
+
+    Batches of unlike lengths make its heap grow without end (22 GB were seen at 135M parameters).
+    """
+    import torch
+
+    maps = Path("/proc/self/maps")
+    if torch.cuda.is_available() or not maps.exists():
+        return
+    loaded = maps.read_text()
+    if "jemalloc" not in loaded and "tcmalloc" not in loaded:
+        click.echo(
+            "note: training on a CPU with glibc's allocator can take much memory; "
+            "LD_PRELOAD=libjemalloc.so.2 (Debian: libjemalloc2) keeps it small and is faster",
+            err=True,
+        )
