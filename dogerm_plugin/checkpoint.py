@@ -66,7 +66,10 @@ def open_checkpoint(model: ModelReference, options: MergeOptions) -> Checkpoint:
             f"{model}: no model.safetensors or pytorch_model.bin (or their index) in {folder}{hint}"
         ) from None
     except Exception as error:  # a damaged index or pickle fails in a dozen ways
-        raise MergeError(f"{folder}: unreadable weights ({error}); fetch the model again") from None
+        raise MergeError(
+            f"{folder}: model.safetensors or its index is truncated or unreadable ({error}); "
+            "fetch it again"
+        ) from None
     tensors: dict[str, Tensor] = {}
     for shard in index.shards:
         file = folder / shard.filename

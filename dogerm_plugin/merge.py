@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 import torch
 from mergekit import card
 from mergekit.architecture.base import ModelArchitecture
@@ -71,15 +72,26 @@ def _lay_out(
 ) -> tuple[layout.Layout, ModelArchitecture]:
     recipe.check_values(config)
     models = recipe.OrderedConfiguration.referenced_models(config)
-    parts = [
-        anatomy.examine(checkpoint.open_checkpoint(model, options), options) for model in models
-    ]
+    parts = [_examine(model, options) for model in models]
     plan = layout.lay_out(parts[0], parts[1:], options)
     padded = vocabulary.padded_embeddings(plan, config, options)
     LoaderCache.loaders.update(view.views(plan, padded))
     aligned = config.tokenizer is not None or config.tokenizer_source is not None
     rows = plan.vocabulary if aligned else set().union(*padded.values())
     return plan, architecture.architecture(plan, rows)
+
+
+def _examine(model: ModelReference, options: MergeOptions) -> anatomy.Anatomy:
+    try:
+        return anatomy.examine(checkpoint.open_checkpoint(model, options), options)
+    except MergeError:
+        raise
+    except Exception as error:  # whatever the Hub's client and transformers meet
+        explained = from_host(error).message
+        raise MergeError(
+            f"{model}: can't be read: {explained}; if it is a Hub id, check its name, your access "
+            "and the network, or give a local folder"
+        ) from error
 
 
 def run(
@@ -138,7 +150,9 @@ def _run(
                 )
             _check_loads(stage, options)
             verify.verify(stage, wanted, own)
-    LOG.info("%s: merged, head kept: %s", out_path, ", ".join(plan.head))
+    if not options.quiet:
+        count = len(wanted) - len(plan.head)
+        click.echo(f"{out_path}: {count} body tensors, head kept: {', '.join(plan.head)}", err=True)
 
 
 def _dtypes(config: MergeConfiguration, plan: layout.Layout) -> Any:
@@ -171,6 +185,7 @@ def _check_plan(
         tasks = planner.plan_to_disk(out_path="planned, never written")
     except IndexError:  # one layer has more tensors than another
         raise MergeError("slices: " + NOT_ALIKE) from None
+    recipe.check_filters(config, [weight.name for weight in arch.all_weights(plan.reward.config)])
     body = set(plan.body)
     wanted: set[str] = set()
     for task in tasks:

@@ -289,3 +289,20 @@ def prepared(config: MergeConfiguration) -> OrderedConfiguration:
             entry.parameters["own_weight"] = entry.parameters.pop("weight")
     ours.dtype, ours.out_dtype = None, ours.out_dtype or ours.dtype
     return ours
+
+
+def check_filters(config: MergeConfiguration, names: list[str]) -> None:
+    """Refuse a filter that no tensor's name contains: its weight would never be used.
+
+    Raises:
+        MergeError: names the filter and the nearest part of a tensor's name.
+    """
+    parts = sorted({part for name in names for part in name.split(".") if not part.isdigit()})
+    settings = [entry.parameters for entry in entries(config)] + [config.parameters]
+    for setting in settings:
+        conditions = (setting or {}).get("weight")
+        for condition in conditions if isinstance(conditions, list) else [conditions]:
+            text = getattr(condition, "filter", None)
+            if text in (None, "*") or any(text in name for name in names):
+                continue
+            raise MergeError(f"filter {text!r} matches no tensor{_suggest(text, parts)}")

@@ -129,10 +129,16 @@ def load(
     """
     folder = data_dir or os.environ.get(ENVIRONMENT) or None
     files = local_files(benchmark, Path(folder).expanduser()) if folder else []
+    if folder and not files and packaged is None:
+        raise HarnessError(
+            f"{folder} has no {benchmark}.jsonl, .json or .parquet, and no folder {benchmark}/; "
+            f"put the file there, or unset {ENVIRONMENT} and data_dir to take the Hub's rows"
+        )
     if folder and not files:
         there = sorted(path.name for path in Path(folder).expanduser().glob("*"))
         logger.warning(
-            "%s has no %s.jsonl, .json or .parquet (it has: %s): the rows come from elsewhere",
+            "%s has no %s.jsonl, .json or .parquet (it has: %s): taking the rows that ship with "
+            "this project",
             folder,
             benchmark,
             ", ".join(there[:5]) or "nothing",

@@ -6,6 +6,8 @@ import logging
 import os
 import shlex
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,14 +39,14 @@ def demo(out: Path, limit: int | None) -> None:
     from harness.demo import run, show
     from harness.errors import HarnessError
 
-    _quiet()
     try:
-        models = run.prepare(out)
-        recipes = {weight: run.write_recipe(out, models, weight) for weight in WEIGHTS}
-        merged = {weight: run.merge(out, recipe, weight) for weight, recipe in recipes.items()}
-        scores = {0.0: run.evaluate(out, models.reward, limit)}
-        for weight, model in merged.items():
-            scores[weight] = run.evaluate(out, model, limit)
+        with _quiet():
+            models = run.prepare(out)
+            recipes = {weight: run.write_recipe(out, models, weight) for weight in WEIGHTS}
+            merged = {weight: run.merge(out, recipe, weight) for weight, recipe in recipes.items()}
+            scores = {0.0: run.evaluate(out, models.reward, limit)}
+            for weight, model in merged.items():
+                scores[weight] = run.evaluate(out, model, limit)
     except (HarnessError, OSError) as error:
         raise click.ClickException(str(error)) from None
     click.echo()
@@ -69,11 +71,21 @@ def _check_extra() -> None:
         )
 
 
-def _quiet() -> None:
+@contextmanager
+def _quiet() -> Iterator[None]:
     """Show this command's own lines and progress; the hosts' chatter goes, their errors stay."""
     import transformers
 
+    logger = logging.getLogger("lm_eval")
+    before, verbosity = logger.level, transformers.logging.get_verbosity()
+    logger.setLevel(logging.ERROR)
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
+        transformers.logging.set_verbosity(verbosity)
+        transformers.utils.logging.enable_progress_bar()

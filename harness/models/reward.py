@@ -8,6 +8,8 @@ reward of the whole conversation instead of a log-likelihood.
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import logging
 import math
 import os
@@ -37,6 +39,15 @@ logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log setti
 CPU_TOKENS = 4096
 
 
+def _refuse_misspelt(arguments: dict[str, Any]) -> None:
+    """Refuse an argument that is nearly one of ours or of HFLM's; others go to the model class."""
+    known = {*inspect.signature(HFLM.__init__).parameters, "chat_template", "head_dtype"}
+    for name in arguments:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        if name not in known and close:
+            raise HarnessError(f"--model_args: unknown {name!r}; did you mean {close[0]!r}?")
+
+
 class Reward(HFLM):
     """A reward model; every argument of lm-eval's ``hf`` model, and two of its own.
 
@@ -55,7 +66,7 @@ class Reward(HFLM):
 
     def __init__(
         self,
-        pretrained: Any,
+        pretrained: Any = None,
         *,
         chat_template: str | None = None,
         head_dtype: str = "float32",
@@ -64,6 +75,9 @@ class Reward(HFLM):
     ) -> None:
         if str(head_dtype) not in ("float32", "auto"):
             raise HarnessError(f"head_dtype={head_dtype} is unknown; it is float32 or auto")
+        _refuse_misspelt(kwargs)
+        if pretrained is None:
+            raise HarnessError("--model_args lacks pretrained=FOLDER_OR_HUB_ID, the reward model")
         for name in ("autogptq", "gptqmodel"):
             if kwargs.get(name):
                 raise HarnessError(
@@ -78,6 +92,10 @@ class Reward(HFLM):
         default_device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             super().__init__(pretrained, device=device or default_device, **kwargs)
+        except TypeError as error:  # an argument that the model class does not take either
+            if "unexpected keyword argument" not in str(error):
+                raise
+            raise HarnessError(f"--model_args: {error}") from error
         except OSError as error:  # neither a folder nor a Hub id within reach
             first = str(error).strip().splitlines()[0]
             raise HarnessError(f"pretrained={pretrained}: can't be loaded ({first})") from error

@@ -1,7 +1,9 @@
 """Runs mergekit's own command in this process or in a new one, and looks at what came out."""
 
+import functools
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +84,8 @@ def process(*args: object, **environment: str) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "DOGERM_AUTOLOAD": "1", **environment},
+        # a shell's background job, as CI may be, starts with Ctrl-C ignored, and hands that on
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 

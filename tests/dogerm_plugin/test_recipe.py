@@ -266,3 +266,18 @@ def test_models_come_in_the_order_they_are_written(trio: Trio) -> None:
         str(trio.other),
         str(trio.lm),
     ]
+
+
+def test_a_filter_that_matches_nothing(trio: Trio, tmp_path: Path) -> None:
+    """A misspelt filter would leave its weight unused without a word."""
+    weight = [{"filter": "self_atn", "value": 0.3}, {"value": 0.1}]
+    models = [{"model": str(trio.lm), "parameters": {"weight": weight}}]
+    message = refused(trio, tmp_path, models=models)
+    assert "filter 'self_atn' matches no tensor; did you mean 'self_attn'?" in message
+
+
+def test_a_finished_merge_says_what_it_did(trio: Trio, tmp_path: Path) -> None:
+    """One line: where, how many tensors, and that the head is the reward model's."""
+    recipe_file = merging.write(tmp_path, merging.recipe(trio.rm, (trio.lm, 0.3)))
+    _, said = merging.process(recipe_file, tmp_path / "out").communicate()
+    assert f"{tmp_path / 'out'}: " in said and "body tensors, head kept: score.weight" in said

@@ -154,9 +154,21 @@ def test_damaged_files_are_named_with_the_line(tmp_path: Path) -> None:
 def test_a_missing_or_ambiguous_place_is_named(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="does not exist"):
         local_files("rewardbench", tmp_path / "nowhere")
-    with pytest.raises(HarnessError, match=r"no data for mine: put mine\.jsonl"):
+    with pytest.raises(HarnessError, match=r"has no mine\.jsonl"):
         load("mine", PREFERENCE, data_dir=str(tmp_path))
     write(tmp_path / "rewardbench.jsonl", ROWS)
     write(tmp_path / "rewardbench" / "a.jsonl", ROWS)
     with pytest.raises(HarnessError, match="more than once"):
         local_files("rewardbench", tmp_path)
+
+
+def test_a_folder_without_the_file_is_refused(tmp_path: Path) -> None:
+    """A user who names a folder means its rows: the Hub's would be scored in their place."""
+    with pytest.raises(HarnessError, match=r"has no rewardbench\.jsonl"):
+        datasets.load(
+            "rewardbench",
+            datasets.PREFERENCE,
+            hub_id="allenai/reward-bench",
+            split="filtered",
+            data_dir=str(tmp_path),
+        )

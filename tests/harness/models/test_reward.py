@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -224,3 +225,26 @@ def test_apply_chat_template_changes_no_bit(
     first = [{"role": "system", "content": system}, *TALK] if system else TALK
     expected = by_transformers(reward_model, [(Conversation("", first), rows[0]["chosen"])])
     assert plain[0][0][0] == pytest.approx(expected[0], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"headdtype": "auto"}, "unknown 'headdtype'; did you mean 'head_dtype'?"),
+        ({"no_such_thing": 1}, "no_such_thing"),
+    ],
+)
+def test_misspelt_arguments(reward_model: Path, arguments: dict[str, Any], words: str) -> None:
+    """The nearest name where there is one; else what the model class says."""
+    with pytest.raises(HarnessError, match=re.escape(words)):
+        reward(reward_model, **arguments)
+
+
+def test_without_a_model() -> None:
+    """`pretrianed=x` leaves `pretrained` out: the nearest name is named, or what is lacking."""
+    from harness.models.reward import Reward
+
+    with pytest.raises(HarnessError, match="did you mean 'pretrained'"):
+        Reward(pretrianed="x")
+    with pytest.raises(HarnessError, match="lacks pretrained="):
+        Reward()
