@@ -298,9 +298,9 @@ def check_filters(config: MergeConfiguration, names: list[str]) -> None:
         MergeError: names the filter and the nearest part of a tensor's name.
     """
     parts = sorted({part for name in names for part in name.split(".") if not part.isdigit()})
-    settings = [entry.parameters for entry in entries(config)] + [config.parameters]
-    for setting in settings:
-        conditions = (setting or {}).get("weight")
+    own = [entry.parameters or {} for entry in entries(config)]
+    weights = [found.get(key) for found in own for key in ("weight", "own_weight")]
+    for conditions in [*weights, *_shared_settings(config)]:
         for condition in conditions if isinstance(conditions, list) else [conditions]:
             text = getattr(condition, "filter", None)
             if text in (None, "*") or any(text in name for name in names):

@@ -274,6 +274,9 @@ def test_a_filter_that_matches_nothing(trio: Trio, tmp_path: Path) -> None:
     models = [{"model": str(trio.lm), "parameters": {"weight": weight}}]
     message = refused(trio, tmp_path, models=models)
     assert "filter 'self_atn' matches no tensor; did you mean 'self_attn'?" in message
+    models[0].pop("parameters")
+    message = refused(trio, tmp_path, models=models, parameters={"weight": weight})
+    assert "filter 'self_atn' matches no tensor" in message
 
 
 def test_a_finished_merge_says_what_it_did(trio: Trio, tmp_path: Path) -> None:
