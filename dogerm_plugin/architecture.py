@@ -95,7 +95,8 @@ def architecture(layout: Layout, vocabulary: set[str]) -> ModelArchitecture:
         )
         for name in [*layout.body, *layout.kept, *layout.head]
     }
-    tower = _layer_prefix(layout.body)
+    depth = getattr(layout.reward.config.get_text_config(), "num_hidden_layers", 0)
+    tower = _layer_prefix(layout.body, depth)
     layers: dict[int, list[WeightInfo]] = defaultdict(list)
     loose = []
     for name, weight in sorted(weights.items()):
@@ -120,14 +121,19 @@ def architecture(layout: Layout, vocabulary: set[str]) -> ModelArchitecture:
     )
 
 
-def _layer_prefix(names: list[str]) -> str:
-    """The prefix of the largest stack of layers: the text decoder, not a vision tower."""
+def _layer_prefix(names: list[str], depth: int) -> str:
+    """The prefix of the text decoder's layers, not of a vision tower's, which may be deeper.
+
+    The stack that is as deep as the config says; of several, or where none is, the largest.
+    """
     counts: dict[str, int] = defaultdict(int)
+    layers: dict[str, set[str]] = defaultdict(set)
     for name in names:
         match = LAYER.search(name)
         if match:
             counts[name[: match.start()]] += 1
-    return max(sorted(counts), key=lambda prefix: counts[prefix], default="")
+            layers[name[: match.start()]].add(match[1])
+    return max(sorted(counts), key=lambda p: (len(layers[p]) == depth, counts[p]), default="")
 
 
 def _forced_dtype(name: str, tensor: Tensor | None, head: bool) -> str | None:

@@ -31,7 +31,8 @@ def check(arguments: Mapping[str, Any]) -> None:
     for name in ("dtype", "softmax_dtype", "mixed_precision_dtype", "bnb_4bit_compute_dtype"):
         value = arguments.get(name)
         known = value is None or (name == "dtype" and value == "auto")
-        if not known and not isinstance(getattr(torch, str(value).split(".")[-1], 0), torch.dtype):
+        found = getattr(torch, str(value).split(".")[-1], None)
+        if not known and not (isinstance(found, torch.dtype) and found.is_floating_point):
             kinds = "float32, bfloat16, float16" + (" or auto" if name == "dtype" else "")
             raise HarnessError(f"{name}={value} is no dtype of torch; it is for example {kinds}")
     for name, least in (("max_length", 2), ("max_batch_size", 1)):

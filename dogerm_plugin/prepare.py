@@ -1,0 +1,201 @@
+"""A recipe made ready: its models examined and laid out, every tensor of the merge planned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mergekit.architecture.base import ModelArchitecture
+from mergekit.common import ModelReference
+from mergekit.config import ConditionalParameter, MergeConfiguration
+from mergekit.io.tasks import LoaderCache, SaveTensor
+from mergekit.merge_methods.task_adapter import ExecuteMergeMethodTask
+from mergekit.options import MergeOptions
+from mergekit.plan import MergePlanner
+from mergekit.tokenizer import BuildTokenizer
+
+from dogerm_plugin import (
+    anatomy,
+    architecture,
+    checkpoint,
+    layout,
+    recipe,
+    recipe_values,
+    view,
+    vocabulary,
+)
+from dogerm_plugin.errors import MergeError, from_host
+from dogerm_plugin.linear import check_weights
+from dogerm_plugin.method import no_weight
+from dogerm_plugin.pickles import MappedPickles
+
+NOT_ALIKE = "this model's layers are not all alike, so they can't be moved"
+
+
+class LaidOut(recipe.OrderedConfiguration):
+    """A recipe whose architecture is worked out already, on its way through mergekit."""
+
+    architecture: Any
+
+
+def lay_out(
+    config: MergeConfiguration, options: MergeOptions
+) -> tuple[layout.Layout, ModelArchitecture]:
+    """Examine the models and match their tensors; from then on mergekit sees them as `view` does.
+
+    Raises:
+        MergeError: the models don't fit each other; see `layout` and `vocabulary`.
+    """
+    recipe_values.check_values(config)
+    models = recipe.OrderedConfiguration.referenced_models(config)
+    parts = [_examine(model, options) for model in models]
+    plan = layout.lay_out(parts[0], parts[1:], options)
+    padded = vocabulary.padded_embeddings(plan, config, options)
+    LoaderCache().loaders.update(view.views(plan, padded))
+    aligned = config.tokenizer is not None or config.tokenizer_source is not None
+    rows = plan.vocabulary if aligned else set().union(*padded.values())
+    return plan, architecture.architecture(plan, rows)
+
+
+def _examine(model: ModelReference, options: MergeOptions) -> anatomy.Anatomy:
+    try:
+        opened = checkpoint.open_checkpoint(model, options)
+        index = opened.loader.index
+        if not (index.is_safetensors or options.lazy_unpickle):
+            opened = replace(opened, loader=MappedPickles(index))
+        return anatomy.examine(opened, options)
+    except MergeError:
+        raise
+    except Exception as error:  # whatever the Hub's client and transformers meet
+        explained = from_host(error).message
+        raise MergeError(
+            f"{model}: can't be read: {explained}; if it is a Hub id, check its name, your access "
+            "and the network, or give a local folder"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A merge that only has to be run.
+
+    Attributes:
+        config: the recipe as mergekit is handed it.
+        layout: where every output tensor comes from.
+        architecture: the output in mergekit's terms.
+        tasks: one per output tensor.
+        tokenizer: mergekit's task that builds the output's tokenizer; None without `tokenizer:`.
+    """
+
+    config: recipe.OrderedConfiguration
+    layout: layout.Layout
+    architecture: ModelArchitecture
+    tasks: tuple[SaveTensor, ...]
+    tokenizer: Any
+
+    @property
+    def names(self) -> set[str]:
+        """The output's tensors."""
+        return {task.tensor_name for task in self.tasks}
+
+    def with_weights_of(self, config: MergeConfiguration, options: MergeOptions) -> Prepared:
+        """The same models merged with another recipe's weights.
+
+        Args:
+            config: this merge's recipe but for the weights; not prepared.
+            options: mergekit's.
+
+        Raises:
+            MergeError: λs that are no shares, or a filter that matches nothing.
+        """
+        recipe_values.check_values(config)
+        ours = recipe.prepared(config)
+        return _planned(ours, self.layout, self.architecture, options)
+
+
+def prepare(ours: recipe.OrderedConfiguration, options: MergeOptions) -> Prepared:
+    """Everything that can go wrong with a recipe and its models does so here.
+
+    Args:
+        ours: as `recipe.prepared` gives it.
+        options: mergekit's.
+
+    Raises:
+        MergeError: see `lay_out`; λs that are no shares; slices that can't be stacked.
+    """
+    plan, arch = lay_out(ours, options)
+    return _planned(ours, plan, arch, options)
+
+
+def _planned(
+    ours: recipe.OrderedConfiguration,
+    plan: layout.Layout,
+    arch: ModelArchitecture,
+    options: MergeOptions,
+) -> Prepared:
+    ours.parameters = {**(ours.parameters or {}), "result_dtype": _dtypes(ours, plan)}
+    tasks, tokenizer = _check_plan(ours, arch, options, plan)
+    return Prepared(ours, plan, arch, tasks, tokenizer)
+
+
+def _dtypes(config: MergeConfiguration, plan: layout.Layout) -> Any:
+    """The dtype to round to: the recipe's, or the reward model's own.
+
+    Aligned embeddings need it said by name: mergekit promotes them to the models' common dtype.
+    """
+    if config.out_dtype:
+        return config.out_dtype
+    tensors = plan.reward.checkpoint.tensors
+    rows = sorted(name for name in plan.vocabulary if name in tensors)
+    rows = [name for name in rows if name not in plan.head]
+    return [ConditionalParameter(filter=n, value=tensors[n].dtype) for n in rows] or None
+
+
+def _check_plan(
+    config: recipe.OrderedConfiguration,
+    arch: ModelArchitecture,
+    options: MergeOptions,
+    plan: layout.Layout,
+) -> tuple[tuple[SaveTensor, ...], Any]:
+    """Plan the merge once without running it, and check λ and the pairing of every tensor.
+
+    Returns the task of each output tensor, and of the tokenizer.
+    """
+    planner = MergePlanner(
+        config.model_copy(deep=True), arch, options=options, out_model_config=plan.reward.config
+    )
+    try:
+        tasks = planner.plan_to_disk(out_path="planned, never written")
+    except IndexError:  # one layer has more tensors than another
+        raise MergeError("slices: " + NOT_ALIKE) from None
+    finally:
+        # mergekit caches by planner, and so keeps 64 of them with all their tasks
+        MergePlanner._model_arch.cache_clear()
+    recipe_values.check_filters(
+        config, [weight.name for weight in arch.all_weights(plan.reward.config)]
+    )
+    body = set(plan.body)
+    saved = tuple(task for task in tasks if isinstance(task, SaveTensor))
+    for task in saved:
+        merge: ExecuteMergeMethodTask = task.tensor_task
+        name = task.tensor_name
+        base = merge.base_model
+        if base != plan.reward.model or base not in merge.model_order:
+            raise MergeError(f"slices: {name} has no source from the reward model")
+        inputs = {model: weight.name for model, weight in _gathered(merge).items()}
+        if any(
+            architecture.unnumbered(n) != architecture.unnumbered(name) for n in inputs.values()
+        ):
+            raise MergeError(f"slices: {name} would be made of {inputs[base]}: {NOT_ALIKE}")
+        if inputs[base] not in body:
+            continue
+        others = [model for model in merge.model_order if model != base]
+        weights = [merge.input_parameters[model]["weight"] for model in others]
+        if None in weights:
+            raise MergeError(no_weight(others[weights.index(None)], name))
+        check_weights(weights, merge.input_parameters[base]["own_weight"], name)
+    return saved, next((task for task in tasks if isinstance(task, BuildTokenizer)), None)
+
+
+def _gathered(merge: ExecuteMergeMethodTask) -> Any:
+    gather = merge.gather_tensors
+    return getattr(gather, "gather_tensors", gather).weight_info
