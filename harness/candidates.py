@@ -92,6 +92,14 @@ class CandidateTask(ConfigurableTask):
         """The document's value of each metric in `METRICS` (without ``truncated``)."""
         raise NotImplementedError
 
+    @classmethod
+    def unit(cls, doc: Document) -> str:
+        """What a document is about: those with the same one are never divided between two sets.
+
+        The prompt; a benchmark whose items are several prompts says otherwise.
+        """
+        return plain_text(messages_of(doc["prompt"]))
+
     def __new__(cls, *args: Any, config: dict[str, Any] | None = None, **kwargs: Any) -> Any:
         """The task; an `AbsentSubset` where the data at hand has no document of the subset."""
         if config is not None and config.get("dataset_name") is not None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from harness.errors import told_in_one_line
+from harness.quiet import quiet
 
 WEIGHTS = (0.2, 0.4, 0.6, 0.8)
 
@@ -40,7 +37,7 @@ def demo(out: Path, limit: int | None) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     from harness.demo import run, show
 
-    with told_in_one_line(), _quiet():
+    with told_in_one_line(), quiet():
         models = run.prepare(out)
         recipes = {weight: run.write_recipe(out, models, weight) for weight in WEIGHTS}
         merged = {weight: run.merge(out, recipe, weight) for weight, recipe in recipes.items()}
@@ -67,23 +64,3 @@ def _check_extra() -> None:
         raise click.ClickException(
             f"the demo needs {', '.join(missing)}: pip install -c constraints.txt -e '.[demo]'"
         )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Show this command's own lines and progress; the hosts' chatter goes, their errors stay."""
-    import transformers
-
-    logger = logging.getLogger("lm_eval")
-    before, verbosity = logger.level, transformers.logging.get_verbosity()
-    logger.setLevel(logging.ERROR)
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(before)
-        transformers.logging.set_verbosity(verbosity)
-        transformers.utils.logging.enable_progress_bar()

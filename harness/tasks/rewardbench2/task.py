@@ -121,6 +121,11 @@ class Ties(RewardBench2):
         },
     }
 
+    @classmethod
+    def unit(cls, doc: Document) -> str:
+        """The number that ``ref:n`` and ``tied:n`` share: their score is one."""
+        return f"{TIES} {doc['id'].partition(':')[2]}"
+
     def process_results(self, doc: Document, results: Any) -> dict[str, Any]:
         """Refuse scores that hold within one document only: gaps are compared across prompts."""
         if any(Answer.of(result).details.get("within_document") for result in results):
