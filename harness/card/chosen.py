@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How λ was chosen, as sweep.json or search.json tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.report.blocks import Block, Text
+from harness.report.form import Search, SideBySide, Sweep
+from harness.report.numbers import score
+from harness.report.parts import apart
+from harness.sweep.naming import lambda_is
+
+_LISTED = 30
+_WARNING = (
+    "The score on the selection rows is too high on average, because it was picked for being high: "
+    "it is no test result."
+)
+
+
+def blocks(found: Sweep | Search) -> Iterator[Block]:
+    """On which rows, by which rule, among which values."""
+    yield Text(apart(found))
+    if found["kind"] == "sweep":
+        yield Text(_of_sweep(found))
+    else:
+        yield Text(_of_search(found))
+        yield Text(_baseline(found))
+
+
+def _of_sweep(sweep: Sweep) -> str:
+    points, metric = sweep["points"], sweep["metric"]
+    best, chosen = points[sweep["best"]], points[sweep["chosen"]]
+    values = [point["label"] for point in points]
+    if len(values) > _LISTED:
+        values = [*values[:3], "...", values[-1]]
+    rules = {
+        "best": f"the best {metric} on the selection rows",
+        "one-standard-error": f"the smallest total weight whose {metric} on the selection rows is "
+        f"within one standard error of the best ({score(best['score'], best['stderr'])} at "
+        f"{lambda_is(best['label'])})",
+    }
+    alone = [point for point in points if not point["total"]]
+    beside = "".join(
+        f", the reward model's alone {score(point['score'], point['stderr'])}" for point in alone
+    )
+    return (
+        f"dogerm sweep tried {len(points)} values of λ ({'; '.join(values)}) and took "
+        f"{lambda_is(chosen['label'])}. Rule: {rules[sweep['rule']]}. Its {metric} on these "
+        f"{chosen['items']:,} rows is {score(chosen['score'], chosen['stderr'])}{beside}. "
+        f"{_WARNING}"
+    )
+
+
+def _of_search(search: Search) -> str:
+    best, metric = search["top"][0], search["metric"]
+    states = [trial["state"] for trial in search["trials"]]
+    counts = ", ".join(
+        f"{states.count(state)} {state}" for state in dict.fromkeys(states) if state != "complete"
+    )
+    values = ", ".join(f"{name} {value}" for name, value in best["params"].items())
+    return (
+        f"dogerm search made {len(states)} trials{f' ({counts})' if counts else ''} with the "
+        f"sampler {search['sampler']} and took trial {best['number']} ({values}), the one with the "
+        f"best {metric} on the selection rows: {_side_by_side(best)}. {_WARNING}"
+    )
+
+
+def _baseline(search: Search) -> str:
+    baseline = search["baseline"]
+    return (
+        f"A plain sweep over one λ took {lambda_is(baseline['label'])}: {_side_by_side(baseline)}."
+    )
+
+
+def _side_by_side(found: SideBySide) -> str:
+    return (
+        f"{score(found['select'], found['select_stderr'])} there, "
+        f"{score(found['report'], found['report_stderr'])} on the report rows"
+    )
