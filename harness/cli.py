@@ -9,9 +9,16 @@ import click
 # name -> (where the click command is, its help in one line)
 COMMANDS = {
     "bon": ("harness.bon.command:bon", "Collect candidates for best-of-N, and plot the results."),
+    "card": ("harness.card.command:card", "Put measured figures into a merged model's card."),
     "compare": ("harness.compare.command:compare", "Tell whether one model beats another."),
     "demo": ("harness.demo.command:demo", "Merge and measure a real 135M reward model."),
     "doctor": ("harness.doctor:doctor", "Say what is installed, what works, and how to mend it."),
+    "report": ("harness.report.command:report", "Write what a sweep or search found as a page."),
+    "search": (
+        "harness.search.command:search",
+        "Search weights by layer, part and model.",
+    ),
+    "sweep": ("harness.sweep.command:sweep", "Choose the weight of a merge, and prove the gain."),
     "train": ("harness.training.command:train", "Train a reward model or a domain model (LoRA)."),
 }
 

@@ -27,8 +27,10 @@ BENCHMARKS = (
 REQUIRED = ("mergekit", "lm_eval", "transformers", "torch", "safetensors")
 OPTIONAL = {
     "gguf": "pip install 'dogerm[demo]' (dogerm demo)",
-    "matplotlib": "pip install 'dogerm[demo]' (plots)",
+    "matplotlib": "pip install 'dogerm[sweep]' (dogerm sweep, plots)",
+    "optuna": "pip install 'dogerm[search]' (dogerm search)",
     "peft": "pip install 'dogerm[demo]' (adapters)",
+    "ray": "pip install 'dogerm[ray]' (dogerm search --ray)",
     "trl": "pip install 'dogerm[train]' (dogerm train)",
 }
 HOOK_HELP = (

@@ -141,7 +141,7 @@ def _ends(sweep: Sweep) -> Table:
     ]
     return Table(
         caption=f"Report rows: {sweep['metric']} ± standard error at the ends and at the chosen "
-        "weight, the only weights that were measured on these rows",
+        "weight, the weights that this sweep measured on these rows",
         head=["section", "rows", *labels],
         rows=[
             [indented(section["name"], section["depth"]), f"{section['items']:,}", *cells]

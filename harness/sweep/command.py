@@ -77,9 +77,10 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="With several domain models: a line, not a grid. --weight is then their total, divided "
     "in this ratio, e.g. 2,1.",
 )
-@click.option("--select", required=True, help=f"What chooses λ. {_TASKS}")
+@click.option("--select", required=True, multiple=True, help=f"What chooses λ. {_TASKS}")
 @click.option(
     "--report",
+    multiple=True,
     help="What proves it, at the chosen λ and the ends only (0, and the most of each domain model "
     f"alone). {_TASKS}",
 )
@@ -111,8 +112,8 @@ def sweep(
     recipe: Path,
     weights: tuple[str, ...],
     ratio: str | None,
-    select: str,
-    report: str | None,
+    select: tuple[str, ...],
+    report: tuple[str, ...],
     split: float | None,
     rule: str,
     metric: str,
@@ -128,25 +129,31 @@ def sweep(
 
     Every merge is made in memory, in one loaded model, with the weights that mergekit-yaml would
     write. The rows that choose are never those that are reported: a prompt on both sides is an
-    error. Each finished measurement is kept; what was made with another recipe, model file, data or
-    version is set aside, not read.
+    error. Each finished measurement is kept; what was made with another recipe, model file or
+    version is set aside, what was made with other data is replaced.
     """
     with told_in_one_line():
-        from harness.sweep import rows as rows_of_tasks
-        from harness.sweep import run, table, variants
+        from harness.bon.show import check_format
         from harness.sweep import weights as values
-        from harness.sweep.plan import Plan
         from harness.sweep.store import check_folder
 
-        chosen_on, proven_on = names(select), names(report or "")
+        chosen_on, proven_on = names(",".join(select)), names(",".join(report))
         if not chosen_on:
-            raise HarnessError(f"--select {select!r} names no task")
+            raise HarnessError("--select names no task")
         if not proven_on and split is None:
             raise HarnessError(
                 "nothing to prove the choice on: name other tasks with --report, or divide those "
                 "of --select with --split-select 0.2"
             )
+        for text in weights:
+            values.parse(text)  # again with the models; here before anything is loaded
         check_folder(out)
+        check_format(out / "plot.png")  # whether there is a matplotlib
+        say("starting torch, mergekit and lm-eval")
+        from harness.sweep import rows as rows_of_tasks
+        from harness.sweep import run, table, variants
+        from harness.sweep.plan import Plan
+
         read = variants.read(recipe)
         models = read.domain_models
         if ratio and len(models) == 1:

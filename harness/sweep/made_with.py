@@ -10,7 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("torch", "transformers", "tokenizers", "mergekit", "lm_eval", "safetensors", "peft")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "mergekit",
+    "lm_eval",
+    "safetensors",
+    "peft",
+    "jinja2",
+)
 
 # What of this project a score depends on; the rest (tables, plots) may change beside results.
 _CODE = (
@@ -24,6 +33,8 @@ _CODE = (
     "sweep/bench.py",
     "sweep/evaluate.py",
     "sweep/live.py",
+    "search/remembering.py",
+    "search/worker.py",
 )
 # Beside what `dogerm_plugin.output` knows as parts of a model.
 _OF_A_MODEL = (

@@ -12,7 +12,7 @@ from typing import Any
 from harness.sweep.naming import lambda_is
 from harness.sweep.plan import Plan
 
-FILES = ("sweep.json", "best.yml", "lambda.png", "margins.png")
+FILES = ("best.yml", "lambda.png", "margins.png", "sweep.json")
 
 
 def best_recipe(plan: Plan, content: dict[str, Any], out: Path) -> str:
@@ -39,7 +39,7 @@ def best_recipe(plan: Plan, content: dict[str, Any], out: Path) -> str:
 
 
 def write(content: dict[str, Any], out: Path) -> list[Path]:
-    """Write ``sweep.json``, ``best.yml`` and the pictures, all of them or none.
+    """Write ``sweep.json``, ``best.yml`` and the pictures, each whole, sweep.json last.
 
     Returns:
         What was written.

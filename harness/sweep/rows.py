@@ -103,7 +103,7 @@ def check_metric(rows: Sequence[Rows], metric: str) -> None:
     """
     name = metric.partition(",")[0]
     for one in rows:
-        known = {known for task in one.leaves.values() for known in task.aggregation()}
+        known = set.intersection(*(set(task.aggregation()) for task in one.leaves.values()))
         known -= set(COUNTS)
         if name not in known:
             raise HarnessError(

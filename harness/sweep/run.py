@@ -61,7 +61,7 @@ def sweep(plan: Plan, out: Path, say: Callable[[str], None]) -> tuple[dict[str, 
             return found, output.write(found, out)
         except KeyboardInterrupt:
             say(f"stopped; the same command goes on from what is in {store.results}")
-            raise
+            raise SystemExit(130) from None  # as shells tell it
         finally:
             store.close()
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder of finished measurements: each there whole or not at all, and never of something else.
 
-Every measurement says what it was made with. What was made with another recipe, model file, data,
-code or library is not read; a run that finds such results says what has changed and sets them
-aside, to take them up again should everything be as it was.
+Every measurement says what it was made with. What was made with another recipe, model file, code or
+library is not read; a run that finds such results says what has changed and sets them aside, to
+take them up again should everything be as it was. What was made with other data is replaced.
 """
 
 from __future__ import annotations
@@ -144,13 +144,14 @@ class Store:
             final.parent.mkdir(parents=True, exist_ok=True)
             if final.exists():
                 shutil.rmtree(final)
+            partial.chmod(final.parent.stat().st_mode & 0o777)  # mkdtemp's is for its owner only
             partial.rename(final)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
     def _open(self, made_with: dict[str, str]) -> None:
         stamp = self.results / MADE_WITH
-        for partial in self.results.glob(f"{_PARTIAL}*"):
+        for partial in (*self.folder.glob(f"{_PARTIAL}*"), *self.results.glob(f"{_PARTIAL}*")):
             shutil.rmtree(partial, ignore_errors=True)
         before = _read(stamp)
         if stamp.exists() and before == made_with:

@@ -138,7 +138,11 @@ def summary(
         ],
         "proof": proven,
         "margins": proof.margins(paths),
-        "notes": [*_notes(plan, scores, best, chosen), *_truncated(plan, store)],
+        "notes": [
+            *_notes(plan, scores, best, chosen),
+            *_looked_at(store, ends),
+            *_truncated(plan, store),
+        ],
     }
     content["best_recipe"] = output.best_recipe(plan, content, store.folder)
     return content
@@ -182,3 +186,14 @@ def _truncated(plan: Plan, store: Store) -> Iterator[str]:
                 f"{count:g} rows of {rows.name} have a conversation that is longer than the model "
                 "takes and lost its beginning"
             )
+
+
+def _looked_at(store: Store, ends: Sequence[Point]) -> Iterator[str]:
+    """A note where earlier runs opened report rows at other weights."""
+    there = {path.parent.name for path in store.results.glob(f"*/{REPORT}")}
+    others = sorted(there - {end.label for end in ends})
+    if others:
+        yield (
+            f"earlier runs in this folder measured report rows at other weights, too "
+            f"({'; '.join(others)}): a choice made after a look at them is no longer proven by them"
+        )

@@ -25,6 +25,8 @@ def text(sweep: Mapping[str, Any]) -> str:
 def _selection(sweep: Mapping[str, Any]) -> Iterator[str]:
     shown = shallow(sweep["points"][0]["sections"], _MOST_COLUMNS)
     names = [section["name"] for section in shown]
+    if len(sweep["select"]) == 1:  # its score is the one that chose
+        names = [name for name in names if name not in sweep["select"]]
     several = len(names) > 1
     rows = [["λ", sweep["metric"], *(names if several else ()), "s", ""]]
     for index, point in enumerate(sweep["points"]):

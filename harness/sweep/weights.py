@@ -91,7 +91,10 @@ def _number(text: str, option: str, whole: str) -> Decimal:
     except InvalidOperation:
         number = Decimal("NaN")
     if not number.is_finite():
-        raise HarnessError(f"{option} {whole}: {text.strip()!r} is not a number")
+        raise HarnessError(
+            f"{option} {whole}: {text.strip()!r} is not a number; "
+            "expected START:STOP:STEP or a list such as 0,0.3,0.6"
+        )
     if number != 0 and not -DIGITS <= number.adjusted() <= DIGITS:
         raise HarnessError(f"{option} {whole}: {text.strip()} is out of range")
     if number != round(number, DIGITS):

@@ -46,7 +46,7 @@ def error_of(result: Result, status: int = 1) -> str:
         (("--model_args", "chat_tmplate=x"), "chat_tmplate"),
         (("--batch_size", "0"), "--batch_size 0: expected auto or a number of rows"),
         (("--batch_size", "²"), "--batch_size ²: expected auto or a number of rows"),
-        (("--select", ","), "--select ',' names no task"),
+        (("--select", ","), "--select names no task"),
         (("--select", "minpref"), "no task 'minpref' among this project's; did you mean minipref"),
         (("--report", "nowhere.yaml"), "nowhere.yaml: no such file"),
         (("--report", " "), "nothing to prove the choice on: name other tasks with --report"),

@@ -98,12 +98,12 @@ def test_a_failure_leaves_the_earlier_files(
     sweep = example.sweep()
     written = output.write(sweep, tmp_path)
     assert [path.name for path in written] == [
-        "sweep.json",
         "best.yml",
         "lambda.png",
         "margins.png",
+        "sweep.json",
     ]
-    assert json.loads(written[0].read_text("utf-8")) == sweep
+    assert json.loads(written[-1].read_text("utf-8")) == sweep
     before = {path: path.read_bytes() for path in written}
 
     def fails(*_: Any) -> None:
@@ -120,4 +120,4 @@ def test_a_picture_that_there_is_nothing_for_goes(tmp_path: Path) -> None:
     output.write(sweep, tmp_path)
     written = output.write({**sweep, "margins": None}, tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(written)
-    assert [path.name for path in written] == ["sweep.json", "best.yml", "lambda.png"]
+    assert [path.name for path in written] == ["best.yml", "lambda.png", "sweep.json"]

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ray itself, and how its GPUs or cores are divided among actors."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import HarnessError
+
+# Cores for one actor where the user does not say how many there are to be.
+CORES = 4
+# Ray's least. Jobs and outcomes are small; weights never go through it.
+_OBJECT_STORE = 80 << 20
+
+
+def ray_module() -> Any:
+    """Ray, imported.
+
+    Raises:
+        HarnessError: it is not installed.
+    """
+    # Ray prints a paragraph about each lost worker on stdout, where a command's results go; a pool
+    # says it in a line. (Ray reads the variable when it is imported.)
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed")
+    try:
+        import ray
+    except ImportError as error:
+        raise HarnessError(f"--ray needs Ray ({error}): pip install 'dogerm[ray]'") from error
+    return ray
+
+
+def connect(address: str) -> bool:
+    """Start Ray here (``local``) or join a cluster (``auto``, or its address), without its chatter.
+
+    Returns:
+        Whether there is something to shut down: not where this process is connected already.
+
+    Raises:
+        HarnessError: Ray is not installed; there is no such cluster, or it can't be started.
+    """
+    ray = ray_module()
+    if ray.is_initialized():
+        return False
+    named = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    _refuse_silence(named)
+    here: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
+    try:
+        ray.init(
+            address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **(here if address == "local" else {}),
+        )
+    except Exception as error:  # of many kinds, down to plain RuntimeError
+        text = " ".join(str(error).split())
+        if isinstance(error, ConnectionError) and address == "auto":
+            text = "no cluster runs here: begin one with ray start --head, set RAY_ADDRESS to its "
+            text += "address, or take --ray local"
+        raise HarnessError(f"--ray {address}: {text}") from error
+    return True
+
+
+def _refuse_silence(address: str) -> None:
+    """Refuse an address where nobody answers: Ray itself tries for many minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit() or "://" in address:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise HarnessError(
+            f"--ray {address}: nobody answers there ({error}): is the cluster's head up, and is "
+            "that the port that ray start told?"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Division:
+    """What each actor gets.
+
+    Attributes:
+        workers: how many actors.
+        kind: ``GPU`` or ``CPU``.
+        each: GPUs or cores for each actor; a whole number, or less than 1, as Ray wants it.
+        threads: of torch, for each actor.
+        free: GPUs or cores that nobody uses now.
+    """
+
+    workers: int
+    kind: str
+    each: float
+    threads: int
+    free: float
+
+    @property
+    def ask(self) -> dict[str, float]:
+        """Options of a Ray actor."""
+        return (
+            {"num_gpus": self.each, "num_cpus": 0}
+            if self.kind == "GPU"
+            else {"num_cpus": self.each}
+        )
+
+    def told(self) -> str:
+        """In a line."""
+        workers = "1 worker" if self.workers == 1 else f"{self.workers} workers, each"
+        line = f"Ray: {workers} with {self.each:g} {self.kind}"
+        wanted = self.each * self.workers
+        if self.free < wanted:
+            wait = "some" if self.free >= self.each else "all"
+            line += f"; {self.free:g} of these {wanted:g} are free now: {wait} have to wait"
+        return line
+
+
+def divide(workers: int | None, on_cpu: bool) -> Division:
+    """Divide what the cluster has.
+
+    Args:
+        workers: by default one for each GPU, or where there is none for every `CORES` cores.
+        on_cpu: leave the GPUs alone.
+
+    Raises:
+        HarnessError: the cluster has nothing.
+    """
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cores = [node["CPU"] for node in nodes if node.get("CPU")]
+    gpus = [1.0] * int(sum(node.get("GPU", 0) for node in nodes))
+    free = ray.available_resources()
+    if gpus and not on_cpu:
+        count = workers or len(gpus)
+        threads = max(1, int(sum(cores) // count))
+        return Division(count, "GPU", share(gpus, count), threads, free.get("GPU", 0))
+    if not cores:
+        raise HarnessError("the Ray cluster has neither a GPU nor a core to give; see ray status")
+    count = workers or max(1, int(sum(cores) // CORES))
+    each = share(cores, count)
+    return Division(count, "CPU", each, max(1, int(each)), free.get("CPU", 0))
+
+
+def share(nodes: Sequence[float], workers: int) -> float:
+    """The largest share that each of some workers can have, none of them on two nodes.
+
+    >>> share([8], 2), share([2], 4), share([4, 4], 3), share([6, 4], 3)
+    (4.0, 0.5, 2.0, 3.0)
+
+    Args:
+        nodes: cores of each node; or 1 for each GPU, as no worker is on parts of two.
+        workers: how many.
+    """
+    sizes = {_rounded(node / parts) for node in nodes for parts in range(1, workers + 1)}
+    return max(size for size in sizes if sum(node // size for node in nodes) >= workers)
+
+
+def _rounded(number: float) -> float:
+    """Down to what Ray takes: a whole number, or one with four decimals below 1."""
+    return float(math.floor(number)) if number >= 1 else math.floor(number * 1e4) / 1e4
