@@ -165,6 +165,11 @@ def _notes(plan: Plan, scores: Sequence[choose.Score], best: int, chosen: int) -
         )
     if plan.rule == choose.ONE_STANDARD_ERROR and scores[best].stderr is None:
         yield f"{plan.metric} has no standard error there, so the rule chose the best score"
+    if point.total == 1:
+        yield (
+            f"at {lambda_is(point.label)} nothing of the reward model is left but its head: what "
+            "changed there is not knowledge added to it"
+        )
     if top.total and best == len(plan.points) - 1 and top.total < 1:
         yield f"the best weight, {top.label}, is the largest that was tried: try larger ones"
     if plan.split is not None:
