@@ -82,7 +82,7 @@ def search(
             best = choose.best([swept[job.label].score for job in sweep], rising)
             say(f"plain sweep: best at {sweep[best].label}; now the trials")
             trials = Trials(
-                database or storage.connect(storage.in_folder(out)),
+                database or storage.connect_in(out),
                 {**about, **_asked(plan, space)},
                 space.parameters(),
                 sampler,

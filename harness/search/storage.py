@@ -43,6 +43,21 @@ def in_folder(folder: Path) -> str:
     return str(URL.create("sqlite", database=str(folder / "search.db")))
 
 
+def connect_in(folder: Path) -> RDBStorage:
+    """The storage in a search's folder, made if need be.
+
+    Raises:
+        HarnessError: there is no room for it, or the file can't be written.
+    """
+    try:
+        return connect(in_folder(folder))
+    except HarnessError as error:
+        raise HarnessError(
+            f"{folder / 'search.db'}: {first_line(error.__cause__ or error)}; what is finished in "
+            f"{folder} is kept: see to its disk, and run the same command again"
+        ) from error
+
+
 def connect(url: str) -> RDBStorage:
     """The storage at a SQLAlchemy URL, its tables made if need be.
 

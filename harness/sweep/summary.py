@@ -163,8 +163,12 @@ def _notes(plan: Plan, scores: Sequence[choose.Score], best: int, chosen: int) -
             f"on the selection rows {lambda_is(point.label)} is within one standard error of the "
             "reward model itself: the choice among them is mostly chance"
         )
-    if plan.rule == choose.ONE_STANDARD_ERROR and scores[best].stderr is None:
-        yield f"{plan.metric} has no standard error there, so the rule chose the best score"
+    if scores[best].stderr is None:
+        yield (
+            f"{plan.metric} has no standard error on the selection rows: lm-eval gives none for a "
+            "single row, nor for a group with a section of one row"
+            + ("; the rule chose the best score" if plan.rule == choose.ONE_STANDARD_ERROR else "")
+        )
     if point.total == 1:
         yield (
             f"at {lambda_is(point.label)} nothing of the reward model is left but its head: what "

@@ -16,7 +16,13 @@ from safetensors.torch import load_file, save_file
 
 from harness.report import read as report
 from harness.sweep import made_with
-from tests.harness.sweep.sweeping import Workshop, figures, pairs, save_language_model
+from tests.harness.sweep.sweeping import (
+    Workshop,
+    disk_of_one_mebibyte,
+    figures,
+    pairs,
+    save_language_model,
+)
 
 RESTARTED = "earlier results are set aside"
 
@@ -269,18 +275,8 @@ def test_a_reward_that_is_no_number_ends_in_one_line(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("can't mount a small file system here")
-    try:
+    with disk_of_one_mebibyte(tmp_path / "disk") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk_ends_in_one_line_and_the_sweep_goes_on(
