@@ -49,7 +49,7 @@ def test_best_yml_is_the_recipe_with_the_weight_and_says_where_it_is_from(
         f"# λ = {point['label']}: accuracy {point['score']:.3f} ± {point['stderr']:.3f} on 12 rows "
         "of chosen, rule: best, 3 weights tried."
     )
-    assert comments[1].startswith(f"# Chosen {found['made']['date'][:10]} by: dogerm ")
+    assert comments[1].startswith(f"# Chosen {found['made']['date'][:10]} by: dogerm")
     assert "its own text, comments and all, is in sweep.json" in comments[2]
     assert comments[3].endswith("mergekit-yaml out/best.yml merged/")
     recipe = workshop.folder / "recipe.yml"
