@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,12 @@ def conversation(request: Instance) -> list[Message]:
     """The whole conversation of a request ``(context, response)``."""
     context, response = request.args[:2]
     return with_response(context, response)
+
+
+def conversation_key(request: Instance) -> bytes:
+    """A digest of the conversation of a request: equal ones have the same, and it is small."""
+    turns = json.dumps(conversation(request), ensure_ascii=False)
+    return hashlib.sha256(turns.encode("utf-8", "surrogatepass")).digest()
 
 
 def answer_to(request: Instance, answer: Answer) -> tuple[Any, ...]:

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
-from harness.models.requests import conversation
+from harness.models.requests import conversation_key
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -41,15 +39,10 @@ class Remembering:
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[tuple[Any, ...]]:
         """The model's answers; see `ScoringLM.loglikelihood`."""
-        keys = [_key(request) for request in requests]
+        keys = [conversation_key(request) for request in requests]
         new = {k: r for k, r in zip(keys, requests, strict=True) if k not in self._known}
         if new:
             answers = self._model.loglikelihood(list(new.values()), disable_tqdm)
             self._known.update(zip(new, answers, strict=True))
             self.scored += len(new)
         return [self._known[key] for key in keys]
-
-
-def _key(request: Instance) -> bytes:
-    turns = json.dumps(conversation(request), ensure_ascii=False)
-    return hashlib.sha256(turns.encode("utf-8", "surrogatepass")).digest()

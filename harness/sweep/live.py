@@ -8,8 +8,6 @@ merge keeps.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -19,7 +17,7 @@ import torch
 
 from harness.errors import HarnessError
 from harness.models.head import body_of
-from harness.models.requests import conversation
+from harness.models.requests import conversation_key
 from harness.models.reward import Reward
 from harness.models.template import Encoded
 
@@ -51,8 +49,7 @@ class LiveReward(Reward):
 
     def encode(self, request: Instance) -> Encoded:
         """The token ids of a request's conversation, kept for the next weights."""
-        turns = json.dumps(conversation(request), ensure_ascii=False)
-        key = hashlib.sha256(turns.encode("utf-8", "surrogatepass")).digest()
+        key = conversation_key(request)
         if key not in self._encoded:
             encoded = super().encode(request)
             self._encoded[key] = array("q", encoded.ids), encoded.truncated

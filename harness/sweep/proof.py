@@ -88,7 +88,7 @@ def margins(runs: Mapping[str, Sequence[Path]], bins: int = 40) -> dict[str, Any
 
     Args:
         runs: label -> runs of the same tasks.
-        bins: how many.
+        bins: how many, an even number.
 
     Returns:
         Edges (bins + 1 numbers), counts and means by label; None where no task has margins.
@@ -108,7 +108,9 @@ def margins(runs: Mapping[str, Sequence[Path]], bins: int = 40) -> dict[str, Any
     if not any(values.values()):
         return None
     everything = [value for found in values.values() for value in found]
-    edges = np.histogram_bin_edges(everything, bins)
+    # 0 is an edge: what is right of it is what is decided right
+    most = max(map(abs, everything)) or 1.0
+    edges = np.linspace(-most, most, bins + 1)
     return {
         "tasks": tasks,
         "items": max(map(len, values.values())),
