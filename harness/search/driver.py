@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness import interrupt
 from harness.errors import HarnessError
 from harness.report.numbers import duration
 from harness.search.plan import HALVING, MEDIAN
@@ -102,6 +103,7 @@ def run_trials(
         if not running:
             return
         outcome = pool.next()
+        interrupt.check()  # before a trial is told that it failed
         label = outcome.job.label
         state = _after(trials, running[label], outcome)
         if state is None:

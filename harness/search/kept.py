@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from harness import interrupt
 from harness.compare.runs import find_run
 from harness.errors import HarnessError
 from harness.search.pool import Pool
@@ -77,7 +78,9 @@ class Keeper:
             while waiting and under_way < self._pool.size:
                 self._pool.submit(replace(waiting.pop(), keep=True))
                 under_way += 1
-            self._keep(self._pool.next())
+            outcome = self._pool.next()
+            interrupt.check()
+            self._keep(outcome)
             under_way -= 1
         return {job.label: self._read(job) for job in jobs}
 

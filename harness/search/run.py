@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.exceptions import StorageInternalError
 
 from harness.errors import HarnessError, first_line
+from harness.interrupt import stoppable
 from harness.search import identity, output, samplers, storage
 from harness.search.driver import label_of, pruner, run_trials
 from harness.search.found import Found, ranked, sweep_label
@@ -66,7 +67,7 @@ def search(
     bench = Bench(plan.spec.recipe, plan.spec.settings, say)
     space = _space(plan, bench)
     sampler = samplers.sampler(plan.sampler, plan.seed, _points(space))
-    with told_if_full(out):
+    with stoppable(say, "stopped; the same command goes on from here"), told_if_full(out):
         store = Store(out, bench.made_with)
         pool: Pool | None = None
         try:
@@ -115,9 +116,6 @@ def search(
                 f"{where}: {first_line(error.__cause__ or error)}; finished trials are kept: "
                 "see to the database or its disk, and run the same command again"
             ) from error
-        except KeyboardInterrupt:
-            say("stopped; the same command goes on from here")
-            raise SystemExit(130) from None  # as shells tell it
         finally:
             if pool is not None:
                 pool.close()

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import interrupt
 from harness.errors import HarnessError
 from harness.sweep import machine, made_with
 from harness.sweep.rows import Rows
@@ -230,6 +231,7 @@ class Bench:
                 folder,
                 warn=rows.name not in self._seen,
             )
+            interrupt.check()
         self._seen.add(rows.name)
         return True
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.compare.runs import find_run
+from harness.interrupt import stoppable
 from harness.sweep import choose, output, weights
 from harness.sweep.bench import Bench
 from harness.sweep.naming import lambda_is
 from harness.sweep.plan import Plan
 from harness.sweep.progress import Progress
 from harness.sweep.rows import REPORT, SELECT, check_metric
-from harness.sweep.store import Store, check_folder, told_if_full
+from harness.sweep.store import RESULTS, Store, check_folder, told_if_full
 from harness.sweep.summary import measured_at, place, summary
 from harness.sweep.weights import Point
 
@@ -39,8 +40,9 @@ def sweep(plan: Plan, out: Path, say: Callable[[str], None]) -> tuple[dict[str, 
     began = time.perf_counter()
     check_metric(plan.rows, plan.metric)
     check_folder(out)
-    bench = Bench(plan.recipe, plan.settings, say)
-    with told_if_full(out):
+    stopped = f"stopped; the same command goes on from what is in {out / RESULTS}"
+    with stoppable(say, stopped), told_if_full(out):
+        bench = Bench(plan.recipe, plan.settings, say)
         store = Store(out, bench.made_with)
         try:
             for line in store.news():
@@ -59,9 +61,6 @@ def sweep(plan: Plan, out: Path, say: Callable[[str], None]) -> tuple[dict[str, 
             seconds = time.perf_counter() - began
             found = summary(plan, store, measured, scores, (best, chosen), ends, seconds, rising)
             return found, output.write(found, out)
-        except KeyboardInterrupt:
-            say(f"stopped; the same command goes on from what is in {store.results}")
-            raise SystemExit(130) from None  # as shells tell it
         finally:
             store.close()
 
