@@ -62,22 +62,26 @@ class Distinct:
         first: per row, the first request that asks for it.
         rows: per request, its row.
         sizes: per row, the characters of its conversation.
+        prompts: per row, a number that rows with the same turns before the last share.
     """
 
     first: list[Instance]
     rows: list[int]
     sizes: list[int]
+    prompts: list[int]
 
     @classmethod
     def of(cls, requests: Sequence[Instance]) -> Distinct:
         """The distinct rows of `requests`, in the order of their first appearance."""
         numbers: dict[tuple[tuple[str, str], ...], int] = {}
-        made = cls([], [], [])
+        prompts: dict[tuple[tuple[str, str], ...], int] = {}
+        made = cls([], [], [], [])
         for request in requests:
             key = tuple((turn["role"], turn["content"]) for turn in conversation(request))
             if key not in numbers:
                 numbers[key] = len(numbers)
                 made.first.append(request)
                 made.sizes.append(sum(len(content) for _, content in key))
+                made.prompts.append(prompts.setdefault(key[:-1], len(prompts)))
             made.rows.append(numbers[key])
         return made

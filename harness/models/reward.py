@@ -23,13 +23,15 @@ from harness.models.template import Encoded
 
 
 class Reward(ScoringLM):
-    """A reward model; the arguments of `ConversationLM`, and two of its own.
+    """A reward model; the arguments of `ConversationLM`, and three of its own.
 
     Args:
         pretrained: path, Hub id, or a loaded model.
         head_dtype: ``float32``, or ``auto`` for the dtype that the checkpoint loads in.
         head_activation: what stands between the layers of a head of several, where the checkpoint
             does not say: ``relu``, ``gelu``, ``silu``, ``tanh`` or ``linear`` (nothing).
+        share_prefix: compute what several conversations begin with once, where the model allows it;
+            False scores each conversation by itself in padded batches.
 
     Raises:
         HarnessError: the checkpoint is no reward model, or an argument makes no sense here.
@@ -45,6 +47,7 @@ class Reward(ScoringLM):
         *,
         head_dtype: str = "float32",
         head_activation: str | None = None,
+        share_prefix: bool = True,
         **kwargs: Any,
     ) -> None:
         if str(head_dtype) not in ("float32", "auto"):
@@ -63,11 +66,22 @@ class Reward(ScoringLM):
             self.device,
             float32_head=str(head_dtype) == "float32",
             autocast=self.mixed_precision_dtype,
+            share_prefix=share_prefix,
         )
 
     def may_share_batch(self, length: int, other: int) -> bool:
         """Whether rows of these lengths (in tokens) may be scored in one batch."""
         return self.scorer.may_share_batch(length, other)
+
+    def may_share_beginning(self, lengths: Sequence[int]) -> bool:
+        """Whether rows of these lengths may be scored together, their common beginning once."""
+        sharing = self.scorer.sharing
+        return sharing is not None and sharing.may_share(lengths)
+
+    def tree_scores(self, groups: Sequence[Sequence[Encoded]]) -> list[list[float]]:
+        """The rewards of groups of rows that begin alike."""
+        assert self.scorer.sharing is not None
+        return self.scorer.sharing([[row.ids for row in group] for group in groups])
 
     def scores(self, rows: Sequence[Encoded]) -> list[float]:
         """The rewards of a batch of rows, in their order."""
@@ -87,6 +101,7 @@ class Reward(ScoringLM):
             **super().get_model_info(),
             "model_head_dtype": self.scorer.head_dtype,
             "model_own_forward": self.scorer.own_forward,
+            "model_shares_prefixes": self.scorer.shares_prefixes,
         }
 
     def _create_model(self, pretrained: str, *, peft: str | None = None, **kwargs: Any) -> None:

@@ -34,6 +34,7 @@ from harness.models.head import (
 )
 from harness.models.own_forward import OwnForward, takes
 from harness.models.rope import Rope
+from harness.models.sharing import SharedPrefixes
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -65,10 +66,12 @@ class Scorer:
         device: where the ids go; a dispatched model moves them on by itself.
         float32_head: compute the head in float32; False leaves the model's own dtype.
         autocast: dtype for the body's autocast (lm-eval's ``mixed_precision_dtype``), or None.
+        share_prefix: try whether the model allows `SharedPrefixes`.
 
     Attributes:
         pads: rows of unlike length may share a batch, as far as the model's RoPE lets them.
         own_forward: the model's own forward is used, not body, position and head.
+        sharing: scores rows that begin alike in one pass; None where it was not tried.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Scorer:
         *,
         float32_head: bool = True,
         autocast: torch.dtype | None = None,
+        share_prefix: bool = True,
     ) -> None:
         self.model = model
         self.device = device
@@ -110,7 +114,8 @@ class Scorer:
         self.body = None if adapter_changes_inputs(model) else body_of(inner)
         self.head = next(iter(heads.values())) if len(heads) == 1 else None
         self.own_forward, self.pads = False, True
-        reason = self._try_out()
+        self.sharing: SharedPrefixes | None = None
+        reason = self._try_out(share_prefix)
         if reason:
             logger.warning("%s", reason)
 
@@ -124,13 +129,18 @@ class Scorer:
         if end is not None:
             rows = [row if row[-1] == end else [*row, end] for row in rows]
         with torch.inference_mode():
-            scores = self._own(rows) if self.own_forward else self._pooled(rows)
+            scores = self._own(rows) if self.own_forward else self.rewards(rows)
         return [float(score) for score in scores.double().cpu()]
 
     @property
     def head_dtype(self) -> str:
         """The dtype the head computes in, for the results."""
         return "float32" if self._own.float32 else "the model's own"
+
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether what rows begin with is computed once."""
+        return self.sharing is not None and self.sharing.works
 
     def may_share_batch(self, length: int, other: int) -> bool:
         """Whether rows of these lengths (in tokens) may be scored in one batch."""
@@ -140,6 +150,15 @@ class Scorer:
             return False  # rows grow by one where they do not end in it
         return length == other or (self.pads and self.rope.may_share_batch(length, other))
 
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """The dtype of attention scores."""
+        return self.autocast or next(self.model.parameters()).dtype
+
+    def pooled(self, row: Sequence[int]) -> int:
+        """The index in an unpadded row whose state the head reads."""
+        return pooled_position(row, self.pad_token_id)
+
     def _body_states(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         """Hidden states [rows, longest, hidden] of the right-padded rows."""
         longest = max(len(row) for row in rows)
@@ -147,28 +166,32 @@ class Scorer:
         ids = torch.full((len(rows), longest), fill, dtype=torch.long)
         for index, row in enumerate(rows):
             ids[index, : len(row)] = torch.tensor(row, dtype=torch.long)
+        return self.states(ids)
+
+    def states(self, ids: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
+        """The body's hidden states [rows, tokens, hidden] of token ids [rows, tokens]."""
         assert self.body is not None
         options = {"use_cache": False} if takes(self.body, "use_cache") else {}
         self.rope.reset()
         with self._autocast():
-            output = self.body(input_ids=ids.to(self.device), **options)
+            output = self.body(input_ids=ids.to(self.device), **inputs, **options)
         states = output[0] if isinstance(output, tuple) else output.last_hidden_state
         if states.shape[:2] != ids.shape:
             raise ValueError(f"the body gives states of shape {list(states.shape)}")
         return states
 
-    def _pooled(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+    def rewards(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         """Body, pooled position, head: [rows]."""
         states = self._body_states(rows)
-        positions = [pooled_position(row, self.pad_token_id) for row in rows]
-        return self._reward_of(
+        positions = [self.pooled(row) for row in rows]
+        return self.reward_of(
             states[
                 torch.arange(len(rows), device=states.device),
                 torch.tensor(positions, device=states.device),
             ]
         )
 
-    def _reward_of(self, states: torch.Tensor) -> torch.Tensor:
+    def reward_of(self, states: torch.Tensor) -> torch.Tensor:
         """The head on states [..., hidden]: rewards [...]."""
         assert self.head is not None
         with self._autocast():
@@ -197,7 +220,7 @@ class Scorer:
                 logger.info("%s on made-up tokens: %s", name, error)
         return f"{name}: the checkpoint's own code; scoring by its forward, row by row"
 
-    def _try_out(self) -> str | None:
+    def _try_out(self, share_prefix: bool) -> str | None:
         """Choose how to run this model; the reason if it is not the usual way."""
         name = type(self.model).__name__
         if self.own_code:
@@ -215,18 +238,19 @@ class Scorer:
         try:
             with torch.inference_mode():
                 expected = torch.cat([self._own([long]), self._own([short])]).cpu()
-                pooled = torch.cat([self._pooled([long]), self._pooled([short])]).cpu()
-                padded = self._pooled([long, short]).cpu()
-                spread = float(self._reward_of(self._body_states([long])).double().std())
+                pooled = torch.cat([self.rewards([long]), self.rewards([short])]).cpu()
+                padded = self.rewards([long, short]).cpu()
+                spread = float(self.reward_of(self._body_states([long])).double().std())
         except Exception as error:  # a structure not ours to know, or a model that is broken
             self.own_forward, self.pads = True, False
             return alone.format(f"body and head cannot be run apart ({error})")
-        dtype = self.autocast or next(self.model.parameters()).dtype
-        allowed = _TOLERANCE.get(dtype, _TOLERANCE_HALF) * max(spread, 1e-6)
+        allowed = _TOLERANCE.get(self.compute_dtype, _TOLERANCE_HALF) * max(spread, 1e-6)
         if not bool(((expected - pooled).abs() <= allowed).all()):
             self.own_forward, self.pads = True, False
             return alone.format("body, position and head do not give the model's own reward")
         if not bool(((expected - padded).abs() <= allowed).all()):
             self.pads = False
             return f"{name}: padding changes its rewards; batching rows of equal length only"
+        if share_prefix and self.reward_token_id is None:
+            self.sharing = SharedPrefixes(self, allowed)
         return None

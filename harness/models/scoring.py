@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from harness.answer import Answer
 from harness.errors import HarnessError
-from harness.models.batches import batches
+from harness.models.batches import Limits, Row, batches, packs
 from harness.models.conversation_lm import ConversationLM
 from harness.models.requests import Distinct, answer_to, conversation, describe
 from harness.models.template import Encoded
+from harness.models.tree import size
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -25,6 +27,10 @@ logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log setti
 # Tokens in a batch for batch_size=auto without an accelerator: there, larger batches win nothing.
 CPU_TOKENS = 4096
 
+# Tokens of a pass without padding on an accelerator, and of rows that are to share their beginning
+# on any device; memory running out lowers the first.
+PACK_TOKENS = 16384
+
 
 class ScoringLM(ConversationLM):
     """Base of this project's models; a subclass says how token ids become a number."""
@@ -32,6 +38,7 @@ class ScoringLM(ConversationLM):
     def __init__(self, pretrained: Any = None, **kwargs: Any) -> None:
         super().__init__(pretrained, **kwargs)
         self._batch_limit = int(self.max_batch_size or 64)
+        self._pack_tokens = PACK_TOKENS
 
     def encode(self, request: Instance) -> Encoded:
         """The token ids of a request's conversation."""
@@ -43,6 +50,14 @@ class ScoringLM(ConversationLM):
 
     def scores(self, rows: Sequence[Encoded]) -> list[float]:
         """The scores of a batch of rows, in their order."""
+        raise NotImplementedError
+
+    def may_share_beginning(self, lengths: Sequence[int]) -> bool:
+        """Whether rows of these lengths may be scored together, their common beginning once."""
+        return False
+
+    def tree_scores(self, groups: Sequence[Sequence[Encoded]]) -> list[list[float]]:
+        """The scores of groups of rows that begin alike; asked only where they may."""
         raise NotImplementedError
 
     def loglikelihood(
@@ -70,9 +85,12 @@ class ScoringLM(ConversationLM):
             return waiting[row].ids
 
         bar = tqdm(total=count, desc="Scoring", unit="row", disable=disable_tqdm or self.rank != 0)
-        for batch in batches(distinct.sizes, tokenize, self._most, self.may_share_batch):
-            encoded = [waiting.pop(row.number) for row in batch]
-            for row, one, score in zip(batch, encoded, self._score(encoded), strict=True):
+        for groups in self._batches(distinct, tokenize):
+            batch = [row for group in groups for row in group]
+            encoded = [[waiting.pop(row.number) for row in group] for group in groups]
+            scores = self._score(encoded)
+            flat = [one for group in encoded for one in group]
+            for row, one, score in zip(batch, flat, scores, strict=True):
                 request = distinct.first[row.number]
                 if not math.isfinite(score):
                     raise HarnessError(f"the {self.KIND} of {describe(request)} is {score}")
@@ -96,6 +114,27 @@ class ScoringLM(ConversationLM):
         pairs = zip(requests, distinct.rows, strict=True)
         return [answer_to(request, answers[row]) for request, row in pairs]
 
+    def _batches(
+        self, distinct: Distinct, tokenize: Callable[[int], list[int]]
+    ) -> Iterator[list[list[Row]]]:
+        """Batches of groups: rows that begin alike, or single rows where they can't be shared."""
+        if not self.may_share_beginning([1]):
+            for batch in batches(distinct.sizes, tokenize, self._most, self.may_share_batch):
+                yield [[row] for row in batch]
+            return
+        yield from packs(
+            distinct.sizes, distinct.prompts, tokenize, self.may_share_beginning, self._limits
+        )
+
+    def _limits(self) -> Limits:
+        """Of one pass without padding."""
+        if self.batch_size != "auto":
+            return Limits(int(self.batch_size), sys.maxsize, sys.maxsize)
+        tokens = self._pack_tokens
+        if self.device.type == "cpu":
+            tokens = min(tokens, CPU_TOKENS)
+        return Limits(int(self.max_batch_size or sys.maxsize), tokens, self._pack_tokens)
+
     def _most(self, longest: int) -> int:
         """Rows in a batch whose longest has so many tokens."""
         if self.batch_size != "auto":
@@ -104,11 +143,14 @@ class ScoringLM(ConversationLM):
             return min(self._batch_limit, max(1, CPU_TOKENS // longest))
         return self._batch_limit
 
-    def _score(self, rows: list[Encoded]) -> list[float]:
+    def _score(self, groups: list[list[Encoded]]) -> list[float]:
         """Scores of a batch; with batch_size=auto, halves the batch while memory runs out."""
         from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
+        rows = [row for group in groups for row in group]
         try:
+            if self.may_share_beginning([len(row.ids) for row in rows]):
+                return [score for scores in self.tree_scores(groups) for score in scores]
             return self.scores(rows)
         except Exception as error:
             automatic = self.batch_size == "auto" and len(rows) > 1
@@ -117,5 +159,9 @@ class ScoringLM(ConversationLM):
         clear_device_cache()
         half = len(rows) // 2
         self._batch_limit = max(1, half)
+        self._pack_tokens = max(1, size([row.ids for row in rows]) // 2)
         logger.info("batch_size=auto: out of memory, now %d rows", self._batch_limit)
-        return self._score(rows[:half]) + self._score(rows[half:])
+        if len(groups) == 1:
+            groups = [rows[:half], rows[half:]]
+        middle = len(groups) // 2
+        return self._score(groups[:middle]) + self._score(groups[middle:])

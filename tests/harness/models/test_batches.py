@@ -1,8 +1,11 @@
-"""Batches: every row once, longest first, no more than allowed."""
+"""Batches and packs: every row once, largest first, no more than allowed."""
 
 from __future__ import annotations
 
-from harness.models.batches import WINDOW, batches
+from collections.abc import Sequence
+
+from harness.models.batches import WINDOW, Limits, batches, packs
+from harness.models.tree import size
 
 LENGTHS = [(7 * n) % 50 + 1 for n in range(2 * WINDOW + 9)]
 
@@ -36,3 +39,54 @@ def test_the_limit_is_asked_for_every_batch() -> None:
     limits = iter([4, 2, 1, 1, 1, 1])
     made = list(batches([5] * 9, lambda n: [0] * 5, lambda longest: next(limits), int.__eq__))
     assert [len(batch) for batch in made] == [4, 2, 1, 1, 1]
+
+
+def prompted(number: int) -> list[int]:
+    """Three rows of each prompt, which fills half of them."""
+    prompt = [number // 3] * (LENGTHS[number // 3] // 2)
+    return [*prompt, *range(1000 + number, 1000 + number + LENGTHS[number] // 2 + 1)]
+
+
+def test_every_row_is_in_a_pack_with_those_of_its_prompt() -> None:
+    keys = [number // 3 for number in range(len(LENGTHS))]
+    made = list(packs(LENGTHS, keys, prompted, lambda lengths: True, lambda: Limits(64, 400, 400)))
+    groups = [group for pack in made for group in pack]
+    assert sorted(row.number for group in groups for row in group) == list(range(len(LENGTHS)))
+    assert len(groups) == len(set(keys))
+    assert all(len({row.number // 3 for row in group}) == 1 for group in groups)
+    sizes = [sum(size([row.ids for row in group]) for group in pack) for pack in made]
+    assert max(sizes) <= 400
+    assert sum(sizes) / len(sizes) > 300  # few are left half empty
+
+
+def test_a_group_beyond_its_limits_is_divided() -> None:
+    def divided(limits: Limits) -> list[list[int]]:
+        made = packs([9] * 4, [0] * 4, lambda n: [*range(20), n], lambda _: True, lambda: limits)
+        return [[row.number for row in group] for pack in made for group in pack]
+
+    assert divided(Limits(64, 24, 24)) == [[0, 1, 2, 3]]
+    assert divided(Limits(64, 1, 24)) == [[0, 1, 2, 3]]  # together or not at all
+    assert divided(Limits(64, 24, 23)) == [[0, 1, 2], [3]]
+    assert divided(Limits(2, 24, 24)) == [[0, 1], [2, 3]]
+    assert divided(Limits(1, 1, 1)) == [[0], [1], [2], [3]]
+
+
+def test_rows_that_may_not_share_a_pass_stay_apart() -> None:
+    def alike(lengths: Sequence[int]) -> bool:
+        return len(set(lengths)) == 1
+
+    keys = [number // 3 for number in range(len(LENGTHS))]
+    made = packs(LENGTHS, keys, prompted, alike, lambda: Limits(64, 400, 400))
+    assert all(len({len(row.ids) for group in pack for row in group}) == 1 for pack in made)
+
+
+def test_packs_are_tokenized_when_their_turn_comes() -> None:
+    tokenized: list[int] = []
+
+    def tokenize(number: int) -> list[int]:
+        tokenized.append(number)
+        return [0] * 10
+
+    keys = range(len(LENGTHS))
+    next(packs(LENGTHS, keys, tokenize, lambda _: True, lambda: Limits(64, 40, 40)))
+    assert len(tokenized) == 5

@@ -160,12 +160,13 @@ def test_a_reward_that_is_no_number_names_its_row(reward_model: Path) -> None:
 
 
 def test_memory_that_runs_out_halves_an_automatic_batch(reward_model: Path) -> None:
-    model = reward(reward_model, batch_size="auto")
+    model = reward(reward_model, batch_size="auto", share_prefix=False)
     expected = rewards(model, some_pairs())
     scorer, sizes = model.scorer, []
 
     class Cramped:
         may_share_batch = staticmethod(scorer.may_share_batch)
+        sharing = None
 
         def __call__(self, ids: list[list[int]]) -> list[float]:
             sizes.append(len(ids))
