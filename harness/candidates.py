@@ -15,23 +15,26 @@ metrics. A YAML names the class and sets lm-eval's usual keys:
 
 from __future__ import annotations
 
-import difflib
+import functools
 import logging
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any, ClassVar, NamedTuple
 
 from lm_eval.api.task import ConfigurableTask
 
-from harness import datasets
+from harness import datasets, task_rows
 from harness.answer import REWARD, Answer, kind_suffix
 from harness.conversation import Conversation, Message, messages_of, plain_text
+from harness.documents import Docs, Document, by_subset
 from harness.errors import HarnessError
+from harness.requests import Requests
 from harness.sections import AbsentSubset
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
-Document = dict[str, Any]
+# Documents that lm-eval's filters see at a time; each of them is then in memory.
+WINDOW = 512
 
 
 class Metric(NamedTuple):
@@ -55,15 +58,6 @@ def total(values: Sequence[float]) -> int:
     return round(sum(values))
 
 
-class Docs(list[Document]):
-    """Documents as lm-eval wants them: a sequence that can also name its columns."""
-
-    @property
-    def features(self) -> dict[str, None]:
-        """The columns, as the keys of a mapping."""
-        return dict.fromkeys(self[0]) if self else {}
-
-
 class CandidateTask(ConfigurableTask):
     """Documents of a prompt and its candidate responses.
 
@@ -75,14 +69,14 @@ class CandidateTask(ConfigurableTask):
     METRICS: ClassVar[dict[str, Metric]]
 
     @classmethod
-    def documents(cls, rows: Sequence[datasets.Row], config: Any) -> list[Document]:
+    def documents(cls, rows: Sequence[datasets.Row], config: Any) -> Iterable[Document]:
         """The documents that rows of the raw schema make; each has a ``prompt``.
 
         Args:
             rows: checked rows; not to be changed.
             config: the YAML's keys.
         """
-        return list(rows)
+        return rows
 
     def responses(self, doc: Document) -> list[str]:
         """The candidates of a document, in the order in which `score` gets their scores."""
@@ -125,23 +119,26 @@ class CandidateTask(ConfigurableTask):
         super().__init__(config={**defaults, **given})
 
     @classmethod
-    def parts(cls, config: Any) -> tuple[str, dict[str, list[Document]]]:
-        """Where the documents are from, and all of them by subset."""
-        rows = _rows(cls.SCHEMA, config)
-        parts: dict[str, list[Document]] = {}
-        for doc in cls.documents(rows.rows, config):
-            parts.setdefault(str(doc.get("subset", "")), []).append(doc)
-        return rows.source, parts
+    def parts(cls, config: Any) -> tuple[str, dict[str, Docs]]:
+        """Where the documents are from, and all of them by subset; made once for a set's tasks."""
+        rows = task_rows.rows(cls.SCHEMA, config)
+        made_for = cls, id(rows), repr((config["test_split"], config["dataset_kwargs"]))
+        if made_for not in _parts:
+            docs = cls.documents(rows.rows, config)
+            docs = docs if isinstance(docs, Docs) else Docs(docs)
+            _parts[made_for] = rows, by_subset(docs)
+        return rows.source, dict(_parts[made_for][1])
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Read the documents, and say where their number is not the official one."""
         config = self.config
         source, parts = self.parts(config)
         if config.dataset_name is None:
-            docs = Docs(doc for part in parts.values() for doc in part)
+            docs, *others = parts.values()
+            docs = Docs(chain(docs, *others)) if others else docs
         else:
-            docs = Docs(parts[str(config.dataset_name)])
-            _tell_unused(source, parts, config)
+            docs = parts[str(config.dataset_name)]
+            task_rows.tell_unused(source, parts, config)
         self.dataset = {config.test_split: docs}
         # Without an official weight the rows count: all of them, whatever --limit takes.
         config.metadata = {"weight": len(docs), **(config.metadata or {}), "data_source": source}
@@ -155,22 +152,57 @@ class CandidateTask(ConfigurableTask):
                 official,
             )
 
-    def build_all_requests(self, **kwargs: Any) -> None:
-        """Build the requests anew: lm-eval's request cache does not know which file they are from.
+    def build_all_requests(
+        self,
+        *,
+        limit: int | None = None,
+        samples: list[int] | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        system_instruction: str | None = None,
+        apply_chat_template: bool = False,
+        chat_template: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note what to ask the model; texts are made when it comes to them (`harness.requests`).
 
-        There is nothing to gain from it either, as nothing is tokenized here.
+        lm-eval's own way renders all prompts beforehand, or takes them from a cache that does not
+        know which file they are from.
         """
-        processes = int(kwargs.get("world_size") or 1)
-        documents = len(kwargs.get("samples") or self.eval_docs)
-        documents = min(documents, kwargs.get("limit") or documents)
-        if processes > documents:  # lm-eval would stop with an error that names neither
+        docs = self.eval_docs
+        count = len(samples or docs)
+        count = min(count, limit or count)
+        if world_size > count:  # lm-eval would stop with an error that names neither
             raise HarnessError(
-                f"{self.config.task} has {documents} documents to score, too few for {processes} "
+                f"{self.config.task} has {count} documents to score, too few for {world_size} "
                 "processes; start fewer"
             )
-        super().build_all_requests(
-            **{**kwargs, "cache_requests": False, "rewrite_requests_cache": False}
+        context = functools.partial(
+            self.fewshot_context,
+            system_instruction=system_instruction,
+            apply_chat_template=apply_chat_template,
+            chat_template=chat_template,
         )
+        requests = Requests(self.config.task, self.config.repeats, docs, context, self.responses)
+        # lm-eval numbers the documents that --samples chooses from 0.
+        places = sorted(set(samples)) if samples else range(len(docs))
+        self._instances = [
+            request
+            for doc_id, doc in self.doc_iterator(
+                rank=rank, limit=limit, samples=samples, world_size=world_size
+            )
+            for request in requests.of(places[doc_id], doc_id, doc)
+        ]
+
+    def apply_filters(self) -> None:
+        """As lm-eval, which takes all documents into memory, but some after the other.
+
+        Its filters look at a request alone.
+        """
+        instances = self._instances
+        for start in range(0, len(instances), WINDOW):
+            for filters in self._filters:
+                filters.apply(instances[start : start + WINDOW])
 
     def process_results(self, doc: Document, results: Any) -> dict[str, Any]:
         """The document's metrics from what the model answered for each response."""
@@ -219,6 +251,9 @@ class CandidateTask(ConfigurableTask):
             return Conversation(chat_template(messages, add_generation_prompt=True), messages)
         return Conversation(plain_text(messages), messages)
 
+    def fewshot_docs(self) -> None:
+        """There are none; lm-eval would keep all documents in memory as examples."""
+
     def doc_to_text(self, doc: Document, doc_to_text: Any = None) -> str:
         """The prompt as plain text."""
         return plain_text(self.messages(doc))
@@ -232,40 +267,5 @@ class CandidateTask(ConfigurableTask):
         return 0
 
 
-_told: set[str] = set()
-
-
-def _tell_unused(source: str, parts: dict[str, list[Document]], config: Any) -> None:
-    """Warn, once a source, of rows whose subset is not the name of any task of the benchmark."""
-    benchmark = config["dataset_kwargs"]["benchmark"]
-    yamls = Path(config["metadata"]["config_source"]).parent.glob(f"{benchmark}-*.yaml")
-    known = {path.stem.removeprefix(f"{benchmark}-") for path in yamls}
-    unused = {subset: len(found) for subset, found in parts.items() if subset not in known}
-    if known and unused and source not in _told:
-        _told.add(source)
-        logger.warning(
-            "%s: not evaluated, as %s has no such subset: %s",
-            source,
-            benchmark,
-            ", ".join(f"{subset} ({count} rows)" for subset, count in unused.items()),
-        )
-
-
-def _rows(schema: datasets.Schema, config: Any) -> datasets.Rows:
-    """The benchmark's rows, all subsets, for a YAML's keys or the TaskConfig made of them."""
-    options, metadata = config["dataset_kwargs"], config["metadata"] or {}
-    for key in metadata:
-        if key != "data_dir" and difflib.SequenceMatcher(None, key, "data_dir").ratio() > 0.8:
-            raise HarnessError(f"--metadata: unknown key {key!r}; did you mean 'data_dir'?")
-    packaged = options.get("packaged")
-    return datasets.load(
-        options["benchmark"],
-        schema,
-        hub_id=options.get("hub_id"),
-        hub_name=options.get("hub_name"),
-        hub_dir=options.get("hub_dir"),
-        split=config["test_split"],
-        packaged=Path(metadata["config_source"]).parent / packaged if packaged else None,
-        data_dir=metadata.get("data_dir"),
-        where=options.get("where"),
-    )
+# Of a class, rows and a YAML's keys: the rows, so that their id stays theirs, and the parts.
+_parts: dict[tuple[type, int, str], tuple[datasets.Rows, dict[str, Docs]]] = {}

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.conversation import messages_of
+from harness.documents import Docs
 from harness.errors import HarnessError, first_line
 from harness.local_files import ENVIRONMENT, Row, local_files, read
 
@@ -104,7 +105,7 @@ class Rows:
     """Checked rows, and the file or Hub id that they come from."""
 
     source: str
-    rows: list[Row] = field(repr=False)
+    rows: Docs = field(repr=False)
 
 
 _loaded: dict[tuple[object, ...], Rows] = {}
@@ -178,13 +179,14 @@ def load(
         )
     if key not in _loaded:
         if files:
-            rows = [row for path in files for row in read(path)]
+            found: Iterable[Row] = (row for path in files for row in read(path))
         else:
             advice = (
                 f"offline, put a file of the same schema at {benchmark}.jsonl (or {benchmark}/"
                 f"{split}.jsonl) in a folder and name the folder with {ENVIRONMENT}"
             )
-            rows = list(from_hub(str(hub_id), split, hub_name, hub_dir, advice=advice))
+            found = from_hub(str(hub_id), split, hub_name, hub_dir, advice=advice)
+        rows = Docs(found)
         if not rows:
             raise HarnessError(f"{source} holds no rows; expected {', '.join(schema.columns)}")
         schema.check(rows, source)

@@ -16,6 +16,8 @@ Row = dict[str, Any]
 ENVIRONMENT = "DOGERM_DATA_DIR"
 
 ENDINGS = (".jsonl", ".json", ".parquet")
+BOM = b"\xef\xbb\xbf"
+PARQUET_ROWS = 1024  # in memory at a time
 # A file of a split is named after it, as such or as the Hub numbers its files.
 SHARD = r"(-\d{5}-of-\d{5}.*)?"
 SPLITS = re.compile(rf"(train|validation|valid|dev|test|raw|filtered){SHARD}")
@@ -61,32 +63,49 @@ def read(path: Path) -> Iterator[Row]:
         import pyarrow.parquet
 
         try:
-            yield from pyarrow.parquet.read_table(path).to_pylist()
+            with pyarrow.parquet.ParquetFile(path) as file:
+                for batch in file.iter_batches(PARQUET_ROWS):
+                    yield from batch.to_pylist()
         except (OSError, ValueError) as error:
             raise HarnessError(f"{path} cannot be read as Parquet: {error}") from error
         return
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise HarnessError(f"{path} is not UTF-8 text: {error}") from error
-    if path.suffix == ".json" and text.lstrip().startswith("["):
+    if path.suffix == ".json" and _is_list(path):
         try:
-            values = json.loads(text)
+            values = json.loads(path.read_text("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise HarnessError(f"{path} is not UTF-8 text: {error}") from error
         except json.JSONDecodeError as error:
             raise HarnessError(f"{path} is not JSON: {error}") from error
         for number, value in enumerate(values, start=1):
             yield _object(value, f"{path}, row {number}")
         return
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise HarnessError(
-                f"{path}, line {number} is not JSON: {error}; expected one JSON object a line"
-            ) from error
-        yield _object(value, f"{path}, line {number}")
+    # Decoded line by line: Python would tell of a wrong byte by its place in a part of the file.
+    with path.open("rb") as lines:
+        for number, data in enumerate(lines, start=1):
+            try:
+                line = data.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise HarnessError(f"{path}, line {number} is not UTF-8 text: {error}") from error
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise HarnessError(
+                    f"{path}, line {number} is not JSON: {error}; expected one JSON object a line"
+                ) from error
+            yield _object(value, f"{path}, line {number}")
+
+
+def _is_list(path: Path) -> bool:
+    """Whether a JSON file begins with a list, not with the object of its first line."""
+    with path.open("rb") as file:
+        start = file.read(3)
+        file.seek(len(BOM) if start == BOM else 0)
+        while character := file.read(1):
+            if not character.isspace():
+                return character == b"["
+    return False
 
 
 def _object(value: Any, where: str) -> Row:

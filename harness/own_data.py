@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +19,8 @@ from lm_eval.config.group import GroupConfig
 from lm_eval.tasks._yaml_loader import load_yaml
 
 import harness.tasks
-from harness.candidates import Document
 from harness.datasets import PREFERENCE, from_hub
+from harness.documents import Docs, Document, by_subset
 from harness.errors import HarnessError
 from harness.local_files import ENDINGS, read
 from harness.pairs import Columns, pair, with_guess
@@ -93,7 +93,7 @@ class OwnPreferences(PreferenceTask):
         return group
 
     @classmethod
-    def parts(cls, config: Any) -> tuple[str, dict[str, list[Document]]]:
+    def parts(cls, config: Any) -> tuple[str, dict[str, Docs]]:
         """Where the pairs are from, and those of this task by section."""
         options = config["dataset_kwargs"]
         parts = _pairs(options["source"], options["columns"])
@@ -160,26 +160,26 @@ def _source(path: Any, name: str | None, split: str, yaml: str | None, about: st
 
 
 @functools.cache
-def _pairs(source: Source, columns: Columns) -> dict[str, list[Document]]:
+def _pairs(source: Source, columns: Columns) -> dict[str, Docs]:
     """The pairs of a set by section, read and checked once per process."""
+    docs = Docs(_read(source, columns))
+    if not docs:
+        raise HarnessError(f"{source} holds no rows; expected pairs to compare")
+    PREFERENCE.check(docs, str(source))  # tells of empty responses
+    return by_subset(docs)
+
+
+def _read(source: Source, columns: Columns) -> Iterator[Document]:
     rows = (
-        list(read(Path(source.name)))
+        read(Path(source.name))
         if source.stamp
         else from_hub(source.name, source.split, source.configuration, advice=ADVICE)
     )
-    if not rows:
-        raise HarnessError(f"{source} holds no rows; expected pairs to compare")
-    docs: list[Document] = []
     for number, row in enumerate(rows, start=1):
         try:
-            docs.append({"row": number, "subset": "", **pair(row, columns)})
+            yield {"row": number, "subset": "", **pair(row, columns)}
         except HarnessError as error:
             raise HarnessError(f"{source}, row {number}: {error}") from error
-    PREFERENCE.check(docs, str(source))  # tells of empty responses
-    parts: dict[str, list[Document]] = {}
-    for doc in docs:
-        parts.setdefault(doc["subset"], []).append(doc)
-    return parts
 
 
 def _leaf_names(task: str, sections: list[str], source: str) -> list[str]:

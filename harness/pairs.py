@@ -11,8 +11,8 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from harness.candidates import Document
 from harness.conversation import Message, messages_of
+from harness.documents import Document
 from harness.errors import HarnessError
 
 

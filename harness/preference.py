@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness import datasets, metrics
-from harness.candidates import CandidateTask, Document, Metric
+from harness.candidates import CandidateTask, Metric
+from harness.documents import Document
 
 PAIRWISE = {
     "accuracy": Metric(),

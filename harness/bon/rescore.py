@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.candidates import Docs
+from harness.documents import Docs
 from harness.errors import HarnessError
 
 # The way that needs no scoring here, so that no generated program is executed.

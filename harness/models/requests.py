@@ -24,8 +24,12 @@ def conversation(request: Instance) -> list[Message]:
 
 def conversation_key(request: Instance) -> bytes:
     """A digest of the conversation of a request: equal ones have the same, and it is small."""
-    turns = json.dumps(conversation(request), ensure_ascii=False)
-    return hashlib.sha256(turns.encode("utf-8", "surrogatepass")).digest()
+    return _digest(conversation(request))
+
+
+def _digest(turns: Sequence[Message]) -> bytes:
+    text = json.dumps(turns, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def answer_to(request: Instance, answer: Answer) -> tuple[Any, ...]:
@@ -73,15 +77,16 @@ class Distinct:
     @classmethod
     def of(cls, requests: Sequence[Instance]) -> Distinct:
         """The distinct rows of `requests`, in the order of their first appearance."""
-        numbers: dict[tuple[tuple[str, str], ...], int] = {}
-        prompts: dict[tuple[tuple[str, str], ...], int] = {}
+        numbers: dict[bytes, int] = {}
+        prompts: dict[bytes, int] = {}
         made = cls([], [], [], [])
         for request in requests:
-            key = tuple((turn["role"], turn["content"]) for turn in conversation(request))
+            turns = conversation(request)
+            key = _digest(turns)
             if key not in numbers:
                 numbers[key] = len(numbers)
                 made.first.append(request)
-                made.sizes.append(sum(len(content) for _, content in key))
-                made.prompts.append(prompts.setdefault(key[:-1], len(prompts)))
+                made.sizes.append(sum(len(turn["content"]) for turn in turns))
+                made.prompts.append(prompts.setdefault(_digest(turns[:-1]), len(prompts)))
             made.rows.append(numbers[key])
         return made

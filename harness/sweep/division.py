@@ -7,8 +7,9 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.candidates import CandidateTask, Docs
+from harness.candidates import CandidateTask
 from harness.conversation import messages_of
+from harness.documents import Docs
 from harness.errors import HarnessError
 
 # Hashed with every prompt; with another text the prompts would be divided otherwise.

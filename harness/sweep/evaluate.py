@@ -8,7 +8,6 @@ prompt; not the texts, which are the same for every weight.
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import math
@@ -52,7 +51,7 @@ def evaluate(
     from lm_eval.utils import handle_non_serializable
 
     began = datetime.now()
-    with _told(logging.WARNING if warn else logging.ERROR), _without_bars():
+    with _told(logging.WARNING if warn else logging.ERROR):
         try:
             results: Any = run(model, rows.loaded, log_samples=True)
         except HarnessError as error:
@@ -105,16 +104,3 @@ def _told(level: int) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    """Without lm-eval's bar for the building of requests, at every weight anew."""
-    from lm_eval.api import task
-
-    before = task.tqdm
-    task.tqdm = functools.partial(before, disable=True)
-    try:
-        yield
-    finally:
-        task.tqdm = before

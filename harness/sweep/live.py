@@ -52,7 +52,7 @@ class LiveReward(Reward):
         key = conversation_key(request)
         if key not in self._encoded:
             encoded = super().encode(request)
-            self._encoded[key] = array("q", encoded.ids), encoded.truncated
+            self._encoded[key] = array("i", encoded.ids), encoded.truncated
         ids, truncated = self._encoded[key]
         return Encoded(list(ids), truncated)
 

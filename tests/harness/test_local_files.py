@@ -34,7 +34,7 @@ def test_damaged_files_are_named_with_the_line(tmp_path: Path) -> None:
         "cut.jsonl": (b'{"a": 1}\n{"a": ', "cut.jsonl, line 2 is not JSON"),
         "list.jsonl": (b"[1]\n", "line 1 is list, expected an object"),
         "cut.json": (b'[{"a": 1}, ', "cut.json is not JSON"),
-        "latin.jsonl": (b'{"a": "\xe9"}', "latin.jsonl is not UTF-8"),
+        "latin.jsonl": (b'{"a": "\xe9"}', "latin.jsonl, line 1 is not UTF-8"),
         "no.parquet": (b"PAR1 nothing", "no.parquet cannot be read as Parquet"),
     }
     for name, (content, message) in cases.items():

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from harness import datasets
 from harness.bon.answers import gsm8k_answer
 from harness.bon.expected import best_of_n, majority, oracle
-from harness.candidates import CandidateTask, Document, Metric, total
+from harness.candidates import CandidateTask, Metric, total
+from harness.documents import Document
 from harness.errors import HarnessError
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold

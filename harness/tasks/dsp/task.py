@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from harness.candidates import CandidateTask, Document
+from harness.candidates import CandidateTask
 from harness.datasets import Row, Schema
+from harness.documents import Document
 from harness.errors import HarnessError
 from harness.preference import PAIRWISE, pairwise
 

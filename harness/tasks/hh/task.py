@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import datasets, transcripts
-from harness.candidates import Document
+from harness.documents import Document
 from harness.errors import HarnessError
 from harness.preference import PreferenceTask
 from harness.sections import AbsentSubset

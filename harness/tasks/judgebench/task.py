@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.candidates import Document
 from harness.datasets import Row, Schema
+from harness.documents import Document
 from harness.errors import HarnessError
 from harness.preference import PreferenceTask
 

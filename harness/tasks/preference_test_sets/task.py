@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.candidates import Document
 from harness.conversation import ROLES, Message
 from harness.datasets import Row, Schema
+from harness.documents import Docs, Document
 from harness.errors import HarnessError
 from harness.preference import PreferenceTask
 
@@ -71,7 +71,7 @@ class PriorSet(PreferenceTask):
         ]
 
     @classmethod
-    def parts(cls, config: Any) -> tuple[str, dict[str, list[Document]]]:
+    def parts(cls, config: Any) -> tuple[str, dict[str, Docs]]:
         """The set's documents, from a local file only where that is named after the set.
 
         No column tells the sets apart, and where no file is named after a split, all files of the
@@ -90,4 +90,4 @@ class PriorSet(PreferenceTask):
                 f"{source}: the rows do not tell which set they are from; make {benchmark}/ a "
                 f"folder with one file per set, named after it: {split}.jsonl, .json or .parquet"
             )
-        return source, {file.stem: [] for file in files}
+        return source, {file.stem: Docs() for file in files}

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from harness.answer import Answer
-from harness.candidates import CandidateTask, Document, Metric
+from harness.candidates import CandidateTask, Metric
 from harness.datasets import Row, Schema
+from harness.documents import Document
 from harness.errors import HarnessError
 from harness.preference import PAIRWISE
 from harness.tasks.rewardbench2 import scoring

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import datasets, metrics
-from harness.candidates import CandidateTask, Document, Metric
+from harness.candidates import CandidateTask, Metric
+from harness.documents import Document
 from harness.errors import HarnessError
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness import datasets, metrics
-from harness.candidates import CandidateTask, Document, Metric
+from harness.candidates import CandidateTask, Metric
+from harness.documents import Document
 from harness.errors import HarnessError
 
 # From plain to fancy: the order of `chosen` and of `rejected`.

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.candidates import Docs
+from harness.documents import Docs
 from harness.errors import HarnessError
 from harness.sweep import division, rows
 from tests.harness.conftest import preference_rows
