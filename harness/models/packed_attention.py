@@ -64,7 +64,7 @@ class _Within:
             run = original or sys.modules[type(module).__module__].eager_attention_forward
             parts = []
             for span, seen in self._parts():
-                mask = self._mask(len(span), seen, query, additive=original is None)
+                mask = self._mask(len(span), seen, query, causal=original is not None)
                 output, _ = run(
                     module,
                     _taken(query, [span]),
@@ -88,21 +88,22 @@ class _Within:
                     yield ending, [tree.beginning, ending]
 
     def _mask(
-        self, tokens: int, seen: Sequence[Span], query: torch.Tensor, *, additive: bool
+        self, tokens: int, seen: Sequence[Span], query: torch.Tensor, *, causal: bool
     ) -> torch.Tensor | None:
-        """[1, 1, tokens, seen]: all of what stands before, and causal in the part itself."""
+        """What is added to the scores [1, 1, tokens, seen]: 0 where a token sees another.
+
+        It sees all of what stands before its part, and of its part itself and what is before it;
+        None where that is what the function does by itself (`causal`).
+        """
         before = sum(map(len, seen)) - tokens
-        if before == 0 and not additive:
-            return None  # SDPA's own causal kernel
-        form = tokens, before, query.device, query.dtype if additive else torch.bool
+        if before == 0 and causal:
+            return None
+        form = tokens, before, query.device, query.dtype
         if form not in self._masks:
-            sees = torch.ones(tokens, before + tokens, dtype=torch.bool, device=query.device)
-            sees = sees.tril(before)[None, None]
-            if additive:
-                lowest = torch.finfo(query.dtype).min
-                zeros = torch.zeros(sees.shape, dtype=query.dtype, device=query.device)
-                sees = zeros.masked_fill_(~sees, lowest)
-            self._masks[form] = sees
+            hidden = torch.full(
+                (tokens, before + tokens), torch.finfo(query.dtype).min, dtype=query.dtype
+            )
+            self._masks[form] = hidden.triu(before + 1).to(query.device)[None, None]
         return self._masks[form]
 
 
