@@ -118,12 +118,13 @@ class Division:
         return line
 
 
-def divide(workers: int | None, on_cpu: bool) -> Division:
+def divide(workers: int | None, on_cpu: bool, *, spread: bool = False) -> Division:
     """Divide what the cluster has.
 
     Args:
         workers: by default one for each GPU, or where there is none for every `CORES` cores.
         on_cpu: leave the GPUs alone.
+        spread: a model is spread over GPUs: fewer workers than GPUs have several each.
 
     Raises:
         HarnessError: the cluster has nothing.
@@ -132,12 +133,14 @@ def divide(workers: int | None, on_cpu: bool) -> Division:
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cores = [node["CPU"] for node in nodes if node.get("CPU")]
-    gpus = [1.0] * int(sum(node.get("GPU", 0) for node in nodes))
+    gpus = [node["GPU"] for node in nodes if node.get("GPU")]
     free = ray.available_resources()
     if gpus and not on_cpu:
-        count = workers or len(gpus)
+        every = int(sum(gpus))
+        count = workers or every
+        each = share(gpus if spread and count < every else [1.0] * every, count)
         threads = max(1, int(sum(cores) // count))
-        return Division(count, "GPU", share(gpus, count), threads, free.get("GPU", 0))
+        return Division(count, "GPU", each, threads, free.get("GPU", 0))
     if not cores:
         raise HarnessError("the Ray cluster has neither a GPU nor a core to give; see ray status")
     count = workers or max(1, int(sum(cores) // CORES))

@@ -64,7 +64,8 @@ class RayPool:
         device = str(spec.settings.model_args.get("device") or "")
         if re.fullmatch(r"cuda:0*[1-9]\d*", device):
             raise HarnessError(
-                f"--model_args device={device}: with Ray each worker sees one GPU; leave it out"
+                f"--model_args device={device}: with Ray each worker sees its own GPUs; leave it "
+                "out"
             )
         self._retries = retries
         self._say = say
@@ -74,7 +75,8 @@ class RayPool:
         self._ray = ray_cluster.ray_module()
         self._shut_down = ray_cluster.connect(address)
         try:
-            division = ray_cluster.divide(workers, on_cpu=device == "cpu")
+            spread = bool(spec.settings.model_args.get("parallelize"))
+            division = ray_cluster.divide(workers, on_cpu=device == "cpu", spread=spread)
             say(division.told())
             self.size = division.workers
             self._setting = Setting.here(division.threads, remote=address != "local")

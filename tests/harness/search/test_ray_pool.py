@@ -292,14 +292,20 @@ def test_files_that_a_node_needs(spec: Spec, reward_model: Path, language_model:
 
 
 def test_division_of_a_cluster(cluster: None) -> None:
-    """A GPU each, or a share of the cores; more workers than GPUs share them."""
+    """A GPU each, or a share of the cores; more workers than GPUs share them.
 
-    def divided(workers: int | None, on_cpu: bool) -> tuple[Any, ...]:
-        found = ray_cluster.divide(workers, on_cpu)
+    Fewer have several each where a model is spread over GPUs.
+    """
+
+    def divided(workers: int | None, on_cpu: bool, spread: bool = False) -> tuple[Any, ...]:
+        found = ray_cluster.divide(workers, on_cpu, spread=spread)
         return found.workers, found.threads, found.ask
 
     assert divided(None, False) == (2, 4, {"num_gpus": 1, "num_cpus": 0})
     assert divided(3, False) == (3, 2, {"num_gpus": 0.5, "num_cpus": 0})
+    assert divided(1, False) == (1, 8, {"num_gpus": 1, "num_cpus": 0})
+    assert divided(1, False, True) == (1, 8, {"num_gpus": 2, "num_cpus": 0})
+    assert divided(None, False, True) == (2, 4, {"num_gpus": 1, "num_cpus": 0})
     assert divided(None, True) == (2, 4, {"num_cpus": 4})
     assert divided(16, True) == (16, 1, {"num_cpus": 0.5})
 
@@ -332,7 +338,7 @@ def test_each_worker_has_a_gpu(spec: Spec, pool_of: Callable[..., RayPool]) -> N
 def test_gpu_of_a_worker_is_its_only_one(spec: Spec) -> None:
     """So it can't be asked for another one."""
     spec = dataclasses.replace(spec, settings=Settings({"device": "cuda:1"}))
-    with pytest.raises(HarnessError, match="device=cuda:1: with Ray each worker sees one GPU"):
+    with pytest.raises(HarnessError, match="device=cuda:1: with Ray each worker sees its own GPUs"):
         RayPool(spec)
 
 
