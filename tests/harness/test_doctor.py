@@ -1,5 +1,7 @@
 """`dogerm doctor`: what it says when all is well, and when something is not."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,17 @@ def test_all_good() -> None:
     for name in ("model: reward-ensemble", "model: reward-implicit", "tasks: bon", *BENCHMARKS):
         assert name in text
     assert text.endswith("all good\n")
+
+
+def test_heavy_libraries_come_with_what_is_told_of_them() -> None:
+    """Versions and the hook are told without them: also where torch itself can't be imported."""
+    code = (
+        "import sys; from harness import doctor\n"
+        "for title in ('Packages', 'Hook'): assert doctor.findings(doctor.CHECKS[title])\n"
+        "print([m for m in (*doctor.REQUIRED, *doctor.OPTIONAL) if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_every_benchmark_is_looked_for() -> None:
