@@ -15,6 +15,7 @@ import sys
 AFTER = {
     "mergekit.architecture": "dogerm_plugin.patches:reward_model_layout",
     "mergekit.merge_methods.registry": "dogerm_plugin.patches:register_methods",
+    "mergekit.plan": "dogerm_plugin.patches:align_by_gather",
     "mergekit.merge": "dogerm_plugin.patches:finished_merge_or_none",
     "mergekit.scripts.run_yaml": "dogerm_plugin.patches:check_recipe_first",
     "mergekit.scripts.multimerge": "dogerm_plugin.patches:check_recipe_first",

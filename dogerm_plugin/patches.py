@@ -74,6 +74,23 @@ def finished_merge_or_none(mergekit_merge: ModuleType) -> None:
     mergekit_merge.run_merge = run_merge  # type: ignore[attr-defined]
 
 
+def align_by_gather(plan: ModuleType) -> None:
+    """Align rows while our formula merges them, not in a Python loop over all rows before.
+
+    Retired when mergekit's `PermutedVocabulary` gathers rows, and a few at a time.
+    """
+    _refuse_untested_release()
+    original = plan.ExecuteMergeMethodTask
+
+    def task(**fields: Any) -> Any:
+        from dogerm_plugin import alignment
+
+        kind = alignment.MergeAligned if alignment.is_by_row(**fields) else original
+        return kind(**fields)
+
+    plan.ExecuteMergeMethodTask = task  # type: ignore[attr-defined]
+
+
 def check_recipe_first(script: ModuleType) -> None:
     """Check the recipe file before the command parses it.
 
