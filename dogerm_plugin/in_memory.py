@@ -14,18 +14,15 @@ from typing import Any
 import torch
 from mergekit.common import dtype_from_name
 from mergekit.config import MergeConfiguration
-from mergekit.graph import Executor, Task, TaskUniverse
+from mergekit.graph import Task
 from mergekit.io.tasks import LoaderCache
 from mergekit.options import MergeOptions
 
 from dogerm_plugin import prepare, recipe, vocabulary
 from dogerm_plugin.errors import MergeError, from_host
+from dogerm_plugin.execution import OneByOne
 from dogerm_plugin.layout import Layout
 from dogerm_plugin.view import ModelView
-
-# Bytes of merged tensors after which the files are mapped anew: what was read of them counts as
-# this process's memory until then, that of each model.
-FLUSH = 64 << 20
 
 
 class Merges:
@@ -74,36 +71,25 @@ class Merges:
             if ready.tokenizer is not None and not self._known:  # the same for all weights
                 with vocabulary.alignment_repaired():
                     self._known = {ready.tokenizer: ready.tokenizer.execute()}
-        merged = 0
         try:
             for task in ready.tasks:
                 with self._shown():
                     tensor = self._run(task.tensor_task)
                 if tensor is None:
                     continue  # optional, and in no model
-                merged += tensor.nbytes
                 yield task.tensor_name, _as_saved(tensor, task.dtype)
                 del tensor
-                if merged >= FLUSH:
-                    merged = self._flush()
         finally:
             self._flush()
 
     def _run(self, task: Task) -> torch.Tensor | None:
-        # One tensor an executor: mergekit's takes time in the square of what it is given, and
-        # holds the last tensors while it hands one out.
-        universe = TaskUniverse()
-        target = universe.add_task(task)
-        known = {universe.add_task(one): value for one, value in self._known.items()}
-        device = self._options.device
-        executor = Executor([target], device, device, cached_values=known)
-        ((_, tensor),) = executor.run(quiet=True)
+        device = self._options.device or "cpu"
+        ((_, tensor),) = OneByOne([task], device, device, self._known).run(quiet=True)
         return tensor
 
-    def _flush(self) -> int:
+    def _flush(self) -> None:
         for view in self._views.values():
             view.flush()
-        return 0
 
     @contextmanager
     def _shown(self) -> Iterator[None]:

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from dogerm_plugin.errors import MergeError
 
-# Elements per step: two float32 work buffers of this size stay in a core's second-level cache,
-# so that the formula costs one pass over memory although it takes several operations.
-CHUNK = 1 << 17
-# On a GPU the cost of a step is its launch and its check: few large ones.
+# Elements per step: what a step works on stays in the processor's cache, so that the formula and
+# the check cost one pass over memory although they take several operations. Not fewer: with two
+# threads, to wake the other one would take longer than the work.
+CHUNK = 1 << 20
+# On a GPU the cost of a step is its launch: few large ones.
 GPU_CHUNK = 1 << 24
 
 # λ values come from YAML as decimal numbers: 0.1 + 0.2 + 0.7 may miss 1 in the last place.
@@ -53,11 +55,13 @@ def check_weights(weights: Sequence[float], own: float | None = None, where: str
 
 
 def all_finite(tensor: torch.Tensor) -> bool:
-    """Whether no element is NaN or Inf. A finite sum says so in one fast pass, most of the time."""
-    wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-    if torch.isfinite(tensor.sum(dtype=wide)):
-        return True
-    return bool(torch.isfinite(tensor).all())
+    """Whether no element is NaN or Inf; one pass, for the least and the largest are NaN if one is.
+
+    A sum would do, too; in bfloat16 it takes twenty times as long.
+    """
+    if tensor.dtype.itemsize == 1:  # float8: torch has no more than conversions of it
+        tensor = tensor.float()
+    return tensor.numel() == 0 or bool(torch.stack(torch.aminmax(tensor)).isfinite().all())
 
 
 def linear(
@@ -90,25 +94,47 @@ def linear(
     exact = (
         torch.float64 if torch.float64 in {t.dtype for t in (reward, *others)} else torch.float32
     )
-    own = 1 - sum(weights)
-    out = torch.empty(reward.shape, dtype=dtype, device=reward.device)
-    flat_out = out.view(-1)
-    flat = [tensor.reshape(-1) for tensor in (reward, *others)]
+    shares = (1 - sum(weights), *weights)
+    out = _new(reward.shape, dtype, reward.device)
+    flat = [tensor.reshape(-1) for tensor in (out, reward, *others)]
     step = CHUNK if reward.device.type == "cpu" else GPU_CHUNK
-    for start in range(0, flat_out.numel(), step):
-        part = slice(start, start + step)
-        total = flat[0][part].to(exact) * own
-        for tensor, weight in zip(flat[1:], weights, strict=True):
-            total += tensor[part].to(exact) * weight
-        flat_out[part] = total
-        if not all_finite(flat_out[part]):
-            names = models or ["the reward model", *(f"model {i + 1}" for i in range(len(others)))]
-            for model, tensor in zip(names, (reward, *others), strict=True):
-                check_finite(tensor, name, model)
-            raise MergeError(
-                f"{name} does not fit {dtype}: set `out_dtype: bfloat16` or float32 in the recipe"
-            )
+    product, sums = torch.empty(
+        (2, min(step, out.numel())), dtype=exact, device=reward.device
+    ).unbind()
+    extremes: list[torch.Tensor] = []
+    for rounded, *parts in zip(*(tensor.split(step) for tensor in flat), strict=True):
+        size = rounded.numel()
+        total = rounded if dtype == exact else sums[:size]
+        _multiply(parts[0], shares[0], total)
+        for part, share in zip(parts[1:], shares[1:], strict=True):
+            total += _multiply(part, share, product[:size])
+        if total is not rounded:
+            rounded.copy_(total)
+        if size:
+            extremes += torch.aminmax(rounded)
+    if extremes and not torch.stack(extremes).isfinite().all():
+        names = models or ["the reward model", *(f"model {i + 1}" for i in range(len(others)))]
+        for model, tensor in zip(names, (reward, *others), strict=True):
+            check_finite(tensor, name, model)
+        raise MergeError(
+            f"{name} does not fit {dtype}: set `out_dtype: bfloat16` or float32 in the recipe"
+        )
     return out
+
+
+def _new(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """A tensor to be filled; numpy asks Linux for huge pages: a seventh of the time to fill."""
+    size = shape.numel() * dtype.itemsize
+    if device.type != "cpu" or size < CHUNK:
+        return torch.empty(shape, dtype=dtype, device=device)
+    return torch.from_numpy(np.empty(size, np.uint8)).view(dtype).view(shape)
+
+
+def _multiply(part: torch.Tensor, share: float, result: torch.Tensor) -> torch.Tensor:
+    """`share * part` in the result's dtype, which is not narrower."""
+    if part.dtype == result.dtype:
+        return torch.mul(part, share, out=result)
+    return result.copy_(part).mul_(share)
 
 
 def check_finite(tensor: torch.Tensor, name: str, model: object) -> None:

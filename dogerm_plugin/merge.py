@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -14,6 +16,7 @@ from mergekit import card
 from mergekit.architecture.base import ModelArchitecture
 from mergekit.common import ModelPath, ModelReference
 from mergekit.config import MergeConfiguration
+from mergekit.graph import Task
 from mergekit.io.tasks import LoaderCache
 from mergekit.options import MergeOptions
 
@@ -28,8 +31,10 @@ from dogerm_plugin import (
     verify,
     view,
     vocabulary,
+    writer,
 )
 from dogerm_plugin.errors import MergeError, from_host
+from dogerm_plugin.execution import OneByOne
 from dogerm_plugin.linear import check_finite
 
 LOG = logging.getLogger("dogerm")
@@ -72,6 +77,7 @@ def run(
     if not recipe.is_ours(config.merge_method):
         original(config, out_path, options=options, config_source=config_source)
         return
+    gc.freeze()  # else the collector goes through all that the imports made, a third of a second
     try:
         _run(original, config, out_path, options, config_source)
     except MergeError:
@@ -79,6 +85,8 @@ def run(
     except Exception as error:  # whatever the host libraries meet; -v shows it in full
         LOG.info("the error in full", exc_info=error)
         raise from_host(error) from error
+    finally:
+        gc.unfreeze()
 
 
 def _run(
@@ -103,7 +111,12 @@ def _run(
             options = options.model_copy(update={"copy_tokenizer": False})
         known = prepare.LaidOut(**dict(ours), architecture=ready.architecture)
         with output.staged(out_path) as stage:
-            with vocabulary.alignment_repaired(), _local_paths_stay_local():
+            with (
+                vocabulary.alignment_repaired(),
+                _local_paths_stay_local(),
+                _planned_once(ready),
+                writer.writing(str(stage), ready.names),
+            ):
                 original(known, str(stage), options=options, config_source=source)
             if options.copy_tokenizer and not any(stage.glob("tokenizer*")):
                 raise MergeError(
@@ -146,3 +159,25 @@ def _local_paths_stay_local() -> Iterator[None]:
         yield
     finally:
         card.is_hf = original
+
+
+@contextmanager
+def _planned_once(ready: prepare.Prepared) -> Iterator[None]:
+    """Let `run_merge` run the tasks that were checked, one output tensor after another.
+
+    Retired when `run_merge` takes planned tasks and an executor.
+    """
+    from mergekit import merge as host
+
+    class Planned:
+        def __init__(self, *_args: Any, **_kwargs: Any) -> None: ...
+
+        def plan_to_disk(self, out_path: str) -> list[Task]:
+            return list(ready.targets)
+
+    before = host.MergePlanner, host.Executor
+    host.MergePlanner, host.Executor = Planned, OneByOne
+    try:
+        yield
+    finally:
+        host.MergePlanner, host.Executor = before

@@ -8,6 +8,7 @@ from typing import Any
 from mergekit.architecture.base import ModelArchitecture
 from mergekit.common import ModelReference
 from mergekit.config import ConditionalParameter, MergeConfiguration
+from mergekit.graph import Task
 from mergekit.io.tasks import LoaderCache, SaveTensor
 from mergekit.merge_methods.task_adapter import ExecuteMergeMethodTask
 from mergekit.options import MergeOptions
@@ -28,6 +29,7 @@ from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.linear import check_weights
 from dogerm_plugin.method import no_weight
 from dogerm_plugin.pickles import MappedPickles
+from dogerm_plugin.shards import Shards
 
 NOT_ALIKE = "this model's layers are not all alike, so they can't be moved"
 
@@ -61,7 +63,9 @@ def _examine(model: ModelReference, options: MergeOptions) -> anatomy.Anatomy:
     try:
         opened = checkpoint.open_checkpoint(model, options)
         index = opened.loader.index
-        if not (index.is_safetensors or options.lazy_unpickle):
+        if index.is_safetensors:
+            opened = replace(opened, loader=Shards(index))
+        elif not options.lazy_unpickle:
             opened = replace(opened, loader=MappedPickles(index))
         return anatomy.examine(opened, options)
     except MergeError:
@@ -82,15 +86,23 @@ class Prepared:
         config: the recipe as mergekit is handed it.
         layout: where every output tensor comes from.
         architecture: the output in mergekit's terms.
-        tasks: one per output tensor.
-        tokenizer: mergekit's task that builds the output's tokenizer; None without `tokenizer:`.
+        targets: all of mergekit's tasks for writing it, to a folder that `writer` says.
+        tasks: those of them that save a tensor, one per output tensor.
+        tokenizer: that of them that builds the output's tokenizer; None without `tokenizer:`.
     """
 
     config: recipe.OrderedConfiguration
     layout: layout.Layout
     architecture: ModelArchitecture
-    tasks: tuple[SaveTensor, ...]
-    tokenizer: Any
+    targets: tuple[Task, ...]
+
+    @property
+    def tasks(self) -> tuple[SaveTensor, ...]:
+        return tuple(task for task in self.targets if isinstance(task, SaveTensor))
+
+    @property
+    def tokenizer(self) -> BuildTokenizer | None:
+        return next((task for task in self.targets if isinstance(task, BuildTokenizer)), None)
 
     @property
     def names(self) -> set[str]:
@@ -133,8 +145,7 @@ def _planned(
     options: MergeOptions,
 ) -> Prepared:
     ours.parameters = {**(ours.parameters or {}), "result_dtype": _dtypes(ours, plan)}
-    tasks, tokenizer = _check_plan(ours, arch, options, plan)
-    return Prepared(ours, plan, arch, tasks, tokenizer)
+    return Prepared(ours, plan, arch, _check_plan(ours, arch, options, plan))
 
 
 def _dtypes(config: MergeConfiguration, plan: layout.Layout) -> Any:
@@ -155,16 +166,13 @@ def _check_plan(
     arch: ModelArchitecture,
     options: MergeOptions,
     plan: layout.Layout,
-) -> tuple[tuple[SaveTensor, ...], Any]:
-    """Plan the merge once without running it, and check λ and the pairing of every tensor.
-
-    Returns the task of each output tensor, and of the tokenizer.
-    """
+) -> tuple[Task, ...]:
+    """Plan the merge without running it, and check λ and the pairing of every tensor."""
     planner = MergePlanner(
         config.model_copy(deep=True), arch, options=options, out_model_config=plan.reward.config
     )
     try:
-        tasks = planner.plan_to_disk(out_path="planned, never written")
+        targets = planner.plan_to_disk(out_path="said when it is written")
     except IndexError:  # one layer has more tensors than another
         raise MergeError("slices: " + NOT_ALIKE) from None
     finally:
@@ -174,8 +182,9 @@ def _check_plan(
         config, [weight.name for weight in arch.all_weights(plan.reward.config)]
     )
     body = set(plan.body)
-    saved = tuple(task for task in tasks if isinstance(task, SaveTensor))
-    for task in saved:
+    for task in targets:
+        if not isinstance(task, SaveTensor):
+            continue
         merge: ExecuteMergeMethodTask = task.tensor_task
         name = task.tensor_name
         base = merge.base_model
@@ -193,7 +202,7 @@ def _check_plan(
         if None in weights:
             raise MergeError(no_weight(others[weights.index(None)], name))
         check_weights(weights, merge.input_parameters[base]["own_weight"], name)
-    return saved, next((task for task in tasks if isinstance(task, BuildTokenizer)), None)
+    return tuple(targets)
 
 
 def _gathered(merge: ExecuteMergeMethodTask) -> Any:

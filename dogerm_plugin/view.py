@@ -19,6 +19,10 @@ from dogerm_plugin.anatomy import Anatomy
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.layout import Layout
 
+# Bytes read of a model after which its file is mapped anew: until then, what was read of a mapped
+# file counts as this process's memory.
+FLUSH = 64 << 20
+
 
 class ModelView:
     """One model's side of the layout, with the interface of mergekit's `LazyTensorLoader`.
@@ -42,6 +46,7 @@ class ModelView:
         self._sources = sources
         self._fill = fill or {}
         self._loader: LazyTensorLoader = checkpoint.loader
+        self._read_bytes = 0
         self.index = ShardedTensorIndex(
             base_path=str(checkpoint.folder),
             is_safetensors=checkpoint.loader.index.is_safetensors,
@@ -75,15 +80,22 @@ class ModelView:
         return tensor
 
     def flush(self) -> None:
+        """Close the file; a tensor that was read of it keeps its mapping."""
         self._loader.flush()
+        self._read_bytes = 0
 
     def _read(self, name: str, device: str) -> torch.Tensor:
+        if self._read_bytes > FLUSH:
+            self.flush()
         try:
-            return self._loader.get_tensor(name, device=device)
+            tensor = self._loader.get_tensor(name, device=device)
         except Exception as error:  # safetensors, torch and zip readers each raise their own
             raise MergeError(
                 f"{self._files[name]}: tensor {name} can't be read ({error}); fetch the file again"
             ) from None
+        if tensor is not None:
+            self._read_bytes += tensor.nbytes
+        return tensor
 
     def _convert(self, target: str, stored: tuple[str, ...], device: str) -> torch.Tensor:
         parts: dict[str, Any] = {

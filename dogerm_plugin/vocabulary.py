@@ -7,6 +7,7 @@ aligns the rows by token.
 
 from __future__ import annotations
 
+import filecmp
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ from dogerm_plugin.output import TOKENIZER
 
 LOG = logging.getLogger("dogerm")
 SHOWN = 3
+# All that a fast tokenizer's ids are read from.
+FILES = (*TOKENIZER, "special_tokens_map.json", "added_tokens.json", "merges.txt")
+TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
 def padded_embeddings(
@@ -38,12 +42,15 @@ def padded_embeddings(
     """
     aligned = config.tokenizer is not None or config.tokenizer_source is not None
     reward = layout.reward
-    mine = None if aligned else _vocabulary(reward, options)
     padded: dict[Any, set[str]] = {}
+    mine: dict[str, int] | None = None
     for other in layout.others:
         if aligned:
             _check_only_embeddings(layout, other)
             continue
+        if _same_files(reward, other) and not _rows_differ(layout, other):
+            continue  # to load two tokenizers takes longer than to merge a small model
+        mine = mine or _vocabulary(reward, options)
         theirs = _vocabulary(other, options)
         if mine is not None and theirs is not None and mine != theirs:
             raise MergeError(_difference(reward, mine, other, theirs))
@@ -66,6 +73,34 @@ def padded_embeddings(
                 )
             padded.setdefault(other.model, set()).add(name)
     return padded
+
+
+def _rows_differ(layout: Layout, other: Anatomy) -> bool:
+    names = layout.vocabulary & set(layout.sources[other.model])
+    return any(layout.shape(layout.reward, name) != layout.shape(other, name) for name in names)
+
+
+def _same_files(reward: Anatomy, other: Anatomy) -> bool:
+    """Whether two local models have fast tokenizers of the same bytes, without code of their own.
+
+    Of models of one type, the same files make the same tokenizer.
+    """
+    if reward.config.model_type != other.config.model_type:
+        return False
+    folders = [Path(anatomy.model.model.path) for anatomy in (reward, other)]
+    if not all(folder.is_dir() for folder in folders):
+        return False
+    first, second = (
+        {file.name: file for pattern in FILES for file in folder.glob(pattern) if file.is_file()}
+        for folder in folders
+    )
+    configs = [folder / name for folder in folders for name in ("config.json", TOKENIZER_CONFIG)]
+    return (
+        first.keys() == second.keys()
+        and first.keys() >= {"tokenizer.json", TOKENIZER_CONFIG}
+        and not any(b"AutoTokenizer" in config.read_bytes() for config in configs)
+        and all(filecmp.cmp(first[name], second[name], shallow=False) for name in first)
+    )
 
 
 def has_tokenizer(anatomy: Anatomy) -> bool:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.linear import CHUNK, check_weights, keep_common_rows, linear
+from dogerm_plugin.linear import CHUNK, all_finite, check_weights, keep_common_rows, linear
 
 
 def test_worked_example() -> None:
@@ -103,6 +103,24 @@ def test_not_finite_inputs_are_named() -> None:
         linear(bad, [torch.ones(2)], [0.3], name="body.weight", models=["rm", "lm"])
     with pytest.raises(MergeError, match=re.escape("lm: NaN or Inf in tensor body.weight")):
         linear(torch.ones(2), [bad.sub(3).log()], [0.0], name="body.weight", models=["rm", "lm"])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1, 7, 17, 40_000])
+def test_one_bad_element_anywhere(dtype: torch.dtype, size: int) -> None:
+    """Whatever the place, the neighbours and the strides."""
+    for bad in (float("nan"), float("inf"), -float("inf")):
+        for place in {0, size // 3, size - 1}:
+            plain, strided = torch.randn(size).to(dtype), torch.randn(3, size).to(dtype).T
+            assert all_finite(plain) and all_finite(strided)
+            plain[place] = strided[place, 1] = bad
+            assert not all_finite(plain) and not all_finite(strided)
+
+
+def test_float8_is_checked() -> None:
+    good = torch.tensor([1.0, -2.0]).to(torch.float8_e4m3fn)
+    assert all_finite(good)
+    assert not all_finite(torch.tensor([1.0, float("nan")]).to(torch.float8_e4m3fn))
 
 
 def test_overflow_of_the_output_dtype() -> None:

@@ -12,6 +12,7 @@ from merging import Trio
 
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.verify import verify
+from dogerm_plugin.writer import StreamingWriter
 
 HEAD = {"score.weight": torch.tensor([[0.0, -0.0, 1.5]])}
 STATE = HEAD | {"model.a": torch.ones(2), "model.b": torch.ones(3)}
@@ -71,13 +72,13 @@ def test_a_writer_that_loses_a_tensor(
     trio: Trio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fault in the host: the merge fails, and nothing is at the target."""
-    save = TensorWriter.save_tensor
+    save = StreamingWriter.save_tensor
 
-    def lossy(self: TensorWriter, name: str, tensor: torch.Tensor, clone: bool = False) -> None:
+    def lossy(self: StreamingWriter, name: str, tensor: torch.Tensor, clone: bool = False) -> None:
         if "layers.2.mlp" not in name:
             save(self, name, tensor, clone)
 
-    monkeypatch.setattr(TensorWriter, "save_tensor", lossy)
+    monkeypatch.setattr(StreamingWriter, "save_tensor", lossy)
     message = merging.refused(tmp_path, merging.recipe(trio.rm, (trio.lm, 0.3)))
     assert "model.layers.2.mlp" in message
     assert {path.name for path in tmp_path.iterdir()} == {"recipe.yml"}

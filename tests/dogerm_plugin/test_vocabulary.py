@@ -11,6 +11,7 @@ import torch
 from mergekit.options import MergeOptions
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from dogerm_plugin import vocabulary
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.vocabulary import padded_embeddings
 
@@ -306,3 +307,34 @@ def test_a_second_table_of_tokens_is_refused() -> None:
     del shapes["embed_per_layer.weight"]
     layout.body.remove("embed_per_layer.weight")
     assert padded_embeddings(layout, recipe, MergeOptions()) == {}
+
+
+@pytest.mark.parametrize("change", ["none", "byte", "file", "code"])
+def test_tokenizers_are_loaded_where_their_files_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Not where all are equal to the byte; one byte, one file more or code of one's own suffice."""
+    rm, lm = pair(tmp_path, merging.words(96), merging.words(96))
+    if change == "byte":
+        file = lm / "tokenizer.json"
+        file.write_text(file.read_text() + " ")
+    elif change == "file":
+        (lm / "added_tokens.json").write_text("{}")
+    elif change == "code":
+        for model in (rm, lm):
+            file = model / "tokenizer_config.json"
+            config = json.loads(file.read_text()) | {"auto_map": {"AutoTokenizer": ["a.B", None]}}
+            file.write_text(json.dumps(config))
+    loaded = []
+    monkeypatch.setattr(vocabulary, "_vocabulary", lambda one, _: loaded.append(one.model))
+    merging.merged(tmp_path, merging.recipe(rm, (lm, WEIGHT)))
+    assert len(loaded) == (0 if change == "none" else 2)
+
+
+def test_equal_files_with_other_rows_are_compared(tmp_path: Path) -> None:
+    """Padding rows that differ: how many tokens there are must be known."""
+    words = merging.words(90)
+    rm, lm = pair(tmp_path, words, words, rows=(90, 96))
+    assert merging.merged(tmp_path, merging.recipe(rm, (lm, WEIGHT)))[ROWS].shape[0] == 90
+    rm, lm = pair(tmp_path / "few", words, words, rows=(90, 80))
+    assert "90 tokens" in merging.refused(tmp_path / "few", merging.recipe(rm, (lm, WEIGHT)))

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes each merged tensor to its safetensors file at once, instead of a shard when it is full.
+
+mergekit's own writer holds a whole shard (5 GB by default) in memory until then. A safetensors
+file begins with a header that says where each tensor lies, so room is left for it, and what of the
+room it doesn't need is filled with spaces, as the format allows:
+https://github.com/huggingface/safetensors#format
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import safetensors.torch
+import torch
+from mergekit.io import tasks
+from mergekit.io.tensor_writer import TensorWriter
+
+# Every tensor must begin at a multiple of its element's size. All that are written at once have a
+# multiple of the largest such size; the few others wait for the end of their file.
+ALIGNED = 8
+# Per tensor, beside its name: the header's fixed words, a dtype, a shape, two offsets.
+ENTRY = 256
+
+
+class StreamingWriter(TensorWriter):
+    """mergekit's `TensorWriter`, but for when it writes: same files, names, shards and index.
+
+    Args:
+        out_path: the folder.
+        names: all tensors that may be written, to know how long a header can get.
+        max_shard_size: bytes of tensors in a file; 0 for no limit.
+        override_basename: see `TensorWriter`.
+    """
+
+    current_shard_size: int
+
+    def __init__(
+        self,
+        out_path: str,
+        names: Collection[str],
+        max_shard_size: int,
+        override_basename: str | None = None,
+    ) -> None:
+        super().__init__(out_path, max_shard_size, override_basename=override_basename)
+        room = ENTRY + sum(len(json.dumps(name)) + ENTRY for name in names)
+        self._room = -room % ALIGNED + room
+        self._file: BinaryIO | None = None
+        self._header: dict[str, Any] = {}
+        self._end = 0  # of the tensors written to this file, from the end of its header
+        self._waiting: dict[str, torch.Tensor] = {}
+
+    def save_tensor(self, name: str, tensor: torch.Tensor, clone: bool = False) -> None:
+        """Write a tensor, on any device; `clone` is of no use to a writer that keeps nothing."""
+        with self._lock:
+            size = self.current_shard_size + tensor.nbytes
+            if self.current_shard_size and 0 < self.max_shard_size < size:
+                self._flush_current_shard()
+            self.current_shard_size += tensor.nbytes
+            if tensor.nbytes % ALIGNED:
+                self._waiting[name] = tensor
+            else:
+                self._write(name, tensor)
+
+    def _write(self, name: str, tensor: torch.Tensor) -> None:
+        if self._file is None:
+            self._file = open(self._path(), "wb", buffering=0)  # noqa: SIM115
+            self._file.seek(8 + self._room)
+        content = memoryview(tensor.cpu().reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
+        self._header[name] = {
+            "dtype": _name(tensor.dtype),
+            "shape": list(tensor.shape),
+            "data_offsets": [self._end, self._end + len(content)],
+        }
+        self._end += len(content)
+        _write_all(self._file, content)
+
+    def _flush_current_shard(self) -> None:
+        """Close the file of the current shard, if it has any tensor."""
+        largest_elements = sorted(self._waiting.items(), key=lambda item: -item[1].element_size())
+        for name, tensor in largest_elements:
+            self._write(name, tensor)
+        if self._file is None:
+            return
+        header = json.dumps({"__metadata__": {"format": "pt"}, **self._header}).encode()
+        if len(header) > self._room:
+            raise RuntimeError(f"{self._path()}: a tensor was saved that was not planned")
+        self._file.seek(0)
+        _write_all(self._file, self._room.to_bytes(8, "little") + header.ljust(self._room))
+        self._file.close()
+        self.weight_map |= dict.fromkeys(self._header, os.path.basename(self._path()))
+        self.total_size += self.current_shard_size
+        self.shards_written += 1
+        self._file, self._header, self._waiting = None, {}, {}
+        self._end = 0
+        self.current_shard_size = 0
+
+    def _path(self) -> str:
+        prefix, extension = self._get_name_components()
+        return os.path.join(self.out_path, f"{prefix}-{self.shards_written + 1}.{extension}")
+
+
+def _write_all(file: BinaryIO, content: bytes | memoryview) -> None:
+    while content:  # a write may stop half-way: at 2 GB, at the end of the disk
+        content = content[file.write(content) :]
+
+
+@functools.cache
+def _name(dtype: torch.dtype) -> str:
+    """safetensors' name of a dtype; its table of them is private."""
+    saved = safetensors.torch.save({"": torch.empty(0, dtype=dtype)})
+    length = int.from_bytes(saved[:8], "little")
+    return json.loads(saved[8 : 8 + length])[""]["dtype"]
+
+
+@contextmanager
+def writing(out_path: str, names: Collection[str]) -> Iterator[None]:
+    """Let mergekit's tasks write to `out_path`, whatever they were planned with, and at once.
+
+    Pickles and `--async-write` are left to mergekit's own writer.
+    """
+    original = tasks.TensorWriter
+
+    def opened(_planned: str, **options: Any) -> TensorWriter:
+        if options["safe_serialization"] and not options["use_async"]:
+            return StreamingWriter(
+                out_path, names, options["max_shard_size"], options["override_basename"]
+            )
+        return original(out_path, **options)
+
+    tasks.TensorWriter = opened
+    try:
+        yield
+    finally:
+        tasks.TensorWriter = original
