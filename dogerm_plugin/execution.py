@@ -41,8 +41,9 @@ class OneByOne(Executor):
         self._values = {numbers[task]: value for task, value in (known or {}).items()}
         # How often a value will be asked for, by a task or by the caller; then it is dropped.
         self._uses = Counter(self._order)
-        for arguments in self.universe.task_arguments.values():
-            self._uses.update(arguments.values())
+        for number, arguments in self.universe.task_arguments.items():
+            if number not in self._values:
+                self._uses.update(arguments.values())
 
     def run(self, quiet: bool = False, desc: str | None = None) -> Iterator[tuple[Task, Any]]:
         """Yield each target and its value."""

@@ -33,7 +33,9 @@ class Shards(LazyTensorLoader):
     ) -> torch.Tensor | None:
         """See `LazyTensorLoader.get_tensor`."""
         file = self.index.tensor_paths.get(key)
-        if file is None:
+        if file is None:  # an alias, or nothing; what is opened for it is not `_file`
+            self.flush()
+            self._file = ""
             return super().get_tensor(key, device, aliases, raise_on_missing)
         with self.lock:
             if self.current_shard is None or file != self._file:

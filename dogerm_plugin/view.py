@@ -93,9 +93,8 @@ class ModelView:
             raise MergeError(
                 f"{self._files[name]}: tensor {name} can't be read ({error}); fetch the file again"
             ) from None
-        if tensor is not None:
-            self._read_bytes += tensor.nbytes
-        return tensor
+        self._read_bytes += tensor.nbytes
+        return tensor.detach()  # a pickle may hold parameters
 
     def _convert(self, target: str, stored: tuple[str, ...], device: str) -> torch.Tensor:
         parts: dict[str, Any] = {

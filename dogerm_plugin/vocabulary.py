@@ -206,11 +206,11 @@ def alignment_repaired() -> Iterator[None]:
     def repaired(*args: Any, **kwargs: Any) -> Any:
         info = build_tokenizer(*args, **kwargs)
         ids = info.tokenizer.get_vocab().values()
-        if max(ids, default=-1) >= len(ids):
+        if {*ids} != {*range(len(ids))}:
             raise MergeError(
                 f"the output tokenizer has {len(ids)} tokens, and ids up to {max(ids)}: rows can't "
-                "be aligned by a tokenizer with gaps between its ids; merge models of one "
-                "vocabulary, without `tokenizer:`"
+                "be aligned by a tokenizer with gaps between its ids, or two tokens of one; merge "
+                "models of one vocabulary, without `tokenizer:`"
             )
         for permutation in info.permutations.values():
             for token_id in ids:

@@ -100,6 +100,11 @@ class StreamingWriter(TensorWriter):
         self._end = 0
         self.current_shard_size = 0
 
+    def close(self) -> None:
+        """Let go of a file that was not finished."""
+        if self._file is not None:
+            self._file.close()
+
     def _path(self) -> str:
         prefix, extension = self._get_name_components()
         return os.path.join(self.out_path, f"{prefix}-{self.shards_written + 1}.{extension}")
@@ -125,12 +130,13 @@ def writing(out_path: str, names: Collection[str]) -> Iterator[None]:
     Pickles and `--async-write` are left to mergekit's own writer.
     """
     original = tasks.TensorWriter
+    writers: list[StreamingWriter] = []
 
     def opened(_planned: str, **options: Any) -> TensorWriter:
         if options["safe_serialization"] and not options["use_async"]:
-            return StreamingWriter(
-                out_path, names, options["max_shard_size"], options["override_basename"]
-            )
+            size, name = options["max_shard_size"], options["override_basename"]
+            writers.append(StreamingWriter(out_path, names, size, name))
+            return writers[-1]
         return original(out_path, **options)
 
     tasks.TensorWriter = opened
@@ -138,3 +144,5 @@ def writing(out_path: str, names: Collection[str]) -> Iterator[None]:
         yield
     finally:
         tasks.TensorWriter = original
+        for writer in writers:
+            writer.close()

@@ -133,6 +133,8 @@ class CandidateTask(ConfigurableTask):
         """Read the documents, and say where their number is not the official one."""
         config = self.config
         source, parts = self.parts(config)
+        if not parts:
+            raise HarnessError(f"{source}: none of its rows makes a document of {config.task}")
         if config.dataset_name is None:
             docs, *others = parts.values()
             docs = Docs(chain(docs, *others)) if others else docs
@@ -170,6 +172,8 @@ class CandidateTask(ConfigurableTask):
         know which file they are from.
         """
         docs = self.eval_docs
+        if samples and min(samples) < 0:
+            raise HarnessError(f"--samples: {self.config.task} has no document {min(samples)}")
         count = len(samples or docs)
         count = min(count, limit or count)
         if world_size > count:  # lm-eval would stop with an error that names neither

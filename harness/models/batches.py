@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.models.tree import size
+from harness.models.tree import common_beginning
 
 # Rows tokenized ahead to sort them by exact length; enough for even batches, small in memory.
 WINDOW = 512
@@ -55,20 +55,23 @@ def batches(
     order = sorted(range(len(sizes)), key=lambda number: -sizes[number])
     for start in range(0, len(order), WINDOW):
         window = [Row(number, tokenize(number)) for number in order[start : start + WINDOW]]
-        window.sort(key=lambda row: -len(row.ids))
-        first = 0
-        while first < len(window):
-            longest = len(window[first].ids)
-            most = max(1, limit(longest))
-            end = first + 1
-            while (
-                end < len(window)
-                and end - first < most
-                and may_share(longest, len(window[end].ids))
-            ):
-                end += 1
-            yield window[first:end]
-            first = end
+        yield from even(window, limit, may_share)
+
+
+def even(
+    rows: list[Row], limit: Callable[[int], int], may_share: Callable[[int, int], bool]
+) -> Iterator[list[Row]]:
+    """Batches of tokenized rows of like lengths, longest first; see `batches`."""
+    rows = sorted(rows, key=lambda row: -len(row.ids))
+    first = 0
+    while first < len(rows):
+        longest = len(rows[first].ids)
+        most = max(1, limit(longest))
+        end = first + 1
+        while end < len(rows) and end - first < most and may_share(longest, len(rows[end].ids)):
+            end += 1
+        yield rows[first:end]
+        first = end
 
 
 def packs(
@@ -77,6 +80,7 @@ def packs(
     tokenize: Callable[[int], list[int]],
     may_share: Callable[[Sequence[int]], bool],
     limits: Callable[[], Limits],
+    alone: Callable[[list[Row]], Iterator[list[Row]]],
 ) -> Iterator[list[list[Row]]]:
     """Groups of rows that begin alike, as many as fit into one pass; roughly largest first.
 
@@ -84,20 +88,28 @@ def packs(
         sizes: an estimate of each row's length in any unit.
         keys: rows of equal key are those that may begin alike (the same prompt).
         tokenize: row number to token ids.
-        may_share: whether rows of these lengths (in tokens) may be in one pass.
+        may_share: whether rows of these lengths (in tokens) may be in one pass; a row that may not
+            even by itself is none for a pass without padding.
         limits: asked for every pass, so that they may shrink on the way.
+        alone: makes batches of these rows.
     """
     together: dict[Hashable, list[int]] = defaultdict(list)
     for number, key in enumerate(keys):
         together[key].append(number)
     order = sorted(together.values(), key=lambda numbers: -sum(sizes[n] for n in numbers))
     pack: list[list[Row]] = []
+    apart: list[Row] = []
     tokens = 0
     lengths: list[int] = []
     for numbers in order:
-        rows = [Row(number, tokenize(number)) for number in numbers]
-        for group in _groups(rows, may_share, limits):
-            more, most = size([row.ids for row in group]), limits()
+        rows: list[Row] = []
+        for row in (Row(number, tokenize(number)) for number in numbers):
+            (rows if may_share([len(row.ids)]) else apart).append(row)
+        if len(apart) >= WINDOW:
+            yield from ([[row] for row in batch] for batch in alone(apart))
+            apart = []
+        for more, group in _groups(rows, may_share, limits):
+            most = limits()
             fits = (
                 len(lengths) + len(group) <= most.rows
                 and tokens + more <= most.tokens
@@ -111,21 +123,29 @@ def packs(
             lengths += [len(row.ids) for row in group]
     if pack:
         yield pack
+    yield from ([[row] for row in batch] for batch in alone(apart))
 
 
 def _groups(
     rows: list[Row], may_share: Callable[[Sequence[int]], bool], limits: Callable[[], Limits]
-) -> Iterator[list[Row]]:
-    """Rows of one key as groups that fit."""
+) -> Iterator[tuple[int, list[Row]]]:
+    """Rows of one key as groups that fit, each with its tokens."""
     group: list[Row] = []
+    tokens = common = 0
     for row in sorted(rows, key=lambda row: -len(row.ids)):
-        larger, most = [*(one.ids for one in group), row.ids], limits()
-        if group and (
-            len(larger) > most.rows
-            or size(larger) > most.group
-            or not may_share([len(ids) for ids in larger])
-        ):
-            yield group
-            group = []
-        group.append(row)
-    yield group
+        most = limits()
+        if group:
+            shared = min(common, common_beginning([group[0].ids, row.ids]))
+            together = tokens + (common - shared) * (len(group) - 1) + len(row.ids) - shared
+            if (
+                len(group) < most.rows
+                and together <= most.group
+                and may_share([*(len(one.ids) for one in group), len(row.ids)])
+            ):
+                group.append(row)
+                tokens, common = together, shared
+                continue
+            yield tokens, group
+        group, tokens, common = [row], len(row.ids), len(row.ids)
+    if group:
+        yield tokens, group

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from harness.answer import Answer
 from harness.errors import HarnessError
-from harness.models.batches import Limits, Row, batches, packs
+from harness.models.batches import Limits, Row, batches, even, packs
 from harness.models.conversation_lm import ConversationLM
 from harness.models.requests import Distinct, answer_to, conversation, describe
 from harness.models.template import Encoded
@@ -123,7 +123,12 @@ class ScoringLM(ConversationLM):
                 yield [[row] for row in batch]
             return
         yield from packs(
-            distinct.sizes, distinct.prompts, tokenize, self.may_share_beginning, self._limits
+            distinct.sizes,
+            distinct.prompts,
+            tokenize,
+            self.may_share_beginning,
+            self._limits,
+            lambda rows: even(rows, self._most, self.may_share_batch),
         )
 
     def _limits(self) -> Limits:
@@ -133,7 +138,7 @@ class ScoringLM(ConversationLM):
         tokens = self._pack_tokens
         if self.device.type == "cpu":
             tokens = min(tokens, CPU_TOKENS)
-        return Limits(int(self.max_batch_size or sys.maxsize), tokens, self._pack_tokens)
+        return Limits(int(self.max_batch_size or 64), tokens, self._pack_tokens)
 
     def _most(self, longest: int) -> int:
         """Rows in a batch whose longest has so many tokens."""
@@ -159,7 +164,8 @@ class ScoringLM(ConversationLM):
         clear_device_cache()
         half = len(rows) // 2
         self._batch_limit = max(1, half)
-        self._pack_tokens = max(1, size([row.ids for row in rows]) // 2)
+        tokens = sum(size([row.ids for row in group]) for group in groups)
+        self._pack_tokens = max(1, min(self._pack_tokens, tokens // 2))
         logger.info("batch_size=auto: out of memory, now %d rows", self._batch_limit)
         if len(groups) == 1:
             groups = [rows[:half], rows[half:]]

@@ -35,6 +35,11 @@ _LEAK = 0.1
 _LONGEST, _SHORTEST = 64, 16
 
 
+# Endings of names that count layers, not tokens: Qwen's max_window_layers, and
+# sliding_window_pattern, which says every how many layers one sees everything.
+_COUNTS = ("layers", "pattern")
+
+
 class SharedPrefixes:
     """Scores packs of trees with a scorer's body and head.
 
@@ -93,7 +98,11 @@ class SharedPrefixes:
         body: Any = scorer.body
         if not (takes(body, "position_ids") and takes(body, "attention_mask")):
             return "its body takes no positions"
-        attention = getattr(getattr(body, "config", None), "_attn_implementation", None)
+        config: Any = getattr(body, "config", None)
+        text = config.get_text_config() if hasattr(config, "get_text_config") else config
+        if getattr(text, "attn_temperature_tuning", False):  # of Llama 4, from 8,192 tokens on
+            return "its attention is scaled by the place in the sequence"
+        attention = getattr(config, "_attn_implementation", None)
         if attention not in (SDPA, EAGER):
             return f"its attention is {attention}, not {SDPA} or {EAGER}"
         limits = [limit for limit in (self.reach, scorer.rope.limit) if limit is not None]
@@ -126,6 +135,7 @@ def reach(config: Any) -> int | None:
         value
         for name, value in vars(text).items()
         if ("window" in name or "chunk" in name)
+        and not name.endswith(_COUNTS)
         and isinstance(value, int)
         and not isinstance(value, bool)
         and value > 0

@@ -212,11 +212,20 @@ def test_tied_and_untied_embeddings(tmp_path: Path, tied: bool) -> None:
     assert same(out, interpolated(merging.tensors(rm), (merging.tensors(lm), 0.3)))
 
 
-@pytest.mark.parametrize("options", [(), ("--lazy-unpickle",)])
-def test_pickled_inputs(own_trio: Trio, tmp_path: Path, options: tuple[str, ...]) -> None:
-    """pytorch_model.bin is read, with mergekit's lazy reader and without."""
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [((), torch.Tensor), (("--lazy-unpickle",), torch.Tensor), ((), torch.nn.Parameter)],
+)
+def test_pickled_inputs(
+    own_trio: Trio, tmp_path: Path, options: tuple[str, ...], kind: type[torch.Tensor]
+) -> None:
+    """pytorch_model.bin is read, with mergekit's lazy reader and without.
+
+    Some training loops save parameters; the lazy reader does not know these.
+    """
     rm, lm = merging.tensors(own_trio.rm), merging.tensors(own_trio.lm)
-    torch.save(lm, own_trio.lm / "pytorch_model.bin")
+    saved = {name: kind(tensor) for name, tensor in lm.items()}
+    torch.save(saved, own_trio.lm / "pytorch_model.bin")
     (own_trio.lm / "model.safetensors").unlink()
     out = merging.merged(tmp_path, merging.recipe(own_trio.rm, (own_trio.lm, 0.3)), *options)
     assert same(out, interpolated(rm, (lm, 0.3)))

@@ -190,14 +190,15 @@ def test_fewer_rows_than_tokens_without_alignment(tmp_path: Path) -> None:
     assert "96 rows" in message and "and 90 in" in message and "source: base" in message
 
 
-def test_gaps_between_ids(tmp_path: Path) -> None:
-    """Ids beyond the number of tokens: merged as they are, and never aligned by mergekit."""
+@pytest.mark.parametrize("instead", [95, 85])
+def test_gaps_between_ids(tmp_path: Path, instead: int) -> None:
+    """Ids beyond the number of tokens, or two tokens of one: merged as they are, never aligned."""
     words = merging.words(90)
     rm, lm = pair(tmp_path, words, words, (96, 96))
     for path in (rm, lm):
         file = path / "tokenizer.json"
         content = json.loads(file.read_text())
-        content["model"]["vocab"]["w86"] = 95
+        content["model"]["vocab"]["w86"] = instead
         file.write_text(json.dumps(content))
     merging.merged(tmp_path, merging.recipe(rm, (lm, WEIGHT)))
     check_rows(tmp_path, rm, lm)

@@ -109,5 +109,7 @@ def test_more_processes_than_documents_are_refused(
         task.build_all_requests(world_size=4)
     with pytest.raises(HarnessError, match="has 1 documents"):
         task.build_all_requests(world_size=2, limit=1)
+    with pytest.raises(HarnessError, match="hep-go has no document -1"):
+        task.build_all_requests(samples=[-1, 2])
     task.build_all_requests(world_size=3, rank=2)
     assert len(task.instances) == 2

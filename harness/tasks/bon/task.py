@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from harness import datasets
 from harness.bon.answers import gsm8k_answer
 from harness.bon.expected import best_of_n, majority, oracle
 from harness.candidates import CandidateTask, Metric, total
-from harness.documents import Document
+from harness.documents import Docs, Document
 from harness.errors import HarnessError
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
@@ -53,10 +53,6 @@ def check(row: Mapping[str, Any]) -> None:
             )
 
 
-# The latest rows of a class, and the documents that they made.
-_documents: dict[type, tuple[Sequence[datasets.Row], list[Document]]] = {}
-
-
 class BestOfN(CandidateTask):
     """Questions with the columns prompt, responses and labels, and, if they can vote, answers."""
 
@@ -70,7 +66,7 @@ class BestOfN(CandidateTask):
         source, parts = self.parts(given)
         wanted = given.get("dataset_name")
         names = parts if wanted is None else [str(wanted)]
-        docs = [doc for name in names for doc in parts[name]]
+        docs = Docs(doc for name in names for doc in parts[name])
         self.sizes = sizes(docs)
         self.vote = all(doc["answers"] is not None for doc in docs)
         kinds = ["best_of_n", "oracle", "longest", *(["majority"] if self.vote else [])]
@@ -87,23 +83,11 @@ class BestOfN(CandidateTask):
         return given
 
     @classmethod
-    def documents(cls, rows: Sequence[datasets.Row], config: Any) -> list[Document]:
-        """The rows, with answers where they can be had; made once for one list of rows.
-
-        `__init__` and `download` both ask for them, and finding answers takes its time.
-        """
-        made_from, docs = _documents.get(cls, (None, []))
-        if made_from is not rows:
-            docs = [
-                {
-                    **row,
-                    "labels": [int(label) for label in row["labels"]],
-                    "answers": cls.answers(row),
-                }
-                for row in rows
-            ]
-            _documents[cls] = rows, docs
-        return docs
+    def documents(cls, rows: Sequence[datasets.Row], config: Any) -> Iterator[Document]:
+        """The rows, with answers where they can be had."""
+        for row in rows:
+            labels = [int(label) for label in row["labels"]]
+            yield {**row, "labels": labels, "answers": cls.answers(row)}
 
     def responses(self, doc: Document) -> list[str]:
         """The candidates in the file's order."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from harness.models.sharing import reach
 from harness.models.tree import size
 from tests.harness.models.test_reward import requests, reward, rewards, some_pairs
 from tests.harness.models.test_scorer import alone, build, scorer
@@ -81,6 +82,34 @@ def test_attention_that_reaches_back_less_far_than_a_row() -> None:
     assert flat(score.sharing(short)) == pytest.approx(expected, abs=1e-5)
 
 
+def test_rows_beyond_a_window_go_in_padded_batches(save_reward_model: Callable[..., Path]) -> None:
+    model = reward(save_reward_model(), batch_size="auto")
+    expected = rewards(model, some_pairs())
+    model.scorer.sharing.reach = 40
+    passes: list[int] = []
+    batch, pack = model.scores, model.tree_scores
+    model.scores = lambda found: passes.append(len(found)) or batch(found)
+    model.tree_scores = lambda groups: passes.append(0) or pack(groups)
+    assert rewards(model, some_pairs()) == pytest.approx(expected, abs=1e-5)
+    assert 0 in passes and max(passes) > 4
+
+
+@pytest.mark.parametrize("name", ["Qwen2Config", "Qwen3Config", "Gemma3TextConfig", "LlamaConfig"])
+def test_how_far_attention_reaches(name: str) -> None:
+    """Numbers of layers are no windows."""
+    import transformers
+
+    config = getattr(transformers, name)()
+    assert reach(config) == (getattr(config, "sliding_window", None) or None)
+
+
+def test_attention_that_is_scaled_by_the_place_is_left_alone() -> None:
+    """Llama 4's, beyond what is tried out."""
+    model = build("llama")
+    model.config.attn_temperature_tuning = True
+    assert not scorer(model).shares_prefixes
+
+
 def test_rope_that_looks_at_the_longest_row() -> None:
     """Rows beyond the length that it was trained at go together with their like only."""
     scaling = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
@@ -148,6 +177,7 @@ def test_memory_that_runs_out_makes_smaller_packs(
 
     model.scorer.sharing = Cramped()
     assert rewards(model, some_pairs()) == pytest.approx(expected, abs=1e-5)
+    assert model._limits().tokens <= max(tokens) // 2
     assert max(tokens) > 300
     tokens.clear()
     assert rewards(model, some_pairs()) == pytest.approx(expected, abs=1e-5)
