@@ -241,25 +241,32 @@ def test_whole_command(disk: Path, made: Callable[[str, int], Path], table: Figu
     table.add(SECTION, f"{against}: time", seconds.ratio, 1, "at most", "×", note, pairs=seconds)
 
 
+# A size and a number of domain models; the middle one begins the second row, too.
+SIZES = (("0.135B", 1), ("0.5B", 1), ("1.1B", 1))
+COUNTS = (("0.5B", 2), ("0.5B", 3), ("0.5B", 4))
+
+
 def test_growth(disk: Path, made: Callable[[str, int], Path], table: Figures) -> None:
-    """Time by the bytes that are read and written, over sizes and over numbers of models."""
+    """Time by the bytes that are read and written, over sizes and numbers of domain models."""
     timer = Timer()
     points: list[tuple[str, float, float]] = []
-    for size, models in (("0.135B", 2), ("0.5B", 2), ("1.1B", 2), ("1.1B", 3), ("1.1B", 4)):
-        reward, *others = (made(size, number) for number in range(models))
+    for size, count in (*SIZES, *COUNTS):
+        reward, *others = (made(size, number) for number in range(1 + count))
         content = recipe(reward, *others)
         once = timer.timed(functools.partial(run, content), disk / "out")
         taken = []
-        for _ in range(4):
+        for _ in range(6):
             began = timer()
             once()
             taken.append(timer() - began)
         stored = [one / "model.safetensors" for one in (reward, *others, reward)]
         gigabytes = sum(file.stat().st_size for file in stored) / 1e9
-        points.append((f"{size}, {models} models", gigabytes, statistics.median(taken[1:])))
+        name = f"{size}, {count} domain model{'s' if count > 1 else ''}"
+        points.append((name, gigabytes, statistics.median(taken[1:])))
     run(recipe(reward, *others), disk / "out")
     check_equal(disk / "out", reward, others)
-    for kind, some in (("size", points[:3]), ("number of models", points[2:])):
+    sizes, counts = points[: len(SIZES)], points[len(SIZES) :]
+    for kind, some in (("size", sizes), ("number of models", [sizes[1], *counts])):
         slope = statistics.linear_regression(
             [math.log(one[1]) for one in some], [math.log(one[2]) for one in some]
         ).slope
