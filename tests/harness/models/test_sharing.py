@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.models.sharing import reach
+from harness.models.sharing import SharedPrefixes, reach
 from harness.models.tree import size
 from tests.harness.models.test_reward import requests, reward, rewards, some_pairs
 from tests.harness.models.test_scorer import alone, build, scorer
@@ -123,11 +123,11 @@ def test_rope_that_looks_at_the_longest_row() -> None:
 
 
 def test_attention_of_another_kind_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
-    model = build("llama")
-    model.config._attn_implementation_internal = "flex_attention"
+    score = scorer(build("llama"), share_prefix=False)
+    score.model.config._attn_implementation_internal = "flex_attention"
     with caplog.at_level(logging.INFO):
-        score = scorer(model)
-    assert "attention is flex_attention" in caplog.text or score.own_forward
+        sharing = SharedPrefixes(score, 1e-3)
+    assert not sharing.works and "attention is flex_attention" in caplog.text
 
 
 def computed(model: Any, pairs: Any) -> int:
