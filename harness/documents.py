@@ -32,7 +32,12 @@ class Docs(Sequence[Document]):
     """
 
     def __init__(self, docs: Iterable[Document] = ()) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # open as long as we are
+        try:
+            self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # open as long as we are
+        except OSError as error:
+            raise HarnessError(
+                f"no temporary file for the rows ({error}); name a folder with TMPDIR"
+            ) from error
         self._starts = array("Q")
         self._ends = array("Q")
         end = 0

@@ -47,11 +47,13 @@ class Reward(ScoringLM):
         *,
         head_dtype: str = "float32",
         head_activation: str | None = None,
-        share_prefix: bool = True,
+        share_prefix: bool | str = True,
         **kwargs: Any,
     ) -> None:
         if str(head_dtype) not in ("float32", "auto"):
             raise HarnessError(f"head_dtype={head_dtype} is unknown; it is float32 or auto")
+        if str(share_prefix).lower() not in ("true", "false"):
+            raise HarnessError(f"share_prefix={share_prefix} is unknown; it is True or False")
         for name in ("autogptq", "gptqmodel"):
             if kwargs.get(name):
                 raise HarnessError(
@@ -66,7 +68,7 @@ class Reward(ScoringLM):
             self.device,
             float32_head=str(head_dtype) == "float32",
             autocast=self.mixed_precision_dtype,
-            share_prefix=share_prefix,
+            share_prefix=str(share_prefix).lower() == "true",
         )
 
     def may_share_batch(self, length: int, other: int) -> bool:

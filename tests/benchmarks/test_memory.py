@@ -118,6 +118,7 @@ def test_memory_of_many_rows(model: Path, tmp_path: Path, table: Figures, task: 
         1.0,
         "at most",
         "GB",
-        note=f"{slope:,.0f} bytes a pair from {SOME:,} to {most:,} pairs",
+        note=f"{slope:,.0f} bytes a pair from {SOME:,} to {most:,} pairs"
+        + ("" if most == MANY else ", and from these the figure"),
         detail={"peak_bytes": {FEW: few, SOME: some, most: many}, "bytes_of_file": size},
     )

@@ -58,3 +58,12 @@ def test_a_full_disk_is_told_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     with pytest.raises(HarnessError, match=r"No space left on device.*TMPDIR"):
         Docs(ROWS)
+
+
+def test_no_room_for_a_temporary_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> None:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", none)
+    with pytest.raises(HarnessError, match=r"No usable temporary .*; name a folder with TMPDIR"):
+        Docs(iter(ROWS))

@@ -188,6 +188,8 @@ def test_other_kinds_of_task_are_refused(reward_model: Path) -> None:
 
 
 def test_unknown_arguments_are_refused(reward_model: Path) -> None:
+    with pytest.raises(HarnessError, match="share_prefix=no is unknown; it is True or False"):
+        reward(reward_model, share_prefix="no")
     with pytest.raises(HarnessError, match="float32 or auto"):
         reward(reward_model, head_dtype="float8")
     with pytest.raises(HarnessError, match="loads a language model"):
