@@ -183,8 +183,9 @@ def test_workers_are_set_up_like_the_driver(pool: RayPool) -> None:
 
 def test_next_rung_goes_to_the_worker_that_has_the_weights(pool: RayPool) -> None:
     """It is not merged again."""
-    first = all_of(pool, [Job("trial 1", (0.3,), 0.5), Job("trial 2", (0.6,), 0.5)])
-    second = all_of(pool, [Job("trial 2", (0.6,)), Job("trial 1", (0.3,))])
+    # weights that no test before this one has left in a worker
+    first = all_of(pool, [Job("trial 1", (0.31,), 0.5), Job("trial 2", (0.62,), 0.5)])
+    second = all_of(pool, [Job("trial 2", (0.62,)), Job("trial 1", (0.31,))])
 
     assert all(outcome.merge_seconds > 0 for outcome in first)
     assert [outcome.merge_seconds for outcome in second] == [0.0, 0.0]
