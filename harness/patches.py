@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Iterable
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -66,21 +68,46 @@ def _tell_users_in_one_line() -> None:
 
 
 def register_tasks(manager: ModuleType) -> None:
-    """Let every TaskManager find harness/tasks. Retired when tasks have an entry-point group."""
+    """Add harness/tasks to lm-eval's own, and let names that overlap be asked for together.
+
+    The first is retired when tasks have an entry-point group, the second when `TaskManager.load`
+    takes a task that stands in two groups.
+    """
     _refuse_untested_release()
-    ours = Path(__file__).parent / "tasks"
-    original = manager.TaskManager.__init__
+    manager.TaskIndex = _with_our_tasks(manager)  # type: ignore[attr-defined]
+    check = manager.TaskManager._check_duplicates
 
-    @functools.wraps(original)
-    def __init__(
-        self: Any, verbosity: Any = None, include_path: Any = None, *args: Any, **kwargs: Any
-    ) -> None:
-        given = include_path if isinstance(include_path, list | tuple) else [include_path]
-        # Ours first: a path that the user gives comes later and wins.
-        paths = [ours, *(path for path in given if path)]
-        original(self, verbosity, paths, *args, **kwargs)
+    @functools.wraps(check)
+    def _check_duplicates(built: list[Any]) -> None:
+        from harness.overlap import shared_once
 
-    manager.TaskManager.__init__ = __init__
+        check(shared_once(built))
+
+    manager.TaskManager._check_duplicates = staticmethod(_check_duplicates)
+
+
+def adds_tasks(manager: ModuleType) -> bool:
+    """Whether `register_tasks` has run: tasks of ours are found beside lm-eval's own."""
+    return bool(manager.TaskIndex.__module__ == __name__)
+
+
+def _with_our_tasks(manager: ModuleType) -> type:
+    """lm-eval's index of tasks, with ours wherever it has its defaults.
+
+    Where a caller leaves the defaults out, ours are left out; `include_path` stays the caller's.
+    """
+    theirs, ours = Path(str(manager.__file__)).parent, Path(__file__).parent / "tasks"
+    original: type = manager.TaskIndex
+
+    class TaskIndex(original):
+        @staticmethod
+        def build(paths: Iterable[Path], **options: Any) -> Any:
+            # Right after the defaults: a path that the user gives comes later and wins.
+            both = [[path, ours] if path == theirs else [path] for path in paths]
+            index: Any = original.build(list(chain.from_iterable(both)), **options)  # type: ignore[attr-defined]
+            return index
+
+    return TaskIndex
 
 
 def language_models(huggingface: ModuleType) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
+
+from harness.task_index import task_manager
 
 # What `datasets.load_dataset` takes in place of an id, to read local files.
 _BUILDERS = ("arrow", "csv", "json", "pandas", "parquet", "text", "webdataset")
@@ -49,20 +50,9 @@ def task_index(
 
     lm-eval's own tasks, whose index takes seconds, are among them only if a name asks for them.
     """
-    from lm_eval.tasks import TaskManager
-
-    import harness.tasks
-
-    paths = [str(path) for path in (Path(harness.tasks.__file__).parent, *include_path)]
-    log = logging.getLogger("lm_eval")
-    before = log.level
-    log.setLevel(logging.ERROR)  # with the hook, it warns of each task of ours as found twice
-    try:
-        index = TaskManager(include_path=paths, include_defaults=False).task_index
-        if not set(names) <= set(index):
-            index = TaskManager(include_path=paths).task_index
-    finally:
-        log.setLevel(before)
+    index = task_manager(include_path).task_index
+    if not set(names) <= set(index):
+        index = task_manager(include_path, defaults=True).task_index
     configs = {name: entry.cfg or {} for name, entry in index.items()}
     tree = {
         name: [_member(task) for task in config["task"]]

@@ -9,7 +9,6 @@ group's score is a weighted sum of its leaves'.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,10 +17,11 @@ from typing import Any
 from lm_eval.config.group import GroupConfig
 from lm_eval.tasks._yaml_loader import load_yaml
 
-import harness.tasks
 from harness.errors import HarnessError
 from harness.own_data import OwnPreferences
 from harness.sections import Member
+from harness.task_index import task_manager
+from harness.tasks import FOLDER
 
 
 @dataclass(frozen=True)
@@ -51,35 +51,26 @@ def definitions(
         Those found: there, among this project's tasks, or (which takes seconds, so only if need
         be) among lm-eval's.
     """
-    from lm_eval.tasks import TaskManager
-
     wanted = set(names)
     if not wanted:
         return {}
-    paths = [str(path) for path in (Path(harness.tasks.__file__).parent, *include_path)]
     known = {field.name for field in fields(GroupConfig)}
     found: dict[str, Any] = {}
-    log = logging.getLogger("lm_eval")
-    before = log.level
-    log.setLevel(logging.ERROR)  # with the hook, it warns of each task of ours as found twice
-    try:
-        for defaults in (False, True):
-            if defaults:
-                found |= {name: _of_own_data(name) for name in own if name not in found}
-            missing = wanted - set(found)
-            if not missing:
-                break
-            index = TaskManager(include_path=paths, include_defaults=defaults).task_index
-            for name in missing & set(index):
-                path = index[name].yaml_path
-                config = load_yaml(path, resolve_func=True) if path else {}
-                if config.get("group") == name:
-                    given = {key: value for key, value in config.items() if key in known}
-                    found[name] = GroupConfig(**given)
-                elif _makes_a_group(config.get("class")):
-                    found[name] = _of_own_data(name, config.get("metadata"))
-    finally:
-        log.setLevel(before)
+    for defaults in (False, True):
+        if defaults:
+            found |= {name: _of_own_data(name) for name in own if name not in found}
+        missing = wanted - set(found)
+        if not missing:
+            break
+        index = task_manager(include_path, defaults=defaults).task_index
+        for name in missing & set(index):
+            path = index[name].yaml_path
+            config = load_yaml(path, resolve_func=True) if path else {}
+            if config.get("group") == name:
+                given = {key: value for key, value in config.items() if key in known}
+                found[name] = GroupConfig(**given)
+            elif _makes_a_group(config.get("class")):
+                found[name] = _of_own_data(name, config.get("metadata"))
     return found
 
 
@@ -111,7 +102,7 @@ def _makes_a_group(task: Any) -> bool:
 
 def _of_own_data(name: str, metadata: Any = None) -> Any:
     """What `OwnPreferences` makes of a YAML with ``columns.section``."""
-    rules = load_yaml(Path(harness.tasks.__file__).parent / "_section.yaml")
+    rules = load_yaml(FOLDER / "_section.yaml")
     return GroupConfig(group=name, metadata=metadata, **rules)
 
 

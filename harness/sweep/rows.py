@@ -14,6 +14,7 @@ from harness.errors import HarnessError
 from harness.quiet import quiet
 from harness.sweep import division, task_names
 from harness.sweep.fingerprint import fingerprint
+from harness.task_index import task_manager
 
 SELECT, REPORT = "select", "report"
 
@@ -69,13 +70,7 @@ def load(
         HarnessError: an unknown task; one that gives no number for a candidate; a task named twice;
             a prompt that is on both sides.
     """
-    from dogerm_plugin import _autoload
-
-    _autoload.install(force=True)
-    from lm_eval.tasks import TaskManager
-
-    options: dict[str, Any] = {"include_defaults": False, "metadata": dict(metadata or {})}
-    manager = TaskManager(include_path=[str(path) for path in include_path], **options)
+    manager = task_manager(include_path, metadata=metadata)
     chosen = [Rows(*one, SELECT) for one in task_names.load(manager, select)]
     proving = [Rows(*one, REPORT) for one in task_names.load(manager, report)]
     _refuse_twice(chosen)

@@ -32,12 +32,10 @@ Pairs = list[tuple[float, float]]
 def by_lm_eval(args: argparse.Namespace, dtype: str) -> tuple[list[dict[str, Any]], Pairs]:
     """Rows and rewards (chosen, rejected), out of a real lm-eval run."""
     import lm_eval
-    from lm_eval.tasks import TaskManager
 
-    from dogerm_plugin import _autoload
+    from harness.task_index import task_manager
 
-    _autoload.install(force=True)
-    manager = TaskManager(include_defaults=False, metadata={"data_dir": str(args.data_dir)})
+    manager = task_manager(metadata={"data_dir": str(args.data_dir)})
     results = lm_eval.simple_evaluate(
         "reward",
         model_args=model_arguments(args, dtype),

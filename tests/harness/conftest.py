@@ -144,19 +144,10 @@ def write_rows(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def tasks() -> Callable[..., Any]:
     """A TaskManager that knows this project's tasks only; metadata as ``--metadata`` gives it."""
-    from lm_eval.tasks import TaskManager
-
-    import harness.tasks
-
-    folder = str(Path(harness.tasks.__file__).parent)
+    from harness.task_index import task_manager
 
     def manager(**metadata: Any) -> Any:
-        options: dict[str, Any] = {
-            "include_defaults": False,
-            "metadata": {key: str(value) for key, value in metadata.items()},
-        }
-        made = TaskManager(**options)  # with the hook, it finds them by itself
-        return made if made.all_tasks else TaskManager(include_path=folder, **options)
+        return task_manager(metadata={key: str(value) for key, value in metadata.items()})
 
     return manager
 

@@ -3,15 +3,19 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
 from lm_eval.api.registry import get_model
 from lm_eval.tasks import TaskManager
+from lm_eval.tasks import manager as host
 
 from dogerm_plugin import _autoload
 from harness import patches
+from harness.tasks import FOLDER
 
 
 def test_model_is_registered() -> None:
@@ -20,21 +24,40 @@ def test_model_is_registered() -> None:
     assert get_model("hf").__name__ == "HFLM"
 
 
-@pytest.mark.parametrize("as_list", [True, False])
-def test_a_users_own_tasks_come_beside_ours(tmp_path: Path, as_list: bool) -> None:
-    """--include_path still works, in either form that lm-eval takes."""
+@pytest.mark.parametrize("form", ["one", "list", "tuple", "none"])
+def test_a_callers_paths_are_left_alone(tmp_path: Path, form: str) -> None:
+    """`include_path` is what the caller gave, and brings what lies there and nothing else."""
     (tmp_path / "mine.yaml").write_text(
         "task: my_own_task\ndataset_path: none\noutput_type: multiple_choice\n"
     )
     path = str(tmp_path)
-    known = TaskManager(include_path=[path] if as_list else path, include_defaults=False).all_tasks
-    assert "my_own_task" in known and "rewardbench_chat" in known
+    given = {"one": path, "list": [path], "tuple": (tmp_path,), "none": None}[form]
+    manager = TaskManager(include_path=given, include_defaults=False)
+    assert manager.include_path == given
+    assert manager.all_tasks == ([] if form == "none" else ["my_own_task"])
 
 
-def test_sections_are_what_the_glob_selects() -> None:
+def test_ours_stand_beside_lm_evals_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the defaults are, ours are; of one name, ours before theirs, the user's before ours."""
+    theirs, users = tmp_path / "lm_eval", tmp_path / "users"
+    for folder, names in ((theirs, ["of_lm_eval", "minipref-math"]), (users, ["minipref-code"])):
+        folder.mkdir()
+        for name in names:
+            (folder / f"{name}.yaml").write_text(f"task: {name}\ndataset_path: none\n")
+    monkeypatch.setattr(host, "__file__", str(theirs / "manager.py"))
+    monkeypatch.setattr(host, "TaskIndex", patches._with_our_tasks(host))
+    index = TaskManager(include_path=str(users)).task_index
+    assert index["of_lm_eval"].yaml_path.parent == theirs
+    assert index["minipref-math"].yaml_path.parent.parent == FOLDER
+    assert index["minipref-code"].yaml_path.parent == users
+    assert sum("overrides existing" in line for line in caplog.messages) == 2
+
+
+def test_sections_are_what_the_glob_selects(tasks: Callable[..., Any]) -> None:
     """`rewardbench_*` is exactly the four sections: no group together with one of its leaves."""
-    manager = TaskManager(include_defaults=False)
-    assert sorted(manager.match_tasks(["rewardbench_*"])) == [
+    assert sorted(tasks().match_tasks(["rewardbench_*"])) == [
         "rewardbench_chat",
         "rewardbench_chat_hard",
         "rewardbench_reasoning",
