@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import tiny
 import torch
 import yaml
 from click.testing import CliRunner, Result
@@ -121,7 +122,10 @@ def digest(folder: Path) -> dict[str, str]:
 
 
 def save_tokenizer(folder: Path, words: list[str], added: tuple[str, ...] = ()) -> None:
-    """A BPE tokenizer whose ids follow `words`; `added` tokens come after them."""
+    """A BPE tokenizer whose ids follow `words`; `added` tokens come after them.
+
+    The embedding's rows follow `words`, too: a token's row is the base's, whatever its id.
+    """
     vocabulary = {word: number for number, word in enumerate(words)}
     backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<pad>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -131,6 +135,22 @@ def save_tokenizer(folder: Path, words: list[str], added: tuple[str, ...] = ()) 
     tokenizer.add_tokens(list(added))
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(folder)
+    _seat(folder, words)
+
+
+def _seat(folder: Path, words: list[str]) -> None:
+    """Give every word the row that the base has for it: w7's is the tenth."""
+    ids = [SPECIAL.index(w) if w in SPECIAL else int(w[1:]) + len(SPECIAL) for w in words]
+    if ids == list(range(len(ids))):
+        return
+    state = load_file(folder / "model.safetensors")
+    name = next(name for name in state if name.endswith("embed_tokens.weight"))
+    own = state[name]
+    ids = ids[: len(own)]
+    rows = tiny.base(name, torch.zeros(max(ids) + 1, own.shape[1]))[ids]
+    noise = tiny.NOISE * torch.randn(rows.shape, generator=torch.Generator().manual_seed(len(ids)))
+    state[name] = torch.cat([(rows + noise).to(own.dtype), own[len(ids) :]])
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def words(count: int, first: int = 0) -> list[str]:

@@ -1,6 +1,12 @@
-"""Tiny random models of any decoder type, for real merges in a second."""
+"""Tiny models of any decoder type, for real merges in a second.
+
+All are fine-tunes of one imaginary pretrained base, as the models of a merge must be: tensors of
+one name (and one place in the vocabulary) are equal but for a small noise of the model's own.
+"""
 
 import inspect
+import re
+import zlib
 from pathlib import Path
 
 import torch
@@ -84,6 +90,8 @@ SPECIAL = {
     "gptj": {"rotary_dim": 4},
     "gpt_oss": {"layer_types": ["sliding_attention", "full_attention"] * 2},
 }
+# Of a fine-tuned weight, where weights are about 0.02: a cosine of .99 to the base.
+NOISE = 0.002
 
 
 def decoder_types() -> list[str]:
@@ -139,7 +147,7 @@ def _tiny(default: PreTrainedConfig, vision: bool) -> dict:
 def save_pair(
     folder: Path, model_type: str, dtype: torch.dtype = torch.float32, **changes: object
 ) -> tuple[Path, Path]:
-    """A random reward model and a random language model of one type, saved as `rm` and `lm`."""
+    """A reward model and a language model of one type and base, saved as `rm` and `lm`."""
     paths = folder / "rm", folder / "lm"
     config = tiny_config(model_type, **changes)
     config.num_labels = 1
@@ -150,19 +158,37 @@ def save_pair(
 
 
 def save_language_model(path: Path, model_type: str, seed: int, **changes: object) -> None:
-    """One more random language model."""
+    """One more language model of the base."""
     save_random(path, AutoModelForCausalLM, tiny_config(model_type, **changes), seed)
 
 
 def save_random(
     path: Path, auto: type, config: PreTrainedConfig, seed: int, dtype: torch.dtype = torch.float32
 ) -> None:
-    """A random model of a config, no two of its tensors alike."""
+    """A model of a config: the base and noise of this seed; no two of its tensors are alike."""
     torch.manual_seed(seed)
-    model = auto.from_config(config).to(dtype)
-    for parameter in model.parameters():  # norms and biases start alike: make them differ
-        parameter.data += 0.02 * torch.randn_like(parameter)
-    model.save_pretrained(path)
+    model = auto.from_config(config)
+    noise = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(base(name, parameter))
+            parameter += NOISE * torch.randn(parameter.shape, generator=noise)
+    model.to(dtype).save_pretrained(path)
+
+
+def base(name: str, initial: torch.Tensor) -> torch.Tensor:
+    """What the pretrained base has of a name; of more rows, the first ones are the same.
+
+    Only the last part of the name counts, from the layer's number on: text models inside
+    multimodal ones are of the base, too. Vectors keep what they start with, as norms do.
+    """
+    match = re.search(r"[^.]+\.\d+\..+", name)
+    key = match[0] if match else ".".join(name.split(".")[-2:])
+    own = torch.Generator().manual_seed(zlib.crc32(key.encode()))
+    random = torch.randn(initial.shape, generator=own)
+    if initial.ndim < 2:
+        return initial + 0.02 * random
+    return initial.mean() + max(float(initial.std()), 0.02) * random
 
 
 def write_recipe(path: Path, rm: Path, lm: Path, weight: object = 0.3, more: str = "") -> Path:

@@ -88,6 +88,26 @@ def sharpened(model: Any, seed: int = 0) -> Any:
     return model.eval()
 
 
+def tuned(model: Any, seed: int, share: float = 0.35) -> Any:
+    """A fine-tune of the tiny reward model's base: its body, and a change of its own.
+
+    Args:
+        model: of the reward model's sizes.
+        seed: of the change.
+        share: how large the change is, beside the weights.
+    """
+    import torch
+
+    sharpened(model)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                change = torch.randn(parameter.shape, generator=generator)
+                parameter += share * parameter.std() * change
+    return model
+
+
 @pytest.fixture(scope="session")
 def save_reward_model(
     tmp_path_factory: pytest.TempPathFactory, tokenizer: Any, small_config: dict[str, Any]
@@ -117,12 +137,12 @@ def reward_model(save_reward_model: Callable[..., Path]) -> Path:
 def language_model(
     tmp_path_factory: pytest.TempPathFactory, tokenizer: Any, small_config: dict[str, Any]
 ) -> Path:
-    """The folder of a tiny Llama language model: no reward head, no labels in its config."""
+    """A tiny Llama language model of the reward model's base: no reward head, no labels."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(**{k: v for k, v in small_config.items() if k != "num_labels"})
     folder = tmp_path_factory.mktemp("language-model")
-    sharpened(LlamaForCausalLM(config), seed=1).save_pretrained(folder)
+    tuned(LlamaForCausalLM(config), seed=10).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

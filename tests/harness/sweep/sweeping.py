@@ -17,7 +17,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from tests.harness.conftest import sharpened
+from tests.harness.conftest import tuned
 
 TASK = "task: {name}\nclass: !function harness.own_data.OwnPreferences\ndataset_path: {data}\n"
 
@@ -41,7 +41,7 @@ def save_language_model(folder: Path, tokenizer: Any, config: dict[str, Any], se
     from transformers import LlamaConfig, LlamaForCausalLM
 
     sizes = {name: value for name, value in config.items() if name != "num_labels"}
-    sharpened(LlamaForCausalLM(LlamaConfig(**sizes)), seed).save_pretrained(folder)
+    tuned(LlamaForCausalLM(LlamaConfig(**sizes)), seed).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
