@@ -11,28 +11,23 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from mergekit.architecture.auto import infer_vocabulary_axes
 from mergekit.options import MergeOptions
 from transformers import PreTrainedModel
-from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import (
-    WeightConverter,
-    WeightRenaming,
-    apply_renamings,
-    rename_source_key,
-)
 
-from dogerm_plugin.checkpoint import PLAIN, Checkpoint
+from dogerm_plugin import beside
+from dogerm_plugin.beside import Beside
+from dogerm_plugin.checkpoint import PLAIN, Checkpoint, Tensor
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.head import find_reward_head, is_classifier, is_dead, is_ignored
+from dogerm_plugin.head import find_reward_head, is_classifier, is_dead, is_ignored, outputs
 from dogerm_plugin.network import empty_network, read_config
-from dogerm_plugin.trunk import stored_prefix
+from dogerm_plugin.trunk import Names
 
 LOG = logging.getLogger("dogerm")
 
@@ -43,10 +38,11 @@ class Anatomy:
 
     `body` maps a name relative to the trunk (`layers.0.mlp.up_proj.weight`) to the tensor's name
     on disk; `fused` maps it to the relative name under which the class holds it, which differs
-    where `from_pretrained` joins several stored tensors into one (experts). `head` lists all that
-    lies outside the trunk, by name on disk; `reward_head` those of them that make a reward, none
-    for a language model. `leftover` lists what the class passes over when it loads: buffers of
-    older releases, and what it declares to be unread.
+    where `from_pretrained` joins several stored tensors into one (experts). `head` maps all that
+    lies outside the trunk, by name on disk, to the class's names; `reward_head` lists those of
+    them that make a reward, none for a language model. `leftover` lists what the class passes over
+    when it loads: buffers of older releases, and what it declares to be unread. `beside` is a head
+    in a file of its own, which is in `head` too.
     """
 
     checkpoint: Checkpoint
@@ -54,10 +50,11 @@ class Anatomy:
     network: PreTrainedModel
     body: dict[str, str]
     fused: dict[str, str]
-    head: tuple[str, ...]
+    head: dict[str, str]
     reward_head: tuple[str, ...]
     leftover: tuple[str, ...] = ()
     vocabulary: frozenset[str] = field(default_factory=frozenset)
+    beside: Beside = field(default_factory=Beside)
 
     @property
     def model(self) -> Any:
@@ -75,6 +72,21 @@ class Anatomy:
     def tensor(self, relative: str) -> Any:
         return self.checkpoint.tensors[self.body[relative]]
 
+    @property
+    def labels(self) -> int | None:
+        """How many numbers the reward head gives; see `head.outputs`.
+
+        Raises:
+            MergeError: a head tensor that fits the class with no number of labels.
+        """
+        head = {name: self.head[name] for name in self.reward_head}
+        return outputs(self.network, head, self.stored)
+
+    @property
+    def stored(self) -> dict[str, Tensor]:
+        """Every tensor by its name on disk, those of a head beside the model too."""
+        return _with_beside(self.checkpoint, self.beside)
+
 
 def examine(checkpoint: Checkpoint, options: MergeOptions) -> Anatomy:
     """Take a checkpoint apart.
@@ -87,16 +99,11 @@ def examine(checkpoint: Checkpoint, options: MergeOptions) -> Anatomy:
     model = checkpoint.model
     config = read_config(checkpoint, options)
     network = empty_network(checkpoint, config, options)
-    prefix, trunk = _trunk(network)
+    prefix, _ = _trunk(network)
     state = network.state_dict()
     parameters = dict(network.named_parameters())
     tied = _tied_groups(network)
-    transforms = get_model_conversion_mapping(network)
-    renamings = [
-        *_wrapper(checkpoint, prefix, trunk),
-        *(t for t in transforms if isinstance(t, WeightRenaming)),
-    ]
-    converters = [t for t in transforms if isinstance(t, WeightConverter)]
+    names = Names(network, checkpoint.tensors)
 
     body: dict[str, str] = {}
     fused: dict[str, str] = {}
@@ -107,16 +114,13 @@ def examine(checkpoint: Checkpoint, options: MergeOptions) -> Anatomy:
     loaded: set[str] = set()
     joined: dict[str, int] = defaultdict(int)  # class's tensor → elements stored for it
     for stored in sorted(checkpoint.tensors):
-        final, converter = rename_source_key(
-            stored, renamings, converters, network.base_model_prefix, state
-        )
+        final, converter, plain = names.of(stored)
         loaded.add(final)
         if final not in state and is_ignored(network, final):
             leftover.append(stored)
         elif prefix and not final.startswith(prefix):
             head[stored] = final
         elif converter is not None:
-            plain = apply_renamings(stored, renamings)
             relative = plain.removeprefix(prefix)
             body[relative] = stored
             fused[relative] = final.removeprefix(prefix)
@@ -143,12 +147,15 @@ def examine(checkpoint: Checkpoint, options: MergeOptions) -> Anatomy:
             )
     if leftover:
         LOG.info("%s: not part of %s: %s", model, type(network).__name__, leftover[:3])
-    reward_head = find_reward_head(network, prefix, head, checkpoint.tensors)
+    own = _beside(checkpoint)
+    head |= {name: name for name in own.tensors if name not in head}
+    tensors = _with_beside(checkpoint, own)
+    reward_head = find_reward_head(network, prefix, head, tensors)
     # a head that is not the class's own: there, the class's own may be absent
     published = any(head[stored] not in state for stored in reward_head)
     converted = {final for final in fused.values()}
     # a converter with several targets (qkv split) names only its first one
-    partial = {t for c in converters for t in c.target_patterns}
+    partial = {t for c in names.converters for t in c.target_patterns}
     for name in state:
         relative = name.removeprefix(prefix)
         if name in loaded or relative in converted or any(t in name for t in partial):
@@ -169,19 +176,36 @@ def examine(checkpoint: Checkpoint, options: MergeOptions) -> Anatomy:
         network=network,
         body=body,
         fused=fused,
-        head=tuple(head),
+        head=head,
         reward_head=reward_head,
         leftover=tuple(leftover),
         vocabulary=frozenset(n.removeprefix(prefix) for n in axes if n.startswith(prefix)),
+        beside=own,
     )
 
 
-def _wrapper(checkpoint: Checkpoint, prefix: str, trunk: torch.nn.Module) -> list[WeightRenaming]:
-    """The renaming of a trunk saved from inside another module than the class's."""
-    place = stored_prefix(checkpoint.tensors, trunk.state_dict())
-    if not prefix or not place or place == prefix:
-        return []
-    return [WeightRenaming(f"^{re.escape(place)}", prefix)]
+def _beside(checkpoint: Checkpoint) -> Beside:
+    """The head beside the model, that of its adapter first.
+
+    Raises:
+        MergeError: a file that can't be read, or a tensor that the model itself stores otherwise.
+    """
+    model = checkpoint.model
+    parts = [Path(part.path) for part in (model.lora, model.model) if part]
+    found = beside.read(beside.find([*parts, checkpoint.folder]))
+    for name, tensor in found.tensors.items():
+        if name in checkpoint.tensors:
+            inside = checkpoint.loader.get_tensor(name), checkpoint.tensors[name].file
+            beside.refuse_two_values(name, inside, (tensor, found.where[name]))
+    return found
+
+
+def _with_beside(checkpoint: Checkpoint, own: Beside) -> dict[str, Tensor]:
+    extra = {
+        name: Tensor(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), own.where[name])
+        for name, tensor in own.tensors.items()
+    }
+    return {**extra, **checkpoint.tensors}
 
 
 def _trunk(network: torch.nn.Module) -> tuple[str, torch.nn.Module]:

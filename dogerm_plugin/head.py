@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from transformers import PreTrainedModel
 
 from dogerm_plugin.checkpoint import Tensor
+from dogerm_plugin.errors import MergeError
 from harness.errors import HarnessError
 from harness.models.layers import reward_layers
 
@@ -98,6 +99,42 @@ def find_reward_head(
     except HarnessError:
         return ()
     return found
+
+
+def outputs(
+    network: PreTrainedModel, head: Mapping[str, str], tensors: Mapping[str, Tensor]
+) -> int | None:
+    """How many numbers a reward head gives, told by its tensors and not by config.json.
+
+    Args:
+        network: the class, with as many labels as config.json says.
+        head: the reward head: name on disk → the class's.
+        tensors: all of the checkpoint's by name on disk.
+
+    Returns:
+        None for a model without a reward head, and where only the class's own code knows.
+
+    Raises:
+        MergeError: a head tensor that would not fit the class with any number of labels.
+    """
+    if not head or network.is_custom_code():
+        return None
+    state = network.state_dict()
+    if not is_classifier(network) or any(final not in state for final in head.values()):
+        return 1  # a chain of layers that ends in one number
+    found = {}
+    for stored, final in head.items():
+        have, want = tensors[stored].shape, tuple(state[final].shape)
+        if have == want:
+            continue
+        found[stored] = have[:1]
+        if have[1:] != want[1:] or len(set(found.values())) > 1:
+            raise MergeError(
+                f"{tensors[stored].file}: head tensor {stored} has shape {list(have)}, and "
+                f"{type(network).__name__} needs {['labels', *want[1:]]}: config.json and weights "
+                "don't belong together"
+            )
+    return next(iter(found.values()))[0] if found else network.config.num_labels
 
 
 def _output_embedding(network: PreTrainedModel) -> set[str]:

@@ -66,8 +66,10 @@ def lay_out(reward: Anatomy, others: list[Anatomy], options: MergeOptions) -> La
             side lacks; unlike shapes (vocabulary rows aside: see `vocabulary`).
     """
     _check_reward_model(reward, others)
-    layout = Layout(reward, others, head=list(reward.head))
-    layout.sources[reward.model] = {name: (name,) for name in reward.head}
+    # a head in a file of its own is copied with that file
+    head = [name for name in reward.head if name in reward.checkpoint.tensors]
+    layout = Layout(reward, others, head=head)
+    layout.sources[reward.model] = {name: (name,) for name in head}
     for other in others:
         layout.sources[other.model] = {}
         _check_configs(reward, other, options)
@@ -108,7 +110,7 @@ def _check_reward_model(reward: Anatomy, others: Iterable[Anatomy]) -> None:
         _warn_of_several_outputs(reward)
         return
     class_name = type(reward.network).__name__
-    outside = ", ".join(reward.head[:4])
+    outside = ", ".join(list(reward.head)[:4])
     if len(reward.head) > 4:
         outside += f" and {len(reward.head) - 4} more"
     swapped = [other for other in others if other.reward_head]
@@ -126,7 +128,7 @@ def _check_reward_model(reward: Anatomy, others: Iterable[Anatomy]) -> None:
 
 def _warn_of_several_outputs(reward: Anatomy) -> None:
     """Say that a classifier gives several labels; code of its own may sum objectives up."""
-    tensors = [reward.checkpoint.tensors[name] for name in reward.reward_head]
+    tensors = [reward.stored[name] for name in reward.reward_head]
     if reward.network.is_custom_code() or any(is_single(tensor) for tensor in tensors):
         return
     LOG.warning(

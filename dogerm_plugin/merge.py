@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,17 +15,16 @@ import click
 import torch
 from mergekit import card
 from mergekit.architecture.base import ModelArchitecture
-from mergekit.common import ModelPath, ModelReference
 from mergekit.config import MergeConfiguration
 from mergekit.graph import Task
 from mergekit.io.tasks import LoaderCache
 from mergekit.options import MergeOptions
 
 from dogerm_plugin import (
-    anatomy,
-    checkpoint,
     layout,
+    loads,
     output,
+    output_config,
     prepare,
     recipe,
     recipe_keys,
@@ -123,11 +123,12 @@ def _run(
                     f"{plan.reward.model}: its tokenizer could not be copied (mergekit says why "
                     "above); --no-copy-tokenizer merges without it"
                 )
-            _check_loads(stage, options)
+            _check_loads(stage, plan, options)
             verify.verify(stage, wanted, own)
     if not options.quiet:
         count = len(wanted) - len(plan.head)
-        click.echo(f"{out_path}: {count} body tensors, head kept: {', '.join(plan.head)}", err=True)
+        kept = ", ".join(plan.reward.head)
+        click.echo(f"{out_path}: {count} body tensors, head kept: {kept}", err=True)
 
 
 def _own_tensor(plan: layout.Layout, name: str) -> torch.Tensor:
@@ -136,14 +137,17 @@ def _own_tensor(plan: layout.Layout, name: str) -> torch.Tensor:
     return tensor
 
 
-def _check_loads(stage: Path, options: MergeOptions) -> None:
-    """Hold the output against its own class: nothing lacking, nothing ignored, shapes as asked."""
-    model = ModelReference(model=ModelPath(path=str(stage)))
-    result = anatomy.examine(checkpoint.open_checkpoint(model, options), options)
-    if result.leftover:
-        raise MergeError(
-            f"the output's {type(result.network).__name__} would not load {result.leftover[0]}"
-        )
+def _check_loads(stage: Path, plan: layout.Layout, options: MergeOptions) -> None:
+    """Give the output what mergekit doesn't write, and hold it against its own class."""
+    beside = plan.reward.beside
+    for file in beside.files:
+        shutil.copy2(file, stage / file.name)
+    output_config.agree(stage, plan.reward)
+    result = loads.check(stage, options)
+    for name, tensor in beside.tensors.items():
+        check_finite(tensor, name, plan.reward.model)
+        if not verify.same_bits(tensor, result.beside.tensors[name]):
+            raise MergeError(f"the head {name} is not the reward model's to the bit")
 
 
 @contextmanager

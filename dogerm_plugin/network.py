@@ -61,7 +61,7 @@ def empty_network(checkpoint: Checkpoint, config: Any, options: MergeOptions) ->
         )
     try:
         with torch.device("meta"), no_init_weights():
-            built_by = getattr(transformers, auto) if auto else get_auto_cls(name)
+            built_by = getattr(transformers, auto) if auto else _auto_class(name, config)
             network = built_by.from_config(config, trust_remote_code=options.trust_remote_code)
     except Exception as error:  # whatever a model's own code raises
         hint = "" if options.trust_remote_code else "; remote code needs --trust-remote-code"
@@ -71,3 +71,17 @@ def empty_network(checkpoint: Checkpoint, config: Any, options: MergeOptions) ->
         ) from None
     network.tie_weights()
     return network
+
+
+def _auto_class(name: str, config: Any) -> Any:
+    """The Auto class of an architecture; for a trainer's own, such as `RewardModel`, any of its
+    type, for what counts is the trunk in it."""
+    if hasattr(transformers, name):
+        return get_auto_cls(name)
+    autos = (
+        transformers.AutoModelForCausalLM,
+        transformers.AutoModelForImageTextToText,
+        transformers.AutoModelForSequenceClassification,
+    )
+    known = (auto for auto in autos if type(config) in auto._model_mapping)
+    return next(known, None) or get_auto_cls(name)

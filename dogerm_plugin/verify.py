@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
+from dogerm_plugin import beside
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.linear import all_finite
 
@@ -30,7 +31,7 @@ def verify(folder: Path, names: set[str], head: dict[str, torch.Tensor]) -> None
         found[name] = file.name
         if tensor.is_floating_point() and not all_finite(tensor):
             raise MergeError(f"output tensor {name} has NaN or Inf")
-        if name in head and not _same_bits(tensor, head[name]):
+        if name in head and not same_bits(tensor, head[name]):
             raise MergeError(f"the head {name} is not the reward model's to the bit")
     if set(found) != names:
         wrong = sorted(set(found) ^ names)
@@ -43,6 +44,8 @@ def verify(folder: Path, names: set[str], head: dict[str, torch.Tensor]) -> None
 
 def _read(folder: Path) -> Iterator[tuple[Path, str, torch.Tensor]]:
     for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+        if file.name in beside.FILES:
+            continue  # copied, and held against the reward model's by `merge`
         if file.suffix == ".bin":
             state = torch.load(file, weights_only=True, mmap=True)
             yield from ((file, name, tensor) for name, tensor in state.items())
@@ -57,7 +60,7 @@ def _read(folder: Path) -> Iterator[tuple[Path, str, torch.Tensor]]:
             ) from None
 
 
-def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Equal dtype, shape and bytes: NaNs and signed zeros too, unlike torch.equal."""
     return (
         a.dtype == b.dtype

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -60,7 +61,68 @@ def reward_class(config: Any, head: PublishedHead | None) -> type[PreTrainedMode
     BodyAndHead.__name__ = base.__name__.replace("PreTrainedModel", "BodyAndHead")
     # transformers applies its weight conversions to classes of its own only.
     BodyAndHead.__module__ = base.__module__
+    _read_as(BodyAndHead, config)
     return BodyAndHead
+
+
+def _read_as(made: type[PreTrainedModel], config: Any) -> None:
+    """Let a class read the layout that the language model of its type is stored in.
+
+    transformers keeps some of its renamings by class name: Qwen2-VL's are those of
+    Qwen2VLForConditionalGeneration.
+    """
+    from transformers.conversion_mapping import (
+        get_checkpoint_conversion_mapping,
+        register_checkpoint_conversion_mapping,
+    )
+    from transformers.models.auto import modeling_auto
+
+    of_type = (
+        mapping.get(config.model_type)
+        for mapping in (
+            modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+            modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+        )
+    )
+    for name in [*(config.architectures or ()), *of_type]:
+        mapping = get_checkpoint_conversion_mapping(name) if isinstance(name, str) else None
+        if mapping is not None:
+            made.__name__ = f"{name}WithHead"  # a name of its own: the mapping is kept by it
+            register_checkpoint_conversion_mapping(made.__name__, mapping, overwrite=True)
+            return
+
+
+def put_head(
+    model: Any, head: PublishedHead, tensors: Mapping[str, torch.Tensor], absent: Collection[str]
+) -> list[str]:
+    """Give a loaded body the head that its checkpoint keeps in another file.
+
+    Args:
+        model: of a class that `reward_class` made for `head`.
+        head: the head.
+        tensors: what the other file holds, by name on disk.
+        absent: parameters of `model` that the checkpoint itself did not hold.
+
+    Returns:
+        The parameters that were found.
+    """
+    place = getattr(model, HEAD)
+    on_disk = {name: disk for name, disk in head.on_disk().items() if name in set(absent)}
+    found = {name: tensors[disk] for name, disk in on_disk.items() if disk in tensors}
+    if not found:
+        return []
+    device = next(place.parameters()).device
+    made = _module(head)
+    state = {f"{HEAD}.{name}": parameter.data for name, parameter in place.named_parameters()}
+    for name, parameter in made.named_parameters():
+        full = f"{HEAD}.{name}"
+        value = found[full] if full in found else state[full]
+        finer = value.element_size() > model.dtype.itemsize
+        parameter.data = value.to(device, value.dtype if finer else model.dtype)
+    if any(value.element_size() > model.dtype.itemsize for value in found.values()):
+        model.head_loaded_in = model.dtype
+    setattr(model, HEAD, made.eval())
+    return list(found)
 
 
 def auto_class(config: Any, made: type[PreTrainedModel]) -> Any:

@@ -50,7 +50,7 @@ class PublishedHead:
     Attributes:
         layers: the head's linear layers, in their order.
         activation: what stands between two of them, one of `ACTIVATIONS`.
-        trunk: what the names of the body begin with on disk (``pretrained_model.model.``).
+        wrapper: what stands before the names that the body's class reads (``pretrained_model.``).
         skips_padding: pool at the right-most token other than ``pad_token_id``, as
             ``...ForSequenceClassification`` does; else at the last token of the conversation, as
             TRL's value heads and the other published classes do.
@@ -58,7 +58,7 @@ class PublishedHead:
 
     layers: tuple[Layer, ...]
     activation: str
-    trunk: str
+    wrapper: str
     skips_padding: bool
 
     def places(self) -> list[str]:
@@ -74,14 +74,14 @@ class PublishedHead:
             for kind in ("weight", "bias")
         }
 
-    def key_mapping(self, body_prefix: str) -> dict[str, str]:
+    def key_mapping(self) -> dict[str, str]:
         """Names on disk (patterns) to those of `harness.models.body_and_head`'s class."""
         mapping = {
             f"^{re.escape(layer.name)}\\.": f"{place}."
             for layer, place in zip(self.layers, self.places(), strict=True)
         }
-        if self.trunk not in ("", f"{body_prefix}."):
-            mapping[f"^{re.escape(self.trunk)}"] = f"{body_prefix}."
+        if self.wrapper:
+            mapping[f"^{re.escape(self.wrapper)}"] = ""
         return mapping
 
 

@@ -12,7 +12,8 @@ from harness.errors import HarnessError
 from harness.models import body_and_head, published, remote_code, stored_head
 from harness.models.checkpoint import RecordingLoader
 from harness.models.head import has_own_code
-from harness.models.stored import stored_shapes
+from harness.models.layers import PublishedHead
+from harness.models.stored import Shape, beside, stored_shapes
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -28,15 +29,21 @@ class RewardLoader(RecordingLoader):
 
     Args:
         auto_class: the Auto class.
-        on_disk: the head's parameter names to names on disk, where these differ.
+        head: a head that no class of transformers has.
+        beside: tensors of a file beside the checkpoint, by name on disk.
         options: further arguments for its ``from_pretrained``.
     """
 
     def __init__(
-        self, auto_class: Any, on_disk: Mapping[str, str] | None = None, **options: Any
+        self,
+        auto_class: Any,
+        head: PublishedHead | None = None,
+        beside: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(auto_class, **options)
-        self.on_disk = on_disk
+        self.head = head
+        self.beside = beside or {}
 
     def from_pretrained(self, pretrained: str, **kwargs: Any) -> Any:
         """The loaded model.
@@ -45,18 +52,22 @@ class RewardLoader(RecordingLoader):
             HarnessError: the checkpoint holds more of a body than the class knows.
         """
         model = super().from_pretrained(pretrained, **kwargs)
+        if self.head is not None and self.beside:
+            put = body_and_head.put_head(model, self.head, self.beside, self.missing)
+            self.missing = [name for name in self.missing if name not in put]
         if self.missing or self.mismatched:
             return model  # refused by the caller, for a plainer reason
-        beside = refuse_left_out(pretrained, model, self.unexpected)
+        left_out = refuse_left_out(pretrained, model, self.unexpected)
         # What stands beside a published head has been judged when that head was found.
-        if beside and self.on_disk is None:
+        if left_out and self.head is None:
             logger.warning(
                 "%s: %s has its head and does not use %s, which the checkpoint holds too",
                 pretrained,
                 type(model).__name__,
-                ", ".join(beside[:4]) + (" and more" if len(beside) > 4 else ""),
+                ", ".join(left_out[:4]) + (" and more" if len(left_out) > 4 else ""),
             )
-        stored_head.restore(model, pretrained, self.on_disk or {}, **kwargs)
+        on_disk = self.head.on_disk() if self.head is not None else {}
+        stored_head.restore(model, pretrained, on_disk, **kwargs)
         return model
 
 
@@ -85,15 +96,33 @@ def loader_for(
             )
         return RewardLoader(own)
     stored = stored_shapes(pretrained, **options)
-    head = published.find_head(pretrained, config, stored, activation) if stored else None
-    if head is None:
+    if not stored:
         return RewardLoader(default)
+    extra = beside(pretrained, stored, **options).tensors
+    stored = {**{name: tuple(tensor.shape) for name, tensor in extra.items()}, **stored}
+    head = published.find_head(pretrained, config, stored, activation)
+    if head is None:
+        return RewardLoader(default, **_labels(pretrained, config, stored))
     made = body_and_head.reward_class(config, head)
     return RewardLoader(
         body_and_head.auto_class(config, made),
-        on_disk=head.on_disk(),
-        key_mapping=head.key_mapping(made.base_model_prefix),
+        head=head,
+        beside=extra,
+        key_mapping=head.key_mapping(),
     )
+
+
+def _labels(pretrained: str, config: Any, stored: Mapping[str, Shape]) -> dict[str, Any]:
+    """What to tell from_pretrained of a head of one number whose config.json says otherwise."""
+    if config.num_labels == 1 or not published.gives_one_number(config, stored):
+        return {}
+    logger.warning(
+        "%s: its config.json says num_labels=%d (transformers' default is 2), and its head gives "
+        "one number: taken as a reward",
+        pretrained,
+        config.num_labels,
+    )
+    return {"num_labels": 1}
 
 
 def refuse_left_out(pretrained: str, model: Any, unexpected: Iterable[str]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from dogerm_plugin.trunk import stored_prefix
+from dogerm_plugin.trunk import Names
 from harness.errors import HarnessError
 from harness.models.layers import ACTIVATIONS, Layer, PublishedHead, reward_layers
 from harness.models.stored import Shape
@@ -46,12 +46,11 @@ def find_head(
     if network is None:
         return None
     prefix = f"{network.base_model_prefix}."
-    trunk = getattr(network, network.base_model_prefix)
     own = {name for name in network.state_dict() if not name.startswith(prefix)}
-    place = stored_prefix(stored, trunk.state_dict())
-    if place is None:
+    names = Names(network, stored)
+    if not names.found:
         return None
-    finals = _outside(network, stored, place)
+    finals = _outside(network, stored, names)
     outside = {name: stored[name] for name in finals}
     classifies = any(
         str(name).endswith("ForSequenceClassification") for name in config.architectures or ()
@@ -61,7 +60,10 @@ def find_head(
     beside_own = {final for final in finals.values() if final.split(".")[0] in modules}
     quantized = getattr(config, "quantization_config", None) is not None and own <= beside_own
     complete = bool(own) and (own == beside_own or quantized)
-    if not outside or (complete and (classifies or beside_own == set(finals.values()))):
+    alone = beside_own == set(finals.values())
+    if not outside or (
+        complete and (classifies or (alone and not _is_a_trainers(config, outside)))
+    ):
         _refuse_useless(activation, "the head is that of transformers' own class")
         return None
     text = config.get_text_config()
@@ -72,7 +74,13 @@ def find_head(
         between = "linear"
     else:
         between = _activation(source, config, layers, activation)
-    head = PublishedHead(layers, between, trunk=place, skips_padding=classifies)
+    head = PublishedHead(layers, between, wrapper=names.wrapper, skips_padding=classifies)
+    if getattr(config, "normalize_reward", False):
+        logger.warning(
+            "%s: config.json says normalize_reward: its own class subtracts a mean and divides by "
+            "a deviation; the rewards here are those before, in the same order",
+            source,
+        )
     logger.info(
         "%s: reward head %s (%s), read at the last token%s",
         source,
@@ -81,6 +89,38 @@ def find_head(
         " that is not the pad token" if classifies else "",
     )
     return head
+
+
+def gives_one_number(config: Any, stored: Mapping[str, Shape]) -> bool:
+    """Whether transformers' own class finds its whole head stored with a single output.
+
+    Then that is what counts, whatever number of labels config.json says; it says two where it says
+    nothing.
+    """
+    network = _empty_network(config)
+    if network is None:
+        return False
+    prefix = f"{network.base_model_prefix}."
+    own = {
+        name: tuple(tensor.shape)
+        for name, tensor in network.state_dict().items()
+        if not name.startswith(prefix)
+    }
+    names = Names(network, stored)
+    found = {final: shape for name, shape in stored.items() if (final := names.of(name)[0]) in own}
+    return bool(own) and found == own
+
+
+def _is_a_trainers(config: Any, outside: Mapping[str, Shape]) -> bool:
+    """Whether a class that transformers doesn't know saved a head as its classifiers have it.
+
+    OpenRLHF's `RewardModel` does, under `score`, and reads it at the last token.
+    """
+    import transformers
+
+    names = [str(name) for name in config.architectures or ()]
+    single = len(outside) == 1 and all(shape[:1] == (1,) for shape in outside.values())
+    return bool(names) and single and not any(hasattr(transformers, name) for name in names)
 
 
 def _empty_network(config: Any) -> Any:
@@ -106,37 +146,26 @@ def _empty_network(config: Any) -> Any:
     return network if hasattr(network, network.base_model_prefix or "_") else None
 
 
-def _outside(network: Any, stored: Mapping[str, Shape], place: str) -> dict[str, str]:
+def _outside(network: Any, stored: Mapping[str, Shape], names: Names) -> dict[str, str]:
     """The stored tensors that lie outside the body and are not an LM head's.
 
     By name on disk; the values are the names that `network` would give them.
     """
-    from transformers.conversion_mapping import get_model_conversion_mapping
-    from transformers.core_model_loading import (
-        WeightConverter,
-        WeightRenaming,
-        rename_source_key,
-    )
-
     prefix = f"{network.base_model_prefix}."
     trunk = getattr(network, network.base_model_prefix)
-    transforms = get_model_conversion_mapping(network)
-    renamings = [t for t in transforms if isinstance(t, WeightRenaming)]
-    converters = [t for t in transforms if isinstance(t, WeightConverter)]
     state = network.state_dict()
     unread = network._keys_to_ignore_on_load_unexpected or ()
     vocabulary = getattr(network.config.get_text_config(), "vocab_size", None)
-    inside = {place + name for name, _ in trunk.named_children()}
+    inside = tuple(f"{names.wrapper}{name}." for name, _ in trunk.named_children())
     normalized = bool(getattr(network.config, "do_normalize", False))
     found = {}
     for name, shape in stored.items():
-        moved = f"{prefix}{name.removeprefix(place)}" if name.startswith(place) and place else name
-        final, _ = rename_source_key(moved, renamings, converters, network.base_model_prefix, state)
+        final = names.of(name)[0]
         # What the class declares unread: layers that predict a further token (^mtp.*), for one.
         if final not in state and any(re.search(pattern, final) for pattern in unread):
             continue
         # Buffers of older releases (rotary inv_freq) lie in the body and are no longer loaded.
-        if final.startswith(prefix) or any(name.startswith(f"{child}.") for child in inside):
+        if final.startswith(prefix) or name.startswith(inside):
             continue
         if shape[:1] == (vocabulary,) or "lm_head" in name.split("."):
             continue

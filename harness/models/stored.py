@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dogerm_plugin.beside import Beside
 
 Shape = tuple[int, ...]
 
@@ -49,6 +53,75 @@ def stored_shapes(pretrained: str, **options: Any) -> dict[str, Shape] | None:
         except Exception:  # out of reach or damaged, in a dozen ways: loading says so
             return None
     return None
+
+
+def beside(pretrained: str, stored: Mapping[str, Shape], **options: Any) -> Beside:
+    """A head that a trainer keeps in a file of its own (`dogerm_plugin.beside`).
+
+    Args:
+        pretrained: a folder or Hub id.
+        stored: what the checkpoint itself stores, as `stored_shapes` gives it.
+        options: the arguments of ``from_pretrained``.
+
+    Raises:
+        HarnessError: a file that can't be read, or a tensor that the checkpoint stores otherwise.
+    """
+    from transformers.utils import cached_file
+
+    from dogerm_plugin.beside import FILES as HEADS
+    from dogerm_plugin.beside import read, refuse_two_values
+    from dogerm_plugin.errors import MergeError
+    from harness.errors import HarnessError
+
+    where = {key: options[key] for key in WHERE if options.get(key)}
+    try:
+        files = [
+            cached_file(pretrained, name, _raise_exceptions_for_missing_entries=False, **where)
+            for name in HEADS
+        ]
+    except OSError:  # out of reach: what loads the checkpoint says so
+        files = []
+    try:
+        found = read([Path(file) for file in files if file])
+        twice = found.tensors.keys() & stored.keys()
+        for name, tensor in tensors(pretrained, twice, options).items():
+            inside = tensor, found.where[name].with_name("the checkpoint's weights")
+            refuse_two_values(name, (found.tensors[name], found.where[name]), inside)
+    except MergeError as error:
+        raise HarnessError(str(error)) from None
+    return found
+
+
+def tensors(pretrained: str, names: Collection[str], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors of these names, from the file that `stored_shapes` reads.
+
+    Args:
+        pretrained: a folder or Hub id.
+        names: names on disk; those that are not stored are left out.
+        options: the arguments of ``from_pretrained``.
+    """
+    import torch
+    from safetensors import safe_open
+    from transformers.utils import cached_file
+
+    if not names:
+        return {}
+    where = {key: options[key] for key in WHERE if options.get(key)}
+    for name in (*FILES, *PICKLES):
+        file = cached_file(pretrained, name, _raise_exceptions_for_missing_entries=False, **where)
+        if file is None:
+            continue
+        found: dict[str, Any] = {}
+        for shard in shards(pretrained, file, where):
+            if shard.endswith(".safetensors"):
+                with safe_open(shard, framework="pt") as held:
+                    here = set(held.keys()).intersection(names)
+                    found |= {key: held.get_tensor(key) for key in here}
+            else:
+                state = torch.load(shard, map_location="cpu", weights_only=True)
+                found |= {key: value.clone() for key, value in state.items() if key in names}
+        return found
+    return {}
 
 
 def shards(pretrained: str, file: str, where: dict[str, Any]) -> list[str]:

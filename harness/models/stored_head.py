@@ -9,13 +9,11 @@ cannot make that good.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from harness.models.head import float32_modules
-from harness.models.stored import FILES, PICKLES, WHERE, shards
+from harness.models.stored import tensors
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -41,7 +39,7 @@ def restore(model: Any, pretrained: str, on_disk: Mapping[str, str], **options: 
         return
     wanted = {on_disk.get(name, name): parameter for name, parameter in coarse.items()}
     try:
-        stored = _read(pretrained, wanted, options)
+        stored = tensors(pretrained, wanted, options)
     except Exception as error:  # damaged or out of reach: loading has managed, so it goes on
         logger.warning("%s: its reward head keeps the dtype it loads in (%s)", pretrained, error)
         return
@@ -51,28 +49,3 @@ def restore(model: Any, pretrained: str, on_disk: Mapping[str, str], **options: 
         if finer and tensor.shape == parameter.shape:
             model.head_loaded_in = parameter.dtype
             parameter.data = tensor.to(parameter.device)
-
-
-def _read(
-    pretrained: str, names: Collection[str], options: Mapping[str, Any]
-) -> dict[str, torch.Tensor]:
-    """The tensors of these names, from the file that `harness.models.stored` reads."""
-    from safetensors import safe_open
-    from transformers.utils import cached_file
-
-    where = {key: options[key] for key in WHERE if options.get(key)}
-    for name in (*FILES, *PICKLES):
-        file = cached_file(pretrained, name, _raise_exceptions_for_missing_entries=False, **where)
-        if file is None:
-            continue
-        found: dict[str, torch.Tensor] = {}
-        for shard in shards(pretrained, file, where):
-            if shard.endswith(".safetensors"):
-                with safe_open(shard, framework="pt") as held:
-                    here = set(held.keys()).intersection(names)
-                    found |= {key: held.get_tensor(key) for key in here}
-            else:
-                state = torch.load(shard, map_location="cpu", weights_only=True)
-                found |= {key: value.clone() for key, value in state.items() if key in names}
-        return found
-    return {}
