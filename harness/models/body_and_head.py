@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -92,37 +92,27 @@ def _read_as(made: type[PreTrainedModel], config: Any) -> None:
             return
 
 
-def put_head(
-    model: Any, head: PublishedHead, tensors: Mapping[str, torch.Tensor], absent: Collection[str]
-) -> list[str]:
+def put_head(model: Any, head: PublishedHead, tensors: Mapping[str, torch.Tensor]) -> None:
     """Give a loaded body the head that its checkpoint keeps in another file.
+
+    A new module, for the one that was loaded may be quantized as the body is.
 
     Args:
         model: of a class that `reward_class` made for `head`.
         head: the head.
-        tensors: what the other file holds, by name on disk.
-        absent: parameters of `model` that the checkpoint itself did not hold.
-
-    Returns:
-        The parameters that were found.
+        tensors: the numbers by the model's parameter names; the others stay as they were loaded.
     """
     place = getattr(model, HEAD)
-    on_disk = {name: disk for name, disk in head.on_disk().items() if name in set(absent)}
-    found = {name: tensors[disk] for name, disk in on_disk.items() if disk in tensors}
-    if not found:
-        return []
+    made_of = {f"{HEAD}.{name}": one.data for name, one in place.named_parameters()} | {**tensors}
     device = next(place.parameters()).device
     made = _module(head)
-    state = {f"{HEAD}.{name}": parameter.data for name, parameter in place.named_parameters()}
     for name, parameter in made.named_parameters():
-        full = f"{HEAD}.{name}"
-        value = found[full] if full in found else state[full]
+        value = made_of[f"{HEAD}.{name}"]
         finer = value.element_size() > model.dtype.itemsize
         parameter.data = value.to(device, value.dtype if finer else model.dtype)
-    if any(value.element_size() > model.dtype.itemsize for value in found.values()):
-        model.head_loaded_in = model.dtype
+        if finer:
+            model.head_loaded_in = model.dtype
     setattr(model, HEAD, made.eval())
-    return list(found)
 
 
 def auto_class(config: Any, made: type[PreTrainedModel]) -> Any:

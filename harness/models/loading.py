@@ -30,7 +30,7 @@ class RewardLoader(RecordingLoader):
     Args:
         auto_class: the Auto class.
         head: a head that no class of transformers has.
-        beside: tensors of a file beside the checkpoint, by name on disk.
+        beside: the head's parameters that come from a file beside the checkpoint.
         options: further arguments for its ``from_pretrained``.
     """
 
@@ -53,8 +53,7 @@ class RewardLoader(RecordingLoader):
         """
         model = super().from_pretrained(pretrained, **kwargs)
         if self.head is not None and self.beside:
-            put = body_and_head.put_head(model, self.head, self.beside, self.missing)
-            self.missing = [name for name in self.missing if name not in put]
+            body_and_head.put_head(model, self.head, self.beside)
         if self.missing or self.mismatched:
             return model  # refused by the caller, for a plainer reason
         left_out = refuse_left_out(pretrained, model, self.unexpected)
@@ -98,16 +97,19 @@ def loader_for(
     stored = stored_shapes(pretrained, **options)
     if not stored:
         return RewardLoader(default)
-    extra = beside(pretrained, stored, **options).tensors
-    stored = {**{name: tuple(tensor.shape) for name, tensor in extra.items()}, **stored}
+    found = beside(pretrained, stored, **options).tensors
+    extra = {name: tensor for name, tensor in found.items() if name not in stored}
+    stored = stored | {name: tuple(tensor.shape) for name, tensor in extra.items()}
     head = published.find_head(pretrained, config, stored, activation)
     if head is None:
         return RewardLoader(default, **_labels(pretrained, config, stored))
     made = body_and_head.reward_class(config, head)
+    put = {name: extra[disk] for name, disk in head.on_disk().items() if disk in extra}
+    made._keys_to_ignore_on_load_missing = [f"^{re.escape(name)}$" for name in put]
     return RewardLoader(
         body_and_head.auto_class(config, made),
         head=head,
-        beside=extra,
+        beside=put,
         key_mapping=head.key_mapping(),
     )
 
