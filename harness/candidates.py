@@ -25,7 +25,15 @@ from lm_eval.api.task import ConfigurableTask
 
 from harness import datasets, task_rows
 from harness.answer import REWARD, Answer, kind_suffix
-from harness.conversation import Conversation, Message, messages_of, plain_text
+from harness.conversation import (
+    Conversation,
+    Message,
+    Origin,
+    Turns,
+    cache_line,
+    messages_of,
+    plain_text,
+)
 from harness.documents import Docs, Document, by_subset
 from harness.errors import HarnessError
 from harness.requests import Requests
@@ -81,6 +89,14 @@ class CandidateTask(ConfigurableTask):
     def responses(self, doc: Document) -> list[str]:
         """The candidates of a document, in the order in which `score` gets their scores."""
         raise NotImplementedError
+
+    def beside(self, doc: Document) -> dict[str, Any]:
+        """What the chat template gets beside a document's messages: ``tools``, ``documents``."""
+        return {}
+
+    def origin(self, doc: Document) -> Origin:
+        """Where a document comes from, and how strictly it is looked at."""
+        return Origin()
 
     def score(self, doc: Document, scores: Sequence[float]) -> dict[str, Any]:
         """The document's value of each metric in `METRICS` (without ``truncated``)."""
@@ -250,10 +266,19 @@ class CandidateTask(ConfigurableTask):
         There are no examples to show: ``num_fewshot: 0`` is set, which lm-eval keeps whatever the
         command line says, so ``--fewshot_as_multiturn`` changes nothing.
         """
-        messages = self.messages(doc, system_instruction)
+        messages, beside = self.messages(doc, system_instruction), self.beside(doc)
+        text = plain_text(messages, beside)
         if apply_chat_template and chat_template is not None:
-            return Conversation(chat_template(messages, add_generation_prompt=True), messages)
-        return Conversation(plain_text(messages), messages)
+            text = chat_template(Turns(messages, beside), add_generation_prompt=True)
+            if isinstance(text, Conversation):  # ours; nobody reads it but logs and the cache
+                text = text + cache_line(messages, beside)
+            elif beside:
+                raise HarnessError(
+                    f"{self.config.task}: {' and '.join(beside)} can't be given to the chat "
+                    "template of this kind of model; use --model reward or reward-implicit, or "
+                    "leave out --apply_chat_template"
+                )
+        return Conversation(text, messages, beside, self.origin(doc))
 
     def fewshot_docs(self) -> None:
         """There are none; lm-eval would keep all documents in memory as examples."""

@@ -21,6 +21,7 @@ from harness.conversation import messages_of
 from harness.documents import Docs
 from harness.errors import HarnessError, first_line
 from harness.local_files import ENVIRONMENT, Row, local_files, read
+from harness.rows.text import refuse_broken, strings
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -72,6 +73,12 @@ class Schema:
                     raise HarnessError(
                         f"{source}, row {number}, column {self.prompt}: {error}"
                     ) from error
+            for name in self.columns:
+                try:
+                    for text in strings(row[name]):
+                        refuse_broken(text, f"column {name}")
+                except HarnessError as error:
+                    raise HarnessError(f"{source}, row {number}: {error}") from error
             if self.rule is not None:
                 try:
                     self.rule(row)
@@ -90,12 +97,18 @@ class Schema:
 
 
 def _texts(value: str | list[Any]) -> list[str]:
-    # What is no text in a list is for the schema's rule to refuse.
+    # What is no text in a list is for the schema's rule to refuse, and messages hold what they do.
     return [value] if isinstance(value, str) else [t for t in value if isinstance(t, str)]
 
 
 PREFERENCE = Schema(
     {"prompt": (str, list), "chosen": (str,), "rejected": (str,), "subset": (str,)},
+    responses=("chosen", "rejected"),
+)
+
+# Answers that are more than a text, such as tool calls, are messages.
+OWN_PREFERENCE = Schema(
+    {"prompt": (str, list), "chosen": (str, list), "rejected": (str, list), "subset": (str,)},
     responses=("chosen", "rejected"),
 )
 

@@ -2,13 +2,15 @@
 """A user's own preference set as an lm-eval task, from a YAML of five lines.
 
 See harness/tasks/preference/README.md. A YAML names `OwnPreferences` and sets ``dataset_path`` (a
-JSONL, JSON or Parquet file, or a data set that `datasets.load_dataset` loads), ``dataset_name`` and
-``test_split`` for the latter, and ``columns`` (the fields of `harness.pairs.Columns`).
+JSONL, JSON, CSV or Parquet file, or a data set that `datasets.load_dataset` loads),
+``dataset_name`` and ``test_split`` for the latter, ``columns`` (the fields of
+`harness.pairs.Columns`), and ``allow_markup`` where texts may hold the model's special tokens.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,14 +21,19 @@ from lm_eval.config.group import GroupConfig
 from lm_eval.tasks._yaml_loader import load_yaml
 
 import harness.tasks
-from harness.datasets import PREFERENCE, from_hub
+from harness.conversation import Origin
+from harness.datasets import OWN_PREFERENCE, from_hub
 from harness.documents import Docs, Document, by_subset
 from harness.errors import HarnessError
-from harness.local_files import ENDINGS, read
+from harness.local_files import ENDINGS, ending, read
 from harness.pairs import Columns, pair, with_guess
 from harness.preference import PreferenceTask
+from harness.rows.columns import Passed
+
+logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
 KEYS = (
+    "allow_markup",
     "class",
     "columns",
     "dataset_name",
@@ -92,6 +99,16 @@ class OwnPreferences(PreferenceTask):
             group.add(cls(config={**leaf, "task": name, "dataset_kwargs": options}))
         return group
 
+    def beside(self, doc: Document) -> dict[str, Any]:
+        """The row's tools and documents."""
+        return {key: doc[key] for key in ("tools", "documents") if key in doc}
+
+    def origin(self, doc: Document) -> Origin:
+        """The row, for messages; nothing of it may be lost."""
+        options = self.config.dataset_kwargs
+        where = f"{options['source']}, row {doc['row']}"
+        return Origin(where, strict=True, allow_markup=options["allow_markup"])
+
     @classmethod
     def parts(cls, config: Any) -> tuple[str, dict[str, Docs]]:
         """Where the pairs are from, and those of this task by section."""
@@ -129,7 +146,11 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
         given["metadata"].get("config_source"),
         about,
     )
-    return {**given, "dataset_kwargs": {"source": source, "columns": columns}}
+    allowed = given.pop("allow_markup", False)
+    if not isinstance(allowed, bool):
+        raise HarnessError(f"{about}: allow_markup is {allowed!r}, expected true or false")
+    options = {"source": source, "columns": columns, "allow_markup": allowed}
+    return {**given, "dataset_kwargs": options}
 
 
 def _source(path: Any, name: str | None, split: str, yaml: str | None, about: str) -> Source:
@@ -142,7 +163,7 @@ def _source(path: Any, name: str | None, split: str, yaml: str | None, about: st
     folders = [Path(yaml).parent] if yaml and yaml != "inline" else []
     places = [folder / Path(path).expanduser() for folder in [*folders, Path.cwd()]]
     found = next((place for place in places if place.exists()), None)
-    if found is None and Path(path).suffix in ENDINGS:
+    if found is None and ending(Path(path)):
         # Given a YAML's path, lm-eval does not tell the task where the YAML is.
         raise HarnessError(
             f"{about}: there is no {' and no '.join(map(str, dict.fromkeys(places)))}; write an "
@@ -151,7 +172,7 @@ def _source(path: Any, name: str | None, split: str, yaml: str | None, about: st
         )
     if found is None or found.is_dir():
         return Source(path if found is None else str(found), None, name, split)
-    if found.suffix not in ENDINGS:
+    if not ending(found):
         raise HarnessError(f"{about}: {found} is no {', '.join(ENDINGS)} file")
     if name is not None:
         raise HarnessError(f"{about}: dataset_name is {name!r}, but {found} is a single file")
@@ -165,7 +186,7 @@ def _pairs(source: Source, columns: Columns) -> dict[str, Docs]:
     docs = Docs(_read(source, columns))
     if not docs:
         raise HarnessError(f"{source} holds no rows; expected pairs to compare")
-    PREFERENCE.check(docs, str(source))  # tells of empty responses
+    OWN_PREFERENCE.check(docs, str(source))  # tells of empty responses
     return by_subset(docs)
 
 
@@ -175,11 +196,15 @@ def _read(source: Source, columns: Columns) -> Iterator[Document]:
         if source.stamp
         else from_hub(source.name, source.split, source.configuration, advice=ADVICE)
     )
+    passed, number = Passed(columns._asdict(), columns.unused), 0
     for number, row in enumerate(rows, start=1):
+        passed.see(row)
         try:
             yield {"row": number, "subset": "", **pair(row, columns)}
         except HarnessError as error:
             raise HarnessError(f"{source}, row {number}: {error}") from error
+    for line in passed.lines(number):
+        logger.warning("%s: %s", source, line)
 
 
 def _leaf_names(task: str, sections: list[str], source: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness import datasets, metrics
 from harness.candidates import CandidateTask, Metric
+from harness.conversation import as_response
 from harness.documents import Document
 
 PAIRWISE = {
@@ -37,7 +38,7 @@ class PreferenceTask(CandidateTask):
 
     def responses(self, doc: Document) -> list[str]:
         """Chosen, then rejected."""
-        return [doc["chosen"], doc["rejected"]]
+        return [as_response(doc["chosen"]), as_response(doc["rejected"])]
 
     def score(self, doc: Document, scores: Sequence[float]) -> dict[str, Any]:
         """See `pairwise`."""

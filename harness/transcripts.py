@@ -13,8 +13,8 @@ import re
 from itertools import pairwise
 from typing import NamedTuple
 
-from harness.conversation import Message
 from harness.errors import HarnessError
+from harness.rows.messages import Message
 
 _MARK = re.compile(r"(?:\A|\n\n)(Human|Assistant):")
 _ROLES = {"Human": "user", "Assistant": "assistant"}
@@ -66,6 +66,27 @@ def turns(text: str) -> list[Message]:
             found[-1]["content"] = "\n\n".join(filter(None, both))
         else:
             found.append({"role": role, "content": content})
+    return found
+
+
+def prompt_turns(text: str) -> list[Message]:
+    r"""The turns of a transcript that ends where the answer goes: the last one is the user's.
+
+    An empty ``Assistant:`` at the end is dropped.
+
+    Raises:
+        HarnessError: the last turn is not the user's, or a turn is empty.
+
+    >>> prompt_turns("\n\nHuman: Hi\n\nAssistant:")
+    [{'role': 'user', 'content': 'Hi'}]
+    """
+    found = turns(text)
+    if found[-1] == {"role": "assistant", "content": ""}:
+        found.pop()
+    if not all(turn["content"] for turn in found):
+        raise HarnessError("a turn of the prompt is empty")
+    if found[-1]["role"] != "user":
+        raise HarnessError("the last turn of the prompt is not the user's")
     return found
 
 

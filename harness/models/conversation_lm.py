@@ -134,7 +134,7 @@ class ConversationLM(OnlyScores, HFLM):
         So ``--apply_chat_template`` changes no score: the template is applied either way.
         """
         text = self.encoder.render(chat_history, add_generation_prompt=add_generation_prompt)
-        return Conversation(text, chat_history)
+        return Conversation(text, chat_history, getattr(chat_history, "beside", None))
 
     def chat_template(self, chat_template: bool | str = False) -> str:
         """The template in use.

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.conversation import Message
+from harness.conversation import Message, Turns
 from harness.errors import HarnessError
 
 
@@ -14,6 +14,11 @@ def common(one: Sequence[Any], other: Sequence[Any]) -> int:
     """The length of the beginning that two sequences have in common."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def before_response(messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages of a conversation before its response, which is the last where nobody says."""
+    return messages.prompt if isinstance(messages, Turns) else messages[:-1]
 
 
 def check_prompt_stays(
@@ -34,15 +39,16 @@ def check_prompt_stays(
     Raises:
         HarnessError: nothing says where the response starts.
     """
-    if len(messages) < 2:
+    asked = before_response(messages)
+    if not asked:
         return
-    whole, prompt = render(messages, False), render(messages[:-1], True)
+    whole, prompt = render(messages, False), render(asked, True)
     agreed = common(whole, prompt)
-    content = str(messages[-2]["content"]).strip()
+    content = str(asked[-1].get("content", "")).strip()
     place = prompt.rfind(content) if content else -1
     if place >= 0 and agreed >= place + len(content):
         return
-    if agreed < common(prompt, render(messages[:-1], False)):
+    if agreed < common(prompt, render(asked, False)):
         raise HarnessError(
             f"the chat template ({source}) renders the prompt otherwise once a response follows "
             f"({prompt[agreed:][:40]!r} becomes {whole[agreed:][:40]!r}), so where the response "

@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.answer import Answer
-from harness.conversation import Conversation, Message, with_response
+from harness.conversation import Conversation, Turns, with_response
+from harness.rows.text import strings
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
 
 
-def conversation(request: Instance) -> list[Message]:
+def conversation(request: Instance) -> Turns:
     """The whole conversation of a request ``(context, response)``."""
     context, response = request.args[:2]
     return with_response(context, response)
@@ -27,8 +29,8 @@ def conversation_key(request: Instance) -> bytes:
     return _digest(conversation(request))
 
 
-def _digest(turns: Sequence[Message]) -> bytes:
-    text = json.dumps(turns, ensure_ascii=False)
+def _digest(turns: Turns) -> bytes:
+    text = json.dumps([turns, turns.beside] if turns.beside else turns, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -41,8 +43,10 @@ def answer_to(request: Instance, answer: Answer) -> tuple[Any, ...]:
 def describe(request: Instance) -> str:
     """Which row this is, for an error message."""
     context, response = request.args[:2]
+    origin = context.origin.where if isinstance(context, Conversation) else ""
+    row = f"{origin}, " if origin else ""
     return (
-        f"task {request.task_name}, document {request.doc_id}, response {request.idx} "
+        f"{row}task {request.task_name}, document {request.doc_id}, response {request.idx} "
         f"(prompt {str(context)[:60]!r}, response {str(response)[:60]!r})"
     )
 
@@ -75,8 +79,17 @@ class Distinct:
     prompts: list[int]
 
     @classmethod
-    def of(cls, requests: Sequence[Instance]) -> Distinct:
-        """The distinct rows of `requests`, in the order of their first appearance."""
+    def of(
+        cls,
+        requests: Sequence[Instance],
+        see: Callable[[Instance, Turns], None] = lambda request, turns: None,
+    ) -> Distinct:
+        """The distinct rows of `requests`, in the order of their first appearance.
+
+        Args:
+            requests: lm-eval's.
+            see: called with each distinct conversation, once.
+        """
         numbers: dict[bytes, int] = {}
         prompts: dict[bytes, int] = {}
         made = cls([], [], [], [])
@@ -84,9 +97,22 @@ class Distinct:
             turns = conversation(request)
             key = _digest(turns)
             if key not in numbers:
+                see(request, turns)
                 numbers[key] = len(numbers)
                 made.first.append(request)
-                made.sizes.append(sum(len(turn["content"]) for turn in turns))
-                made.prompts.append(prompts.setdefault(_digest(turns[:-1]), len(prompts)))
+                made.sizes.append(sum(len(text) for text in strings([turns, turns.beside])))
+                made.prompts.append(prompts.setdefault(_digest(turns.prompt), len(prompts)))
             made.rows.append(numbers[key])
         return made
+
+    def same_document(self, requests: Sequence[Instance]) -> Callable[[int, int], bool]:
+        """Whether two rows are asked for by one document; `requests` as for `of`."""
+
+        @functools.cache
+        def documents() -> dict[int, set[Any]]:
+            found: dict[int, set[Any]] = {}
+            for request, row in zip(requests, self.rows, strict=True):
+                found.setdefault(row, set()).add((request.task_name, request.doc_id))
+            return found
+
+        return lambda one, other: not documents()[one].isdisjoint(documents()[other])

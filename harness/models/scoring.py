@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 from harness.models.batches import Limits, Row, batches, even, packs
 from harness.models.conversation_lm import ConversationLM
 from harness.models.requests import Distinct, answer_to, conversation, describe
+from harness.models.shown import Shown
 from harness.models.template import Encoded
 from harness.models.tree import size
 
@@ -42,7 +43,10 @@ class ScoringLM(ConversationLM):
 
     def encode(self, request: Instance) -> Encoded:
         """The token ids of a request's conversation."""
-        return Encoded(*self.encoder.encode(conversation(request)))
+        try:
+            return Encoded(*self.encoder.encode(conversation(request)))
+        except HarnessError as error:
+            raise HarnessError(f"{describe(request)}: {error}") from error
 
     def may_share_batch(self, length: int, other: int) -> bool:
         """Whether rows of these lengths (in tokens) may be scored in one batch."""
@@ -75,14 +79,19 @@ class ScoringLM(ConversationLM):
         Raises:
             HarnessError: a score is NaN or infinite; the message names the row.
         """
-        distinct = Distinct.of(requests)
+        shown = Shown(self.encoder, self.encode)
+        distinct = Distinct.of(requests, shown.see)
+        shown.tell(requests)
+        same_document = distinct.same_document(requests)
         count = len(distinct.first)
         answers: list[Answer] = [Answer(math.nan)] * count
         waiting: dict[int, Encoded] = {}
 
         def tokenize(row: int) -> list[int]:
-            waiting[row] = self.encode(distinct.first[row])
-            return waiting[row].ids
+            waiting[row] = found = self.encode(distinct.first[row])
+            if not found.truncated:
+                shown.tokenized(row, found.ids, distinct.first, same_document)
+            return found.ids
 
         bar = tqdm(total=count, desc="Scoring", unit="row", disable=disable_tqdm or self.rank != 0)
         for groups in self._batches(distinct, tokenize):
@@ -100,6 +109,7 @@ class ScoringLM(ConversationLM):
                 self.cache_hook.add_partial("loglikelihood", request.args, answer)
             bar.update(len(batch))
         bar.close()
+        shown.tell_alike()
         cut = sum(answer.details["truncated"] for answer in answers)
         self.scored_rows += count
         self.truncated_rows += cut

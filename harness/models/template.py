@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from harness.conversation import PLAIN_TEMPLATE, Message
 from harness.errors import HarnessError
-from harness.models.prompt import check_prompt_stays, common
+from harness.models.beside import beside
+from harness.models.prompt import before_response, check_prompt_stays, common
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -142,7 +143,7 @@ class Encoder:
         """
         check_prompt_stays(self.render, messages, self.template.source)
         whole = self._ids(messages)
-        prompt = self._ids(messages[:-1], add_generation_prompt=True)
+        prompt = self._ids(before_response(messages), add_generation_prompt=True)
         start = common(whole, prompt)
         count = len(whole) - max(start, 1)
         if count < 1:
@@ -178,7 +179,10 @@ class Encoder:
 
         try:
             return self.tokenizer.apply_chat_template(
-                list(messages), chat_template=self.template.text, **self.template_args, **options
+                list(messages),
+                **beside(self.tokenizer, self.template, messages),
+                **self.template_args,
+                **options,
             )
         except TemplateError as error:
             hint = (

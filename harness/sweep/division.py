@@ -25,7 +25,8 @@ def docs(task: CandidateTask) -> Sequence[Mapping[str, Any]]:
 def prompt(doc: Mapping[str, Any]) -> str:
     """The text of a document's prompt, blanks aside, whatever kind of document it is."""
     turns = messages_of(doc["prompt"])
-    return "\n".join(f"{turn['role']}: {' '.join(turn['content'].split())}" for turn in turns)
+    texts = [(turn["role"], str(turn.get("content", "")).split()) for turn in turns]
+    return "\n".join(f"{role}: {' '.join(words)}" for role, words in texts)
 
 
 def divide(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness import transcripts
-from harness.conversation import Message as Turn
+from harness.rows.messages import Message as Turn
 
 __all__ = ["Turn", "parse_turns"]
 
@@ -20,11 +20,4 @@ def parse_turns(prompt: str) -> list[Turn]:
     """
     if not transcripts.is_transcript(prompt):
         return [{"role": "user", "content": prompt}]
-    turns = transcripts.turns(prompt)
-    if turns[-1] == {"role": "assistant", "content": ""}:
-        turns.pop()
-    if not all(turn["content"] for turn in turns):
-        raise ValueError("a turn of the prompt is empty")
-    if turns[-1]["role"] != "user":
-        raise ValueError("the last turn of the prompt is not the user's")
-    return turns
+    return transcripts.prompt_turns(prompt)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a chat template gets beside the messages: tools and documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.conversation import Message, Turns
+
+if TYPE_CHECKING:
+    from harness.models.template import ChatTemplate
+
+# The name under which transformers looks for a template where there are tools.
+TOOL_USE = "tool_use"
+
+
+def beside(
+    tokenizer: Any, template: ChatTemplate, messages: Sequence[Message]
+) -> dict[str, Any]:
+    """The template, tools and documents of a conversation, for ``apply_chat_template``.
+
+    As in transformers, a tokenizer's own template for tools takes the place of its default one
+    where a conversation comes with tools.
+    """
+    given = dict(messages.beside) if isinstance(messages, Turns) else {}
+    text = template.text
+    names = getattr(tokenizer, "chat_template", None)
+    if given.get("tools") and template.source == "tokenizer: default":
+        text = names.get(TOOL_USE, text) if isinstance(names, Mapping) else text
+    return {"chat_template": text, **given}

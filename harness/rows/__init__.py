@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From rows, in whatever form people keep them, to conversations."""

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chat markup that stands in a text already, and would stand there twice after the template."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from harness.conversation import Turns
+from harness.errors import HarnessError
+from harness.rows.messages import Message
+from harness.rows.text import strings
+
+# What a template writes around a turn, whether or not the tokenizer has a token for it.
+_MARKER = re.compile(r"<\|?/?[\w:.-]{1,40}\|?>|<｜[^<>｜]{1,40}｜>|\[/?[A-Z_]{2,20}\]|<</?[A-Z]+>>")
+# What an answer may hold by right, and a template may write around an empty one.
+_CONTENT = re.compile("think|tool|reason|document|answer|image|video|audio", re.IGNORECASE)
+_PROBES = "Qx7u", "Qx7a"
+
+
+class Found(NamedTuple):
+    """A mark, and whose text holds it."""
+
+    mark: str
+    role: str
+
+    def __str__(self) -> str:
+        return (
+            f"the {self.role}'s text holds {self.mark!r}, the model's own markup, which would stand "
+            "there twice once the chat template is applied; take it out (plain text, or a list of "
+            "messages), or set allow_markup: true where it is meant"
+        )
+
+
+class Markup:
+    """Finds a model's own markup in texts.
+
+    Args:
+        tokenizer: whose special tokens are looked for.
+        render: messages to text, with the model's chat template: what it writes around the turns
+            is looked for too.
+    """
+
+    def __init__(self, tokenizer: Any, render: Callable[[Sequence[Message]], str]) -> None:
+        self.marks = _special(tokenizer) | _written(render)
+        longest_first = sorted(self.marks, key=lambda mark: (-len(mark), mark))
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+
+    def find(self, turns: Turns) -> Found | None:
+        """The first mark in a conversation, its tool calls and tools among it."""
+        for turn in turns:
+            if found := self._search(strings(turn)):
+                return Found(found, str(turn["role"]))
+        for key, value in turns.beside.items():
+            if found := self._search(strings(value)):
+                return Found(found, key)
+        return None
+
+    def _search(self, texts: Iterable[str]) -> str | None:
+        for text in texts:
+            if found := self._pattern.search(text):
+                return found[0]
+        return None
+
+
+def _special(tokenizer: Any) -> set[str]:
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    found = {str(token) for token in added if getattr(token, "special", False)}
+    found |= set(map(str, getattr(tokenizer, "all_special_tokens", ())))
+    found |= set(map(str, getattr(tokenizer, "chat_control_tokens", None) or ()))
+    # A word or a line break that is some tokenizer's end of sequence is no markup.
+    return {mark for mark in found if len(mark.strip()) >= 3 and not mark.strip().isalnum()}
+
+
+def _written(render: Callable[[Sequence[Message]], str]) -> set[str]:
+    user, assistant = _PROBES
+    talk = [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
+    found: set[str] = set()
+    with contextlib.suppress(HarnessError):  # a template that refuses this says so elsewhere
+        found |= set(_MARKER.findall(render([*talk, *talk])))
+    return {mark for mark in found if not _CONTENT.search(mark)}
