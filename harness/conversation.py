@@ -24,8 +24,8 @@ __all__ = [
     "Origin",
     "Response",
     "Turns",
-    "cache_line",
     "as_response",
+    "cache_line",
     "messages_of",
     "plain_text",
     "with_response",
@@ -182,7 +182,7 @@ def plain_text(
     Two conversations that a model could tell apart have two texts: lm-eval's cache knows nothing
     else of them.
     """
-    given = [f"{key.capitalize()}: {json.dumps(beside[key])}" for key in beside or {}]
+    given = [f"{key.capitalize()}: {json.dumps(value)}" for key, value in (beside or {}).items()]
     return "\n\n".join([*given, _shown(messages), "Assistant: "])
 
 

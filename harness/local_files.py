@@ -119,11 +119,12 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
     import pyarrow
     import pyarrow.parquet
 
-    number = 0
+    done = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(PARQUET_ROWS):
-                for number, row in enumerate(batch.to_pylist(), start=number + 1):
-                    yield f"row {number}", row
+                rows = batch.to_pylist()
+                yield from ((f"row {at}", row) for at, row in enumerate(rows, start=done + 1))
+                done += len(rows)
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise HarnessError(f"{path} cannot be read as Parquet: {error}") from error

@@ -173,7 +173,9 @@ def _source(path: Any, name: str | None, split: str, yaml: str | None, about: st
     if found is None or found.is_dir():
         return Source(path if found is None else str(found), None, name, split)
     if not ending(found):
-        raise HarnessError(f"{about}: {found} is no {', '.join(ENDINGS)} file")
+        raise HarnessError(
+            f"{about}: {found} is no {', '.join(ENDINGS)} file (or .gz, .zst of one)"
+        )
     if name is not None:
         raise HarnessError(f"{about}: dataset_name is {name!r}, but {found} is a single file")
     stat = found.stat()

@@ -140,9 +140,7 @@ def _are_whole(texts: Sequence[str], prompt: Read | None) -> bool:
     if prompt is None or prompt.form == TRANSCRIPT:
         return True
     asked = prompt.turns[-1].get("content", "").strip()
-    return all(
-        any(turn["content"] == asked for turn in transcripts.turns(text)) for text in texts
-    )
+    return all(any(turn["content"] == asked for turn in transcripts.turns(text)) for text in texts)
 
 
 def _answer(value: Any) -> Read:
@@ -159,6 +157,8 @@ def _answer(value: Any) -> Read:
     found = read(value)
     if not found.turns:
         raise HarnessError(f"is {shown(value)}, expected a text or a list of messages")
+    if found.turns[-1]["role"] != "assistant":
+        raise HarnessError(f"the last turn must be the assistant's: {found.turns[-1]!r}")
     return found
 
 
@@ -167,7 +167,9 @@ def _whole(
 ) -> list[list[Message]]:
     """The two conversations, each ending with its answer."""
     if prompt is None:  # an answer alone has the other side's prompt
-        whole = [a for a in answers if a.text is None and a.form != TRANSCRIPT and is_whole(a.turns)]
+        whole = [
+            a for a in answers if a.text is None and a.form != TRANSCRIPT and is_whole(a.turns)
+        ]
         if len(whole) == 1:
             prompt = Read(MESSAGES, whole[0].turns[:-1])
     made = []

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 TOOL_USE = "tool_use"
 
 
-def beside(
-    tokenizer: Any, template: ChatTemplate, messages: Sequence[Message]
-) -> dict[str, Any]:
+def beside(tokenizer: Any, template: ChatTemplate, messages: Sequence[Message]) -> dict[str, Any]:
     """The template, tools and documents of a conversation, for ``apply_chat_template``.
 
     As in transformers, a tokenizer's own template for tools takes the place of its default one

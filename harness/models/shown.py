@@ -11,13 +11,13 @@ import hashlib
 import logging
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.conversation import Conversation, Response, Turns
 from harness.errors import HarnessError
 from harness.models.requests import conversation, describe
 from harness.rows.differences import differ_in_blanks, differing_keys
+from harness.rows.hidden import Hidden
 from harness.rows.markup import Markup
 
 if TYPE_CHECKING:
@@ -26,19 +26,6 @@ if TYPE_CHECKING:
     from harness.models.template import Encoder
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
-
-TRIED = 3  # rows that a key is tried on before it counts as unused
-# Keys that say something about a message and are no part of it.
-ABOUT = {"weight", "id", "model", "timestamp", "created", "score", "rating", "train", "loss"}
-
-
-@dataclass
-class Part:
-    """A part of messages that a template may leave out: how often it is there, and if it is used."""
-
-    rows: int = 0
-    tried: int = 0
-    used: bool = False
 
 
 class Shown:
@@ -53,7 +40,7 @@ class Shown:
         self.encoder = encoder
         self.encode = encode
         self.markup = Markup(encoder.tokenizer, encoder.render)
-        self.parts: dict[tuple[str, str], Part] = {}
+        self.hidden = Hidden(encoder.render)
         self.shapes: set[Any] = set()
         self.marked: list[str] = []
         self.alike: list[str] = []
@@ -77,19 +64,7 @@ class Shown:
         if shape not in self.shapes:  # a refusal comes now, not in the middle of the scoring
             self.shapes.add(shape)
             self.encode(request)
-        for part in dict.fromkeys(_parts(turns)):
-            seen = self.parts.setdefault(part, Part())
-            seen.rows += 1
-            if not seen.used and seen.tried < TRIED:
-                seen.tried += 1
-                seen.used = self._is_used(turns, part)
-
-    def _is_used(self, turns: Turns, part: tuple[str, str]) -> bool:
-        """Whether the conversation looks otherwise without a part of it."""
-        try:
-            return self.encoder.render(turns) != self.encoder.render(_without(turns, part))
-        except HarnessError:  # it can't do without
-            return True
+        self.hidden.see(turns)
 
     def tell(self, requests: Sequence[Instance]) -> None:
         """Warn, once, of what the template leaves out and of markup in a benchmark's rows.
@@ -97,18 +72,13 @@ class Shown:
         Raises:
             HarnessError: two answers of a user's own row differ, and the template shows the same.
         """
-        for (role, key), part in self.parts.items():
-            if part.used:
-                continue
-            whose = f"the {key} of" if role == "" else f"the key {key} of {role} messages in"
-            level = logging.INFO if key in ABOUT else logging.WARNING
+        for name, count, matters in self.hidden.parts():
             logger.log(
-                level,
-                "the chat template (%s) does not use %s %d conversations: it is no part of what is "
-                "scored",
+                logging.WARNING if matters else logging.INFO,
+                "the chat template (%s) leaves out %s, in %d conversations: no part of the score",
                 self.encoder.template.source,
-                f"the text of {role} messages in" if key == "content" else whose,
-                part.rows,
+                name,
+                count,
             )
         if self.marked:
             logger.warning(
@@ -153,9 +123,9 @@ class Shown:
         if hidden and isinstance(context, Conversation) and context.origin.strict:
             raise HarnessError(
                 f"{describe(other)}: the two answers differ in {keys}, and the chat template "
-                f"({self.encoder.template.source}) renders both to the same text, so the pair could "
-                "only tie; give a template that shows it with --model_args chat_template=, or leave "
-                "the row out"
+                f"({self.encoder.template.source}) renders both to the same text, so the pair "
+                "could only tie; give a template that shows it with --model_args chat_template=, "
+                "or leave the row out"
             )
         self.alike.append(f"{describe(other)}, in {keys}")
 
@@ -168,35 +138,6 @@ class Shown:
                 len(self.alike),
                 self.alike[0],
             )
-
-
-def _parts(turns: Turns) -> Iterator[tuple[str, str]]:
-    """What of a conversation a template may leave out: role and key of messages, or what is beside.
-
-    The texts of user and assistant are not among it: no template leaves those out of every row.
-    """
-    for turn in turns:
-        for key in turn:
-            if key != "role" and (key != "content" or turn["role"] not in ("user", "assistant")):
-                yield str(turn["role"]), key
-    for key in turns.beside:
-        yield "", key
-
-
-def _without(turns: Turns, part: tuple[str, str]) -> Turns:
-    """The conversation without a key of all messages of a role; with another text for a content."""
-    role, missing = part
-    if role == "":
-        return Turns(turns, {key: v for key, v in turns.beside.items() if key != missing})
-    changed = []
-    for turn in turns:
-        if turn["role"] != role or missing not in turn:
-            changed.append(dict(turn))
-        elif missing == "content":
-            changed.append({**turn, "content": f"{turn['content']} (and more)"})
-        else:
-            changed.append({key: value for key, value in turn.items() if key != missing})
-    return Turns(changed, turns.beside)
 
 
 def _documents(requests: Iterable[Instance]) -> Iterator[list[Instance]]:

@@ -67,13 +67,14 @@ class Columns(NamedTuple):
             raise HarnessError(f"columns is {given!r}, expected as in {{prompt: question}}")
         keys = tuple(key for key in cls._fields if key != "unused")
         unused = tuple(str(key) for key in given if given[key] is None and key not in keys[:3])
-        names = {key: name for key, name in given.items() if key not in MEDIA or name is not None}
+        silent = [key for key in unused if key in MEDIA or key in OTHERS]
+        names = {key: name for key, name in given.items() if key not in silent}
         for key, name in names.items():
             if key in MEDIA:
                 raise HarnessError(
-                    f"columns: {key} is {name!r}, but these models read text alone; a score without "
-                    f"them would be another one: leave such rows out, or set {key}: null to score "
-                    "their text"
+                    f"columns: {key} is {name!r}, but these models read text alone, and a score "
+                    f"without them would be another one; leave such rows out, or set {key}: null "
+                    "to score their text"
                 )
             if key not in keys:
                 raise HarnessError(
@@ -108,9 +109,16 @@ class Passed:
     Args:
         columns: the names in use, as a mapping of keys to names.
         unused: keys that the user has set to null.
+        means: names of columns, and the keys that they are for.
     """
 
-    def __init__(self, columns: Mapping[str, Any], unused: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        columns: Mapping[str, Any],
+        unused: Iterable[str] = (),
+        means: Mapping[str, str] = MEANS,
+    ) -> None:
+        self.means = means
         self.named = {name for name in columns.values() if isinstance(name, str)}
         self.unused = set(unused)
         self.prompt = columns.get("prompt")
@@ -125,11 +133,11 @@ class Passed:
                 self.counts[name] += 1
 
     def _means_something(self, name: str) -> bool:
-        key = MEANS.get(name, name)
+        key = self.means.get(name, name)
         if key in self.unused or name in self.unused:
             return False
         alpaca = name == "input" and self.prompt == "instruction"
-        return alpaca or name in MEANS or name in MEDIA or name in OTHERS
+        return alpaca or name in self.means or name in MEDIA or name in OTHERS
 
     def lines(self, total: int) -> list[str]:
         """What to tell of each such column, and the line to write."""
@@ -138,18 +146,17 @@ class Passed:
             for name, count in self.counts.items()
         ]
 
-    @staticmethod
-    def advice(name: str) -> str:
+    def advice(self, name: str) -> str:
         """What to do about a column."""
-        if name in MEANS:
-            key = MEANS[name]
+        if name in self.means:
+            key = self.means[name]
             return (
                 f"to give it to the model write columns: {{{key}: {name}}}, or {key}: null if it is "
                 "to be left out"
             )
         if name in MEDIA:
             return (
-                f"these models read text alone, so the score is not that of the whole row; leave "
+                "these models read text alone, so the score is not that of the whole row; leave "
                 f"such rows out, or write columns: {{{name}: null}}"
             )
         return OTHERS.get(name, "Alpaca's input belongs to the instruction: join the two columns")

@@ -19,10 +19,6 @@ class OtherPromptError(HarnessError):
     """A prompt that is not what the conversation answers."""
 
 
-class AnswerError(HarnessError):
-    """A conversation that does not end with an answer."""
-
-
 def conversation(answer: Read, prompt: Read | None) -> list[Message]:
     """All turns up to the answer, which are the last.
 
@@ -92,15 +88,14 @@ def check_answered(turns: Sequence[Message]) -> None:
     """Refuse a conversation that can't be, or that the assistant does not end.
 
     Raises:
-        AnswerError: the last turn is not the assistant's.
-        HarnessError: as `check_order`.
+        HarnessError: as `check_order`; or the last turn is not the assistant's.
     """
     if turns[-1]["role"] != "assistant":
-        raise AnswerError(f"the last turn must be the assistant's: {turns[-1]!r}")
+        raise HarnessError(f"the last turn must be the assistant's: {turns[-1]!r}")
     check_order(turns[:-1])
-    if len(turns) > 1 and turns[-2]["role"] == "assistant":
-        if not any(key in turn for key in INSTEAD for turn in turns[-2:]):
-            check_prompt(turns[:-1])
+    calls = any(key in turn for key in INSTEAD for turn in turns[-2:])
+    if not calls and len(turns) > 1 and turns[-2]["role"] == "assistant":
+        check_prompt(turns[:-1])
 
 
 def with_system(turns: list[Message], system: str | None) -> list[Message]:

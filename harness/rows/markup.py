@@ -28,9 +28,9 @@ class Found(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"the {self.role}'s text holds {self.mark!r}, the model's own markup, which would stand "
-            "there twice once the chat template is applied; take it out (plain text, or a list of "
-            "messages), or set allow_markup: true where it is meant"
+            f"the {self.role}'s text holds {self.mark!r}, the model's own markup, which would "
+            "stand there twice once the chat template is applied; take it out (plain text, or a "
+            "list of messages), or set allow_markup: true where it is meant"
         )
 
 

@@ -57,10 +57,10 @@ def _message(turn: Any, number: int) -> Message | None:
     role = _role(found, number)
     spelling = {"role" if "role" in found else "from"}
     spelling.add("value" if "content" not in found and "value" in found else "content")
-    content = next((found[key] for key in ("content", "value") if key in spelling & set(found)), None)
-    rest = {
-        key: _keyed(key, value, number) for key, value in found.items() if key not in spelling
-    }
+    content = next(
+        (found[key] for key in ("content", "value") if key in spelling & set(found)), None
+    )
+    rest = {key: _keyed(key, value, number) for key, value in found.items() if key not in spelling}
     if content is None:
         if role == "system" and not any(key in rest for key in INSTEAD):
             return None  # an empty cell

@@ -17,17 +17,21 @@ from harness.errors import HarnessError
 class Columns:
     """What the columns are called in a file or data set."""
 
-    prompt: str = "prompt"
+    prompt: str | None = "prompt"  # null: whole conversations in the others
     chosen: str = "chosen"
     rejected: str = "rejected"
     response: str = "response"
+    system: str | None = None  # a text that becomes the system message
+    tools: str | None = None  # a list, or its JSON text, for the chat template
+    documents: str | None = None  # the same
+    margin: str | None = None  # how much better the chosen answer is, for TRL's loss
 
 
 @dataclass(frozen=True)
 class Source:
     """Rows from one place: exactly one of `file`, `hub` and `generator`."""
 
-    file: str | None = None  # .jsonl, .json or .parquet
+    file: str | None = None  # .jsonl, .json, .csv (also .gz, .zst) or .parquet
     hub: str | None = None  # a data set's id on the Hub
     split: str = "train"
     generator: str | None = None  # a name in harness/training/generated/
@@ -36,6 +40,7 @@ class Source:
     columns: Columns = field(default_factory=Columns)
     balance_length: bool = False  # the longer answer is chosen in half of the pairs
     corrupt: int = 0  # rejected = chosen with so many words exchanged
+    allow_markup: bool = False  # texts may hold the tokenizer's special tokens
 
 
 @dataclass(frozen=True)

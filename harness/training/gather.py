@@ -14,7 +14,7 @@ from harness.training.config import Config, Source
 from harness.training.rows import choose_rows, read_rows
 from harness.training.split import split_rows, without_prompts
 
-Encode = Callable[[dict[str, str]], dict[str, Any]]
+Encode = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Part:
     """Rows of one source with their token ids, in the same order."""
 
     name: str
-    rows: list[dict[str, str]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
     ids: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -47,7 +47,7 @@ def gather(
         validation.append(part)
     for source in config.data:
         rows = read_rows(source, keys, folder)
-        held: list[dict[str, str]] = []
+        held: list[dict[str, Any]] = []
         if not wanted.data:
             rows, held = split_rows(rows, wanted.share)
             validation.append(_encoded(source, held, config.max_length, encode, quiet=True))
@@ -61,7 +61,7 @@ def gather(
 
 
 def _encoded(
-    source: Source, rows: list[dict[str, str]], longest: int, encode: Encode, quiet: bool = False
+    source: Source, rows: list[dict[str, Any]], longest: int, encode: Encode, quiet: bool = False
 ) -> Part:
     name = source.file or source.hub or str(source.generator)
     name = f"{Path(name).stem}, {source.corrupt} exchanged" if source.corrupt else Path(name).stem

@@ -16,6 +16,7 @@ from harness.training.figures import pair_figures, write_figures
 from harness.training.gather import Part, by_length, gather
 from harness.training.rows import PAIR
 from harness.training.shared_prefix import share_prefix
+from harness.training.shown import Shown
 from harness.training.tokens import conversation_ids, require_chat_template
 from harness.training.trainer import (
     load_model,
@@ -47,17 +48,25 @@ def train_reward(
     tokenizer = load_tokenizer(source, may_pad_with_end=False)
     require_chat_template(tokenizer, source)
 
-    def encode(row: dict[str, str]) -> dict[str, Any]:
+    shown = Shown(tokenizer, PAIR[1:])
+    margins = any(part.columns.margin for part in (*config.data, *config.validation.data))
+
+    def encode(row: dict[str, Any]) -> dict[str, Any]:
         turns = parse_turns(row["prompt"])
         chosen = conversation_ids(tokenizer, turns, row["chosen"])
         rejected = conversation_ids(tokenizer, turns, row["rejected"])
-        longest = max(len(chosen), len(rejected))
-        return {"chosen_ids": chosen, "rejected_ids": rejected, "length": longest}
+        made: dict[str, Any] = {"chosen_ids": chosen, "rejected_ids": rejected}
+        if margins:
+            made["margin"] = float(row.get("margin", 0.0))
+        return {**made, "length": max(len(chosen), len(rejected))}
 
-    training, validation = gather(config, PAIR, data_folder, encode)
+    training, validation = gather(config, PAIR, data_folder, lambda row: shown.encode(row, encode))
+    shown.tell()
     ids = [row for part in training for row in part.ids]
     mark = runs.fingerprint(
-        "reward", config.as_dict(), [r["chosen_ids"] + r["rejected_ids"] for r in ids]
+        "reward",
+        config.as_dict(),
+        [r["chosen_ids"] + r["rejected_ids"] + [r.get("margin", 0.0)] * margins for r in ids],
     )
     checkpoint = runs.claim(output, config.as_dict(), mark)
     warn_about_memory()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from harness import local_files, transcripts
+from harness.conversation import Conversation, Origin, as_response, plain_text
 from harness.errors import HarnessError
+from harness.pairs import Columns, pair
+from harness.rows.columns import MEANS, Passed
 from harness.training.balance import balance_length
 from harness.training.config import Source
 from harness.training.generated import basics, sums
@@ -19,15 +23,23 @@ from harness.training.turns import parse_turns
 
 PAIR = ("prompt", "chosen", "rejected")
 ANSWERED = ("prompt", "response")
+# Where TRL's and others' sets have what a language model is to say, taken in this order.
+WHOLE = ("messages", "conversations")
 _Maker = Callable[[int, int], list[dict[str, str]]]
 _MAKERS: dict[tuple[str, ...], dict[str, _Maker]] = {
     PAIR: {"basics": basics.pairs, "sums": sums.pairs},
     ANSWERED: {"sums": sums.rows},
 }
 
+Row = dict[str, Any]
 
-def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[dict[str, str]]:
+
+def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
     """All rows of one source, as dicts with exactly `keys`, balanced and corrupted as it says.
+
+    Rows have any form that `harness.pairs` reads. A row's prompt is a text that knows its messages
+    (`harness.conversation.Conversation`), an answer that is more than text a `Response`; with a
+    column of margins there is ``margin``, too.
 
     Rows without a prompt column whose `chosen` and `rejected` are whole transcripts, as hh-rlhf's
     are, are split where the two part. Those with an empty or the same answer, an empty turn, or a
@@ -46,13 +58,18 @@ def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[dict[
         return _generated(source, keys)
     place, table = _table(source, folder)
     needed = ("prompt", "chosen") if source.corrupt and keys == PAIR else keys
+    means = {**MEANS, "margin": "margin"} if keys == PAIR else MEANS
+    passed = Passed(vars(source.columns), means=means)
     rows, left_out = [], 0
     for number, raw in enumerate(table, 1):
         split = _split_transcripts(raw, source)
         if split is None:
             left_out += 1
         else:
+            passed.see(raw)
             rows.append(_row(split, needed, source, f"{place}, row {number}"))
+    for line in passed.lines(len(rows)):
+        click.echo(f"{place}: {line}", err=True)
     if left_out:
         total = len(rows) + left_out
         click.echo(f"{place}: {left_out} of {total} transcripts do not fit, left out", err=True)
@@ -65,7 +82,7 @@ def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[dict[
     return rows
 
 
-def choose_rows(source: Source, rows: list[dict[str, str]]) -> list[dict[str, str]]:
+def choose_rows(source: Source, rows: list[Row]) -> list[Row]:
     """Balance the lengths and keep as many rows as the source asks for.
 
     This comes after the validation prompts and the too long rows are gone, so that what is trained
@@ -80,7 +97,7 @@ def choose_rows(source: Source, rows: list[dict[str, str]]) -> list[dict[str, st
     return rows
 
 
-def _generated(source: Source, keys: tuple[str, ...]) -> list[dict[str, str]]:
+def _generated(source: Source, keys: tuple[str, ...]) -> list[Row]:
     makers = _MAKERS[keys]
     if source.generator not in makers:
         known = ", ".join(sorted(makers))
@@ -89,13 +106,15 @@ def _generated(source: Source, keys: tuple[str, ...]) -> list[dict[str, str]]:
     return makers[source.generator](source.rows, source.seed)
 
 
-def _table(source: Source, folder: Path) -> tuple[str, Iterable[dict[str, Any]]]:
+def _table(source: Source, folder: Path) -> tuple[str, Iterable[Row]]:
     if source.file is not None:
         path = folder / source.file
-        if not path.is_file():
+        if not path.exists():
             raise HarnessError(f"{path}: no such file (relative names start at --data)")
-        if path.suffix not in local_files.ENDINGS:
-            raise HarnessError(f"{path}: expected a {', '.join(local_files.ENDINGS)} file")
+        if not local_files.ending(path):
+            raise HarnessError(
+                f"{path}: expected a {', '.join(local_files.ENDINGS)} file (or .gz, .zst of one)"
+            )
         return str(source.file), local_files.read(path)
     import datasets
 
@@ -106,43 +125,104 @@ def _table(source: Source, folder: Path) -> tuple[str, Iterable[dict[str, Any]]]
         raise HarnessError(f"{source.hub}: cannot be loaded from the Hub: {reason}") from error
 
 
-def _split_transcripts(raw: Any, source: Source) -> Any:
+def _split_transcripts(raw: Row, source: Source) -> Row | None:
     """The row with a prompt column, if it is a pair of transcripts; None if that does not fit."""
     columns = source.columns
-    if not isinstance(raw, dict) or columns.prompt in raw:
+    if columns.prompt in raw:
         return raw
     texts = [raw.get(columns.chosen), raw.get(columns.rejected)]
     if not all(isinstance(text, str) and transcripts.is_transcript(text) for text in texts):
         return raw
     try:
-        pair = transcripts.pair(*map(str, texts))
-        parse_turns(pair.prompt)
+        found = transcripts.pair(*map(str, texts))
+        parse_turns(found.prompt)
     except ValueError:
         return None
-    if pair.continues or not pair.chosen or not pair.rejected or pair.chosen == pair.rejected:
+    if found.continues or not found.chosen or not found.rejected or found.chosen == found.rejected:
         return None
     return {
-        columns.prompt: pair.prompt,
-        columns.chosen: pair.chosen,
-        columns.rejected: pair.rejected,
+        **raw,
+        columns.prompt or "prompt": found.prompt,
+        columns.chosen: found.chosen,
+        columns.rejected: found.rejected,
     }
 
 
-def _row(raw: Any, keys: tuple[str, ...], source: Source, where: str) -> dict[str, str]:
-    row: dict[str, str] = {}
-    for key in keys:
-        column = getattr(source.columns, key)
-        if column not in raw:
-            raise HarnessError(
-                f"{where}: no column `{column}` (found: {', '.join(map(str, raw))}); "
-                f"name it with `columns: {{{key}: ...}}`"
-            )
-        value = raw[column]
-        if not isinstance(value, str) or not value.strip():
-            raise HarnessError(f"{where}: `{column}` is empty or not text")
-        row[key] = value
+def _row(raw: Row, keys: tuple[str, ...], source: Source, where: str) -> Row:
+    """A row of `keys`, each answer a text or a `Response`."""
+    columns = _columns(raw, keys, source)
+    named = {"prompt": columns.prompt, keys[1]: columns.chosen, keys[-1]: columns.rejected}
+    for key, column in named.items():
+        _refuse_empty(raw, key, column, where)
     try:
-        parse_turns(row["prompt"])
-    except ValueError as error:
+        doc = pair(raw, columns)
+        margin = _margin(raw, source.columns.margin)
+    except HarnessError as error:
         raise HarnessError(f"{where}: {error}") from error
-    return row
+    row: Row = {"prompt": _prompt(raw, doc, columns, Origin(where, True, source.allow_markup))}
+    for key, side in zip(keys[1:], ("chosen", "rejected"), strict=False):
+        row[key] = as_response(doc[side])
+        if not row[key].strip():
+            raise HarnessError(f"{where}: the answer in `{named[key]}` is empty")
+    return row if margin is None else {**row, "margin": margin}
+
+
+def _columns(raw: Row, keys: tuple[str, ...], source: Source) -> Columns:
+    """The names for `harness.pairs`; a row with one answer has it on both sides."""
+    given = source.columns
+    prompt = given.prompt
+    if keys == ANSWERED:
+        chosen = rejected = given.response
+        if given.response not in raw and given.response == "response":
+            if "completion" in raw:
+                chosen = rejected = "completion"
+            elif name := next((name for name in WHOLE if name in raw), None):
+                prompt, chosen, rejected = None, name, name
+    else:
+        chosen, rejected = given.chosen, given.rejected if "rejected" in keys else given.chosen
+    if prompt is not None and prompt not in raw and _has_messages(raw, chosen):
+        prompt = None
+    return Columns(prompt, chosen, rejected, None, given.system, given.tools, given.documents)
+
+
+def _has_messages(raw: Row, column: str) -> bool:
+    value = raw.get(column)
+    return isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("[{"))
+
+
+def _refuse_empty(raw: Row, key: str, column: str | None, where: str) -> None:
+    if column is None:
+        return
+    if column not in raw:
+        raise HarnessError(
+            f"{where}: no column `{column}` (found: {', '.join(map(str, raw))}); "
+            f"name it with `columns: {{{key}: ...}}`"
+        )
+    value = raw[column]
+    filled = value.strip() if isinstance(value, str) else value
+    if not isinstance(value, str | list | Mapping) or not filled:
+        raise HarnessError(f"{where}: `{column}` is empty or not text")
+
+
+def _prompt(raw: Row, doc: Mapping[str, Any], columns: Columns, origin: Origin) -> Conversation:
+    """A prompt as text, by which rows are held out, with its messages."""
+    prompt = doc["prompt"]
+    beside = {key: doc[key] for key in ("tools", "documents") if key in doc}
+    if isinstance(prompt, str):
+        return Conversation(prompt, [{"role": "user", "content": prompt}], beside, origin)
+    given = raw.get(columns.prompt) if columns.prompt is not None else None
+    is_transcript = isinstance(given, str) and transcripts.is_transcript(given)
+    text = str(given) if is_transcript else plain_text(prompt)
+    return Conversation(text, prompt, beside, origin)
+
+
+def _margin(raw: Row, column: str | None) -> float | None:
+    if column is None:
+        return None
+    try:
+        margin = float(raw[column])
+    except (KeyError, TypeError, ValueError):
+        margin = math.nan
+    if not math.isfinite(margin):
+        raise HarnessError(f"column {column} is {raw.get(column)!r}, expected a number")
+    return margin

@@ -15,6 +15,7 @@ from harness.training.figures import write_figures
 from harness.training.gather import by_length, gather
 from harness.training.rows import ANSWERED
 from harness.training.shared_prefix import share_prefix
+from harness.training.shown import Shown
 from harness.training.tokens import answer_ids, require_chat_template
 from harness.training.trainer import (
     load_model,
@@ -45,11 +46,16 @@ def train_sft(
     tokenizer = load_tokenizer(source, may_pad_with_end=True)
     require_chat_template(tokenizer, source)
 
-    def encode(row: dict[str, str]) -> dict[str, Any]:
+    shown = Shown(tokenizer, ANSWERED[1:])
+
+    def encode(row: dict[str, Any]) -> dict[str, Any]:
         ids, labels = answer_ids(tokenizer, parse_turns(row["prompt"]), row["response"])
         return {"input_ids": ids, "labels": labels, "length": len(ids)}
 
-    training, validation = gather(config, ANSWERED, data_folder, encode)
+    training, validation = gather(
+        config, ANSWERED, data_folder, lambda row: shown.encode(row, encode)
+    )
+    shown.tell()
     ids = [row for part in training for row in part.ids]
     mark = runs.fingerprint("sft", config.as_dict(), [r["input_ids"] + r["labels"] for r in ids])
     checkpoint = runs.claim(output, config.as_dict(), mark)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.conversation import Turns
 from harness.errors import HarnessError
-from harness.training.turns import Turn
+from harness.training.turns import Turn, whole
 
 
 def conversation_ids(tokenizer: Any, turns: list[Turn], answer: str) -> list[int]:
@@ -13,10 +14,30 @@ def conversation_ids(tokenizer: Any, turns: list[Turn], answer: str) -> list[int
 
     This is what a reward is read from, in training and in `lm_eval --model reward`. The template
     tokenizes in one go, so there is one BOS at most and nothing is appended behind the template.
+
+    Raises:
+        HarnessError: the template refuses the conversation.
     """
-    messages = [*turns, {"role": "assistant", "content": answer}]
-    ids: list[int] = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
+    ids: list[int] = _apply(tokenizer, whole(turns, answer), tokenize=True, return_dict=False)
     return ids
+
+
+def rendered(tokenizer: Any, conversation: Turns) -> str:
+    """A conversation as text; errors as in `conversation_ids`."""
+    return str(_apply(tokenizer, conversation, tokenize=False))
+
+
+def _apply(tokenizer: Any, conversation: list[Turn], **options: Any) -> Any:
+    from jinja2.exceptions import TemplateError
+
+    beside = conversation.beside if isinstance(conversation, Turns) else {}
+    try:
+        return tokenizer.apply_chat_template(list(conversation), **beside, **options)
+    except TemplateError as error:
+        roles = [turn["role"] for turn in conversation]
+        raise HarnessError(
+            f"the chat template refuses a conversation with roles {roles}: {error}"
+        ) from error
 
 
 def answer_ids(tokenizer: Any, turns: list[Turn], answer: str) -> tuple[list[int], list[int]]:
@@ -28,8 +49,8 @@ def answer_ids(tokenizer: Any, turns: list[Turn], answer: str) -> tuple[list[int
     Raises:
         HarnessError: the template renders a prompt otherwise when an answer follows.
     """
-    start: list[int] = tokenizer.apply_chat_template(
-        turns, tokenize=True, add_generation_prompt=True, return_dict=False
+    start: list[int] = _apply(
+        tokenizer, turns, tokenize=True, add_generation_prompt=True, return_dict=False
     )
     ids = conversation_ids(tokenizer, turns, answer)
     if ids[: len(start)] != start:

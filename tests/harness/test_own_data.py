@@ -239,7 +239,7 @@ def test_what_does_not_fit_is_refused(
         ("", "dataset_path is None, expected a .jsonl"),
         ("3", "dataset_path is 3, expected a .jsonl"),
         ("other.jsonl", "there is no .*own/other.jsonl and no .*/other.jsonl; write an absolute"),
-        ("my_prefs.yaml", "my_prefs.yaml is no .jsonl, .json, .parquet file"),
+        ("my_prefs.yaml", "my_prefs.yaml is no .jsonl, .json, .parquet, .csv file"),
     ],
 )
 def test_a_path_that_leads_nowhere(own: Callable[..., Path], path: str, message: str) -> None:

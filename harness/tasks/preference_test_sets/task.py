@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.conversation import ROLES, Message
+from harness.conversation import Message
 from harness.datasets import Row, Schema
 from harness.documents import Docs, Document
 from harness.errors import HarnessError
@@ -35,8 +35,7 @@ def by_position(prompt: Any) -> list[Message]:
             f"column prompt has {len(turns)} turns, expected an odd number: user and assistant in "
             "turns, the user first and last"
         )
-    _, user, assistant = ROLES
-    roles = [user, assistant] * len(turns)
+    roles = ["user", "assistant"] * len(turns)
     return [
         {"role": role, "content": turn["content"]} for role, turn in zip(roles, turns, strict=False)
     ]

@@ -48,7 +48,7 @@ def test_columns_can_have_other_names(tmp_path: Path, write_jsonl: Write) -> Non
         (["p"], "line 3 is list, expected an object"),
         (
             {"prompt": "Human: a\n\nAssistant: b", "chosen": "c", "rejected": "r"},
-            "row 3: the last turn of the prompt is not the user's",
+            "row 3: column prompt: the last turn of the prompt is not the user's",
         ),
     ],
 )
@@ -63,12 +63,12 @@ def test_a_bad_row_is_named(tmp_path: Path, write_jsonl: Write, bad: Any, messag
 def test_a_bad_file_is_named(tmp_path: Path) -> None:
     """Absent, not JSON, of an unknown kind, empty."""
     (tmp_path / "a.jsonl").write_text('{"prompt": "p"\n')
-    (tmp_path / "a.csv").write_text("x")
+    (tmp_path / "a.txt").write_text("x")
     (tmp_path / "b.jsonl").write_text("\n")
     for name, message in (
         ("no.jsonl", "no such file"),
         ("a.jsonl", "line 1 is not JSON"),
-        ("a.csv", "expected a .jsonl"),
+        ("a.txt", "expected a .jsonl"),
         ("b.jsonl", "no rows"),
     ):
         with pytest.raises(HarnessError, match=message):

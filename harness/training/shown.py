@@ -1,0 +1,80 @@
+"""Whether the chat template shows all of the rows that are trained on, as in scoring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from harness.conversation import Conversation, Turns
+from harness.errors import HarnessError
+from harness.rows.differences import differ_in_blanks, differing_keys
+from harness.rows.hidden import Hidden
+from harness.rows.markup import Markup
+from harness.training.tokens import rendered
+from harness.training.turns import parse_turns, whole
+
+Row = dict[str, Any]
+
+
+class Shown:
+    """Wraps a run's `encode`, which makes token ids of a row.
+
+    Args:
+        tokenizer: with the chat template.
+        answers: the row's columns that hold answers.
+    """
+
+    def __init__(self, tokenizer: Any, answers: tuple[str, ...]) -> None:
+        self._render = lambda turns: rendered(tokenizer, turns)
+        self._answers = answers
+        self._markup = Markup(tokenizer, self._render)
+        self._hidden = Hidden(self._render)
+
+    def encode(self, row: Row, encode: Callable[[Row], Row]) -> Row:
+        """What `encode` makes of a row.
+
+        Raises:
+            HarnessError: names file and row: the row holds the tokenizer's markup, the template
+                refuses it, or shows the same text of two answers that differ.
+        """
+        prompt = row["prompt"]
+        if not isinstance(prompt, Conversation):  # made by a generator
+            return encode(row)
+        try:
+            self._look(row, prompt)
+            return encode(row)
+        except HarnessError as error:
+            raise HarnessError(f"{prompt.origin.where}: {error}") from error
+
+    def _look(self, row: Row, prompt: Conversation) -> None:
+        turns = parse_turns(prompt)
+        both = [whole(turns, row[name]) for name in self._answers]
+        for conversation in both:
+            mark = self._markup.find(conversation)
+            if mark is not None and not prompt.origin.allow_markup:
+                raise HarnessError(str(mark))
+            self._hidden.see(conversation)
+        if len(both) == 2 and self._are_hidden(*both):
+            raise HarnessError(
+                f"the two answers differ in {', '.join(differing_keys(*both))}, and the chat "
+                "template renders both to the same text, so nothing can be learned from them; "
+                "save a template that shows it with the model, or leave the row out"
+            )
+
+    def _are_hidden(self, one: Turns, other: Turns) -> bool:
+        """Whether two answers differ in what the template leaves out, blanks aside."""
+        if one == other or differ_in_blanks(one, other):
+            return False
+        return self._render(one) == self._render(other)
+
+    def tell(self) -> None:
+        """Say what the template leaves out."""
+        for name, count, matters in self._hidden.parts():
+            if matters:
+                click.echo(
+                    f"the chat template leaves out {name}, in {count} conversations: nothing is "
+                    "learned from it",
+                    err=True,
+                )
