@@ -135,12 +135,16 @@ def read_sides(row: Mapping[str, Any], columns: Columns) -> tuple[Read | None, l
 def _are_whole(texts: Sequence[str], prompt: Read | None) -> bool:
     """Whether two texts with a transcript's marks are the conversation, not answers that have it.
 
-    A prompt that is plain text may ask for a dialogue.
+    A prompt that is plain text may ask for a dialogue, and a few of hh-rlhf's answers begin with
+    the user's mark.
     """
-    if prompt is None or prompt.form == TRANSCRIPT:
+    if prompt is None:
         return True
+    found = [transcripts.turns(text) for text in texts]
+    if prompt.form == TRANSCRIPT:
+        return all(turns[: len(prompt.turns)] == prompt.turns for turns in found)
     asked = prompt.turns[-1].get("content", "").strip()
-    return all(any(turn["content"] == asked for turn in transcripts.turns(text)) for text in texts)
+    return all(any(turn["content"] == asked for turn in turns) for turns in found)
 
 
 def _answer(value: Any) -> Read:

@@ -151,8 +151,8 @@ class Passed:
         if name in self.means:
             key = self.means[name]
             return (
-                f"to give it to the model write columns: {{{key}: {name}}}, or {key}: null if it is "
-                "to be left out"
+                f"to give it to the model write columns: {{{key}: {name}}}, or {key}: null to "
+                "leave it out"
             )
         if name in MEDIA:
             return (

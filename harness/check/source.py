@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `dogerm check` is pointed at: a file, a data set on the Hub, or the YAML of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness import local_files
+from harness.errors import HarnessError
+
+Row = dict[str, Any]
+
+ADVICE = "correct the name, --split or --name, or name a file"
+
+
+class Source(NamedTuple):
+    """Rows, and what is known of them beforehand.
+
+    Attributes:
+        path: a file's path, or what `datasets.load_dataset` takes.
+        split: of a data set.
+        configuration: of a data set with several.
+        columns: what a task's YAML says of them; None without one.
+        allow_markup: what a task's YAML says.
+        task: the task's name in its YAML.
+    """
+
+    path: str
+    split: str = "test"
+    configuration: str | None = None
+    columns: Mapping[str, Any] | None = None
+    allow_markup: bool = False
+    task: str | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file on this machine."""
+        return bool(local_files.ending(Path(self.path)))
+
+    def rows(self) -> Iterator[tuple[str, Row]]:
+        """The rows, each with its place: a line or a row.
+
+        Raises:
+            HarnessError: there is none, or it is damaged.
+        """
+        if self.is_file:
+            yield from local_files.numbered(Path(self.path).expanduser())
+            return
+        if Path(self.path).exists() and not Path(self.path).is_dir():
+            raise HarnessError(
+                f"{self.path} is no {', '.join(local_files.ENDINGS)} file (or .gz, .zst of one)"
+            )
+        from harness.datasets import from_hub
+
+        found = from_hub(self.path, self.split, self.configuration, advice=ADVICE)
+        for number, row in enumerate(found, start=1):
+            yield f"row {number}", row
+
+
+def of_yaml(path: Path) -> Source:
+    """What the YAML of a task names.
+
+    Raises:
+        HarnessError: it is no such YAML.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Reads lm-eval's ``!function`` as text."""
+
+    Loader.add_constructor("!function", lambda loader, node: str(node.value))
+    try:
+        found = yaml.load(path.read_text("utf-8"), Loader)  # a SafeLoader
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise HarnessError(f"{path} can't be read: {' '.join(str(error).split())}") from error
+    if not isinstance(found, Mapping) or not isinstance(found.get("dataset_path"), str):
+        raise HarnessError(f"{path} has no dataset_path; expected the YAML of a preference task")
+    given = Path(found["dataset_path"]).expanduser()
+    places = [path.parent / given, given]
+    place = next((str(place) for place in places if place.exists()), found["dataset_path"])
+    columns = found.get("columns") or {}
+    split, name = str(found.get("test_split") or "test"), found.get("dataset_name")
+    allowed = found.get("allow_markup") is True
+    return Source(place, split, name, columns, allowed, str(found.get("task") or ""))
