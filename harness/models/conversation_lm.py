@@ -17,22 +17,26 @@ from transformers import AutoConfig
 
 from harness.conversation import Conversation, Message
 from harness.errors import HarnessError, first_line
-from harness.models import quantization, response_cache
+from harness.models import quantization, response_cache, template_args, template_trial
 from harness.models.arguments import check, folder_or_hub_id, parameters, refuse_misspelt
 from harness.models.checkpoint import explain_loading_error
 from harness.models.mistakes import explain
 from harness.models.only_scores import OnlyScores
+from harness.models.outside import DATE
 from harness.models.processes import warn_of_a_lone_process
 from harness.models.template import Encoder, choose_template
 
 
 class ConversationLM(OnlyScores, HFLM):
-    """Every argument of lm-eval's ``hf`` model, and one more.
+    """Every argument of lm-eval's ``hf`` model, and three more.
 
     Args:
         pretrained: path, Hub id, or a loaded model.
         chat_template: what renders a conversation: the name of one of the tokenizer's templates, a
             path to a file, or a Jinja text. Without it the tokenizer's default template.
+        date: the day that a template which prints today's date is told, ``YYYY-MM-DD``; by default
+            the same fixed one on every day.
+        template_seconds: that the template may take for one conversation.
         device: ``cuda`` where there is one, else ``cpu``.
 
     Attributes:
@@ -51,6 +55,8 @@ class ConversationLM(OnlyScores, HFLM):
         pretrained: Any = None,
         *,
         chat_template: str | None = None,
+        date: Any = None,
+        template_seconds: float | None = None,
         device: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -64,6 +70,11 @@ class ConversationLM(OnlyScores, HFLM):
                 kwargs[name] = folder_or_hub_id(kwargs[name], name)
         check({"device": device, **kwargs})
         quantization.options(kwargs)
+        kwargs["chat_template_args"] = template_args.variables(kwargs.get("chat_template_args"))
+        about_template: dict[str, Any] = {
+            "date": template_args.fixed_date(date),
+            "seconds": template_args.time_limit(template_seconds),
+        }
         default_device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             super().__init__(pretrained, device=device or default_device, **kwargs)
@@ -87,10 +98,20 @@ class ConversationLM(OnlyScores, HFLM):
             choose_template(self.tokenizer, chat_template),
             self.max_length,
             self.chat_template_args,
+            **about_template,
         )
+        rendering = self.encoder.rendering
+        if rendering.names:
+            template_args.warn_of_unused(self.chat_template_args, rendering.names, rendering.source)
+        template_trial.try_out(rendering, self.name)
         self.scored_rows = 0
         self.truncated_rows = 0
         self._rows_everywhere: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """The model, for messages."""
+        return str(self.pretrained) if isinstance(self.pretrained, str) else "the loaded model"
 
     def _create_tokenizer(self, pretrained: Any, tokenizer: Any, **kwargs: Any) -> None:
         """Load as HFLM does; a folder without a tokenizer is a user's mistake, not a fault."""
@@ -133,7 +154,11 @@ class ConversationLM(OnlyScores, HFLM):
 
         So ``--apply_chat_template`` changes no score: the template is applied either way.
         """
-        text = self.encoder.render(chat_history, add_generation_prompt=add_generation_prompt)
+        try:
+            text = self.encoder.render(chat_history, add_generation_prompt=add_generation_prompt)
+        except HarnessError as error:
+            begins = str(chat_history[-1].get("content"))[:60] if chat_history else ""
+            raise HarnessError(f"{self.name}, prompt {begins!r}: {error}") from error
         return Conversation(text, chat_history, getattr(chat_history, "beside", None))
 
     def chat_template(self, chat_template: bool | str = False) -> str:
@@ -149,6 +174,12 @@ class ConversationLM(OnlyScores, HFLM):
                 f"(in use: {template.source}); use --model_args chat_template={chat_template}"
             )
         return template.text
+
+    @property
+    def _date_told(self) -> str | None:
+        """The day that the template was told it is; None where it did not ask."""
+        outside = self.encoder.rendering.outside
+        return outside.date.date().isoformat() if DATE in outside.drawn else None
 
     def identity(self) -> dict[str, str]:
         """What a score depends on beside the conversation, for `response_cache.claim`."""
@@ -176,6 +207,7 @@ class ConversationLM(OnlyScores, HFLM):
         info: dict[str, Any] = dict(super().get_model_info())
         info.update(
             chat_template_source=self.encoder.template.source,
+            chat_template_date=self._date_told,
             max_length=self.max_length,
             num_processes=self.world_size,
             scored_rows=scored,

@@ -25,7 +25,7 @@ from harness.models.checkpoint import explain_loading_error
 from harness.models.head import without_adapter_wrapper
 from harness.models.log_probs import ResponseLogProbs
 from harness.models.reference_tokens import refuse_other_tokens
-from harness.models.requests import conversation, describe
+from harness.models.requests import conversation, named
 from harness.models.scoring import ScoringLM
 from harness.models.template import Encoded
 
@@ -112,10 +112,16 @@ class RewardImplicit(ScoringLM):
 
     def encode(self, request: Any) -> Encoded:
         """The token ids of a request's conversation, and where the response starts in them."""
-        try:
+        with named(self.name, request):
             return self.encoder.encode_response(conversation(request))
-        except HarnessError as error:
-            raise HarnessError(f"{describe(request)}: {error}") from error
+
+    @property
+    def models(self) -> dict[str, nn.Module]:
+        """The policy and its reference."""
+        found = super().models
+        if self.reference_model is not None:
+            found[str(self.reference)] = self.reference_model
+        return found
 
     def may_share_batch(self, length: int, other: int) -> bool:
         """Whether rows of these lengths (in tokens) may be scored in one batch."""

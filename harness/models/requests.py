@@ -6,12 +6,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.answer import Answer
 from harness.conversation import Conversation, Turns, with_response
+from harness.errors import HarnessError
 from harness.rows.text import strings
 
 if TYPE_CHECKING:
@@ -49,6 +51,19 @@ def describe(request: Instance) -> str:
         f"{row}task {request.task_name}, document {request.doc_id}, response {request.idx} "
         f"(prompt {str(context)[:60]!r}, response {str(response)[:60]!r})"
     )
+
+
+@contextmanager
+def named(model: str, request: Instance) -> Iterator[None]:
+    """Let a mistake in a row say which model and which row.
+
+    Raises:
+        HarnessError: the one that was raised, with both.
+    """
+    try:
+        yield
+    except HarnessError as error:
+        raise HarnessError(f"{model}, {describe(request)}: {error}") from error
 
 
 def refusal(requests: Sequence[Instance], does: str) -> str:

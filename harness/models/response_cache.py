@@ -83,6 +83,7 @@ def identity(lm: ConversationLM) -> dict[str, str]:
         "dtype": str(lm.model.dtype),
         "autocast": str(lm.mixed_precision_dtype),
         "template": digests.of_text(template),
+        "date": lm.encoder.rendering.outside.date.isoformat(),
         "tokenizer": digests.of_tokenizer(lm.tokenizer),
         "max_length": str(lm.max_length),
     }

@@ -245,6 +245,9 @@ class Scorer:
             self.own_forward, self.pads = True, False
             return alone.format(f"body and head cannot be run apart ({error})")
         allowed = _TOLERANCE.get(self.compute_dtype, _TOLERANCE_HALF) * max(spread, 1e-6)
+        if not bool(expected.isfinite().all()):
+            self.own_forward, self.pads = True, False
+            return alone.format("its rewards of made-up rows are NaN or infinite")
         if not bool(((expected - pooled).abs() <= allowed).all()):
             self.own_forward, self.pads = True, False
             return alone.format("body, position and head do not give the model's own reward")

@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+from torch import nn
 
 from harness.answer import Answer
 from harness.errors import HarnessError
+from harness.models import finite, progress
 from harness.models.batches import Limits, Row, batches, even, packs
 from harness.models.conversation_lm import ConversationLM
-from harness.models.requests import Distinct, answer_to, conversation, describe
+from harness.models.requests import Distinct, answer_to, conversation, named
 from harness.models.shown import Shown
 from harness.models.template import Encoded
 from harness.models.tree import size
@@ -43,10 +44,13 @@ class ScoringLM(ConversationLM):
 
     def encode(self, request: Instance) -> Encoded:
         """The token ids of a request's conversation."""
-        try:
+        with named(self.name, request):
             return Encoded(*self.encoder.encode(conversation(request)))
-        except HarnessError as error:
-            raise HarnessError(f"{describe(request)}: {error}") from error
+
+    @property
+    def models(self) -> dict[str, nn.Module]:
+        """The loaded models by name, for messages."""
+        return {self.name: self.model}
 
     def may_share_batch(self, length: int, other: int) -> bool:
         """Whether rows of these lengths (in tokens) may be scored in one batch."""
@@ -93,22 +97,19 @@ class ScoringLM(ConversationLM):
                 shown.tokenized(row, found.ids, distinct.first, same_document)
             return found.ids
 
-        bar = tqdm(total=count, desc="Scoring", unit="row", disable=disable_tqdm or self.rank != 0)
-        for groups in self._batches(distinct, tokenize):
-            batch = [row for group in groups for row in group]
-            encoded = [[waiting.pop(row.number) for row in group] for group in groups]
-            scores = self._score(encoded)
-            flat = [one for group in encoded for one in group]
-            for row, one, score in zip(batch, flat, scores, strict=True):
-                request = distinct.first[row.number]
-                if not math.isfinite(score):
-                    raise HarnessError(f"the {self.KIND} of {describe(request)} is {score}")
-                details = {"kind": self.KIND, "truncated": one.truncated}
-                answers[row.number] = Answer(score, False, details)
-                answer = answer_to(request, answers[row.number])
-                self.cache_hook.add_partial("loglikelihood", request.args, answer)
-            bar.update(len(batch))
-        bar.close()
+        with progress.bar(count, hidden=disable_tqdm or self.rank != 0) as bar:
+            for groups in self._batches(distinct, tokenize):
+                batch = [row for group in groups for row in group]
+                encoded = [[waiting.pop(row.number) for row in group] for group in groups]
+                flat = [one for group in encoded for one in group]
+                asked = [distinct.first[row.number] for row in batch]
+                scores = self._finite(self._score(encoded), flat, asked)
+                for row, request, one, score in zip(batch, asked, flat, scores, strict=True):
+                    details = {"kind": self.KIND, "truncated": one.truncated}
+                    answers[row.number] = Answer(score, False, details)
+                    answer = answer_to(request, answers[row.number])
+                    self.cache_hook.add_partial("loglikelihood", request.args, answer)
+                bar.update(len(batch))
         shown.tell_alike()
         cut = sum(answer.details["truncated"] for answer in answers)
         self.scored_rows += count
@@ -157,6 +158,24 @@ class ScoringLM(ConversationLM):
         if self.device.type == "cpu":
             return min(self._batch_limit, max(1, CPU_TOKENS // longest))
         return self._batch_limit
+
+    def _finite(
+        self, scores: list[float], rows: Sequence[Encoded], requests: Sequence[Instance]
+    ) -> list[float]:
+        """The scores of a batch, all of them finite.
+
+        A row's NaN spreads in its batch (0 · NaN is NaN), so whose it is shows when each is alone.
+
+        Raises:
+            HarnessError: one is not finite by itself; names the first such row and the model.
+        """
+        if all(map(math.isfinite, scores)):
+            return scores
+        alone = [self.scores([row])[0] for row in rows]
+        for score, request in zip(alone, requests, strict=True):
+            if not math.isfinite(score):
+                raise HarnessError(finite.explanation(score, self.KIND, request, self.models))
+        return alone
 
     def _score(self, groups: list[list[Encoded]]) -> list[float]:
         """Scores of a batch; with batch_size=auto, halves the batch while memory runs out."""

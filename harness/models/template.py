@@ -11,13 +11,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.conversation import PLAIN_TEMPLATE, Message
 from harness.errors import HarnessError
 from harness.models.beside import beside
+from harness.models.outside import FIXED_DATE
 from harness.models.prompt import before_response, check_prompt_stays, common
+from harness.models.rendering import SECONDS, Rendering
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -96,6 +99,11 @@ class Encoder:
         max_length: tokens per conversation; longer ones lose their beginning (never the end, where
             the response is), except for a beginning-of-sequence token.
         template_args: further variables for the template (``chat_template_args`` of lm-eval's hf).
+        date: what the template takes for today.
+        seconds: that the template may take for a conversation.
+
+    Raises:
+        HarnessError: the template is no Jinja, or ``max_length`` is too small.
     """
 
     def __init__(
@@ -104,6 +112,9 @@ class Encoder:
         template: ChatTemplate,
         max_length: int,
         template_args: Mapping[str, Any] | None = None,
+        *,
+        date: datetime = FIXED_DATE,
+        seconds: float = SECONDS,
     ) -> None:
         if max_length < 2:
             raise HarnessError(f"max_length={max_length} leaves no room to score anything")
@@ -114,11 +125,19 @@ class Encoder:
         if template.plain:
             first = tokenizer("a")["input_ids"][:1]
             self.template_args["add_bos"] = first == [tokenizer.bos_token_id]
+        self.rendering = Rendering(
+            tokenizer,
+            template.text,
+            template.source,
+            self.template_args,
+            date=date,
+            seconds=seconds,
+        )
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
         """The conversation as text, for people and for logs."""
-        options = {"tokenize": False, "add_generation_prompt": add_generation_prompt}
-        return str(self._apply(messages, **options))
+        given = beside(self.tokenizer, self.template, messages)
+        return self.rendering.text(messages, add_generation_prompt=add_generation_prompt, **given)
 
     def encode(self, messages: Sequence[Message]) -> tuple[list[int], bool]:
         """Token ids of the whole conversation, and whether its beginning was cut off.
@@ -160,7 +179,8 @@ class Encoder:
         return Encoded(ids, truncated, len(ids) - count)
 
     def _ids(self, messages: Sequence[Message], **options: Any) -> list[int]:
-        ids = list(self._apply(messages, tokenize=True, return_dict=False, **options))
+        given = beside(self.tokenizer, self.template, messages)
+        ids = self.rendering.ids(messages, **given, **options)
         if not ids:
             raise HarnessError(
                 f"the chat template ({self.template.source}) renders this conversation to nothing"
@@ -173,24 +193,3 @@ class Encoder:
         if ids[0] == self.tokenizer.bos_token_id:
             return [ids[0], *ids[len(ids) - self.max_length + 1 :]], True
         return ids[-self.max_length :], True
-
-    def _apply(self, messages: Sequence[Message], **options: Any) -> Any:
-        from jinja2.exceptions import TemplateError
-
-        try:
-            return self.tokenizer.apply_chat_template(
-                list(messages),
-                **beside(self.tokenizer, self.template, messages),
-                **self.template_args,
-                **options,
-            )
-        except TemplateError as error:
-            hint = (
-                "; it may have no system role: leave out --system_instruction"
-                if messages and messages[0]["role"] == "system"
-                else ""
-            )
-            raise HarnessError(
-                f"the chat template ({self.template.source}) refuses a conversation with roles "
-                f"{[message['role'] for message in messages]}: {error}{hint}"
-            ) from error

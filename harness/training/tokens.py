@@ -1,4 +1,4 @@
-"""Conversations as token ids, exactly as the tokenizer's own chat template renders them."""
+"""Conversations as token ids, as ``lm_eval --model reward`` makes them of the same template."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.conversation import Turns
 from harness.errors import HarnessError
+from harness.models.rendering import own_rendering
 from harness.training.turns import Turn, whole
 
 
@@ -18,26 +19,21 @@ def conversation_ids(tokenizer: Any, turns: list[Turn], answer: str) -> list[int
     Raises:
         HarnessError: the template refuses the conversation.
     """
-    ids: list[int] = _apply(tokenizer, whole(turns, answer), tokenize=True, return_dict=False)
-    return ids
+    conversation = whole(turns, answer)
+    return own_rendering(tokenizer).ids(conversation, **_beside(tokenizer, conversation))
 
 
 def rendered(tokenizer: Any, conversation: Turns) -> str:
     """A conversation as text; errors as in `conversation_ids`."""
-    return str(_apply(tokenizer, conversation, tokenize=False))
+    return own_rendering(tokenizer).text(conversation, **_beside(tokenizer, conversation))
 
 
-def _apply(tokenizer: Any, conversation: list[Turn], **options: Any) -> Any:
-    from jinja2.exceptions import TemplateError
-
-    beside = conversation.beside if isinstance(conversation, Turns) else {}
-    try:
-        return tokenizer.apply_chat_template(list(conversation), **beside, **options)
-    except TemplateError as error:
-        roles = [turn["role"] for turn in conversation]
-        raise HarnessError(
-            f"the chat template refuses a conversation with roles {roles}: {error}"
-        ) from error
+def _beside(tokenizer: Any, conversation: list[Turn]) -> dict[str, Any]:
+    """The tools of a conversation, and the template that the tokenizer has for them."""
+    given = dict(conversation.beside) if isinstance(conversation, Turns) else {}
+    if given.get("tools"):
+        given["chat_template"] = tokenizer.get_chat_template(tools=given["tools"])
+    return given
 
 
 def answer_ids(tokenizer: Any, turns: list[Turn], answer: str) -> tuple[list[int], list[int]]:
@@ -49,8 +45,8 @@ def answer_ids(tokenizer: Any, turns: list[Turn], answer: str) -> tuple[list[int
     Raises:
         HarnessError: the template renders a prompt otherwise when an answer follows.
     """
-    start: list[int] = _apply(
-        tokenizer, turns, tokenize=True, add_generation_prompt=True, return_dict=False
+    start = own_rendering(tokenizer).ids(
+        turns, add_generation_prompt=True, **_beside(tokenizer, turns)
     )
     ids = conversation_ids(tokenizer, turns, answer)
     if ids[: len(start)] != start:

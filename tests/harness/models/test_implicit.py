@@ -164,7 +164,8 @@ def test_what_counts_as_the_response(policy: Path) -> None:
     row = model.encode(requests([("What?", "Paris.")])[0])
     assert model.tokenizer.decode(row.ids[row.start :]) == "Paris.<|im_end|>\n"
     assert model.tokenizer.decode(row.ids[: row.start]).endswith("<|im_start|>assistant\n")
-    silent = implicit(policy, chat_template="{{ messages[0]['content'] }}")
+    template = "{% for m in messages if m['content'] != 'Paris.' %}{{ m['content'] }}{% endfor %}"
+    silent = implicit(policy, chat_template=template)
     with pytest.raises(HarnessError, match="renders the response to nothing"):
         rewards(silent, [("What?", "Paris.")])
 

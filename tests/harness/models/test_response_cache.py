@@ -39,7 +39,8 @@ def test_the_same_model_reads_its_own_cache(reward_model: Path, tmp_path: Path) 
         ({"dtype": "bfloat16"}, "dtype torch.float32 -> torch.bfloat16"),
         ({"head_dtype": "auto"}, "head_dtype float32 -> the model's own"),
         ({"max_length": 64}, "max_length 512 -> 64"),
-        ({"chat_template": "{{ messages[0]['content'] }}"}, "template "),
+        ({"chat_template": "{% for m in messages %}{{ m['content'] }}{% endfor %}"}, "template "),
+        ({"date": "2025-01-01"}, "date 2024-07-26"),
     ],
 )
 def test_another_setting_is_another_model(
