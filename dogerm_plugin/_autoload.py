@@ -19,6 +19,7 @@ AFTER = {
     "mergekit.merge": "dogerm_plugin.patches:finished_merge_or_none",
     "mergekit.scripts.run_yaml": "dogerm_plugin.patches:check_recipe_first",
     "mergekit.scripts.multimerge": "dogerm_plugin.patches:check_recipe_first",
+    "lm_eval.api.model": "harness.patches:keep_answers",
     "lm_eval.models": "harness.patches:register_models",
     "lm_eval.models.huggingface": "harness.patches:language_models",
     "lm_eval.tasks.manager": "harness.patches:register_tasks",

@@ -67,6 +67,24 @@ def _tell_users_in_one_line() -> None:
     sys.excepthook = excepthook
 
 
+def keep_answers(model: ModuleType) -> None:
+    """Keep this project's answers as JSON where lm-eval's `--use_cache` pickles.
+
+    Reading a pickle runs what its writer put into it, and a damaged file ends in SQLite's
+    traceback. Other models' caches stay as they are. Retired when lm-eval lets a model say how its
+    answers are kept.
+    """
+    _refuse_untested_release()
+    caching: Any = model.CachingLM
+
+    def __new__(cls: Any, lm: Any, *args: Any, **kwargs: Any) -> Any:
+        if cls is caching and getattr(type(lm), "KEEPS_ANSWERS", False):
+            from harness.models.kept_answers import KeptAnswers as cls
+        return object.__new__(cls)
+
+    caching.__new__ = __new__
+
+
 def register_tasks(manager: ModuleType) -> None:
     """Add harness/tasks to lm-eval's own, and let names that overlap be asked for together.
 

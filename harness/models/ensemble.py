@@ -31,6 +31,7 @@ from harness.errors import HarnessError
 from harness.models import response_cache
 from harness.models.arguments import number, parameters, refuse_misspelt
 from harness.models.combine import NAMES, RANK_MEAN, combine
+from harness.models.kept_answers import keep
 from harness.models.members import member_names
 from harness.models.only_scores import OnlyScores
 from harness.models.processes import MemberProcesses
@@ -95,16 +96,16 @@ class RewardEnsemble(OnlyScores, MemberProcesses, LM):
         answers = list(zip(*by_member, strict=True))
         scores = self._combined(requests, [[one.score for one in row] for row in answers])
         combined = []
-        for request, score, row in zip(requests, scores, answers, strict=True):
+        for score, row in zip(scores, answers, strict=True):
             details = {
                 "kind": self.kind,
                 "members": [one.score for one in row],
                 "truncated": any(one.details.get("truncated", False) for one in row),
                 "within_document": self.rule == RANK_MEAN,
             }
-            combined.append(answer_to(request, Answer(score, False, details)))
-            self.cache_hook.add_partial("loglikelihood", request.args, combined[-1])
-        return combined
+            combined.append(Answer(score, False, details))
+        keep(self.cache_hook, requests, combined)
+        return [answer_to(*pair) for pair in zip(requests, combined, strict=True)]
 
     def _combined(
         self, requests: Sequence[Instance], rewards: Sequence[Sequence[float]]

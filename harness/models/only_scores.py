@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.errors import HarnessError
 from harness.models.requests import refusal
 
 
 class OnlyScores:
-    """Mixin, before the model class: refuses what is not the scoring of answers."""
+    """Mixin, before the model class: refuses what is not the scoring of answers.
+
+    Attributes:
+        KEEPS_ANSWERS: ``--use_cache`` is `harness.models.kept_answers` for this model.
+    """
+
+    KEEPS_ANSWERS: ClassVar[bool] = True
 
     def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
         """Refused: a reward model gives no likelihood of a text."""

@@ -31,6 +31,11 @@ def conversation_key(request: Instance) -> bytes:
     return _digest(conversation(request))
 
 
+def key_of(arguments: Sequence[Any]) -> str:
+    """The same digest, in hex, of a request's arguments ``(context, response)``."""
+    return _digest(with_response(*arguments[:2])).hex()
+
+
 def _digest(turns: Turns) -> bytes:
     text = json.dumps([turns, turns.beside] if turns.beside else turns, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

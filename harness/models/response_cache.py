@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keeps ``--use_cache`` from serving one model's scores as another's.
 
-lm-eval keys its cache by the request alone. So the first run writes down, under a key of its own,
+Its keys are those of the requests alone. So the first run writes down, under a key of its own,
 which model filled the file, and every later run compares before it reads.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # What is stored for a request; a cache of another form is refused like one of another model.
 FORM = "reward, flag, details"
 
-# lm-eval's own keys are SHA-256 digests in hex, so this one cannot meet them.
+# The other keys are SHA-256 digests in hex, so this one cannot meet them.
 OWNER_KEY = "dogerm: written by"
 
 
@@ -36,7 +36,15 @@ def claim_hook(hook: CacheHook, identity: Callable[[], Mapping[str, str]]) -> No
     Args:
         hook: lm-eval's.
         identity: gives the owner; asked only where there is a cache, for it reads all weights.
+
+    Raises:
+        HarnessError: the cache is another model's, or one of lm-eval's own, which is pickled.
     """
+    if type(hook.dbdict).__module__ == "sqlitedict":
+        raise HarnessError(
+            f"the cache {getattr(hook.dbdict, 'filename', '')} is lm-eval's own, of pickles, since "
+            "this project's hook is not active (DOGERM_AUTOLOAD=0?): leave out --use_cache"
+        )
     if hook.dbdict is not None:
         claim(hook.dbdict, identity(), str(getattr(hook.dbdict, "filename", "of --use_cache")))
 

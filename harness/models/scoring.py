@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 from harness.models import finite, progress
 from harness.models.batches import Limits, Row, batches, even, packs
 from harness.models.conversation_lm import ConversationLM
+from harness.models.kept_answers import keep
 from harness.models.requests import Distinct, answer_to, conversation, named
 from harness.models.shown import Shown
 from harness.models.template import Encoded
@@ -104,11 +105,10 @@ class ScoringLM(ConversationLM):
                 flat = [one for group in encoded for one in group]
                 asked = [distinct.first[row.number] for row in batch]
                 scores = self._finite(self._score(encoded), flat, asked)
-                for row, request, one, score in zip(batch, asked, flat, scores, strict=True):
+                for row, one, score in zip(batch, flat, scores, strict=True):
                     details = {"kind": self.KIND, "truncated": one.truncated}
                     answers[row.number] = Answer(score, False, details)
-                    answer = answer_to(request, answers[row.number])
-                    self.cache_hook.add_partial("loglikelihood", request.args, answer)
+                keep(self.cache_hook, asked, [answers[row.number] for row in batch])
                 bar.update(len(batch))
         shown.tell_alike()
         cut = sum(answer.details["truncated"] for answer in answers)
