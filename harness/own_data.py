@@ -205,6 +205,10 @@ def _read(source: Source, columns: Columns) -> Iterator[Document]:
             yield {"row": number, "subset": "", **pair(row, columns)}
         except HarnessError as error:
             raise HarnessError(f"{source}, row {number}: {error}") from error
+    try:
+        passed.refuse_missing()
+    except HarnessError as error:
+        raise HarnessError(f"{source}: {error}") from error
     for line in passed.lines(number):
         logger.warning("%s: %s", source, line)
 

@@ -89,7 +89,7 @@ def shortest(turns: list[Message], role: str) -> str | list[Message]:
 def beside(row: Mapping[str, Any], columns: Columns) -> Document:
     """What a row gives the chat template beside messages: ``tools`` and ``documents``."""
     given = {
-        key: values(row[name], name)
+        key: values(row.get(name), name)
         for key, name in (("tools", columns.tools), ("documents", columns.documents))
         if name is not None
     }
@@ -102,7 +102,7 @@ def system_of(row: Mapping[str, Any], columns: Columns) -> str | None:
     Raises:
         HarnessError: it is no text.
     """
-    value = row[columns.system] if columns.system is not None else None
+    value = row.get(columns.system) if columns.system is not None else None
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if not isinstance(value, str):
@@ -212,7 +212,7 @@ def _unasked(row: Mapping[str, Any], columns: Columns, name: str) -> HarnessErro
 
 
 def _refuse_missing(row: Mapping[str, Any], columns: Columns) -> None:
-    needed = [*columns[1:-1]]
+    needed = [*columns[1:4]]  # what goes beside a conversation may be missing in a row
     if columns.prompt != Columns().prompt:
         needed.append(columns.prompt)
     missing = [name for name in needed if name is not None and name not in row]

@@ -104,7 +104,7 @@ def is_filled(value: Any) -> bool:
 
 
 class Passed:
-    """Counts cells that belong to a conversation and that no key of ``columns`` names.
+    """Counts cells that belong to a conversation, above all those that no key of ``columns`` names.
 
     Args:
         columns: the names in use, as a mapping of keys to names.
@@ -123,9 +123,13 @@ class Passed:
         self.unused = set(unused)
         self.prompt = columns.get("prompt")
         self.counts: Counter[str] = Counter()
+        self._missing = {
+            str(columns[key]): key for key in (*GIVEN, "margin") if columns.get(key) is not None
+        }
 
     def see(self, row: Mapping[str, Any]) -> None:
         """Count the cells of a row."""
+        self._missing = {name: key for name, key in self._missing.items() if name not in row}
         for name in row:
             if name in self.named or not self._means_something(str(name)):
                 continue
@@ -138,6 +142,15 @@ class Passed:
             return False
         alpaca = name == "input" and self.prompt == "instruction"
         return alpaca or name in self.means or name in MEDIA or name in OTHERS
+
+    def refuse_missing(self) -> None:
+        """Refuse a column that is named, may be missing in a row, and is in none.
+
+        Raises:
+            HarnessError: there is one.
+        """
+        for name, key in self._missing.items():
+            raise HarnessError(f"no row has the column {name}, which columns: {{{key}: ...}} names")
 
     def lines(self, total: int) -> list[str]:
         """What to tell of each such column, and the line to write."""

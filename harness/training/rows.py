@@ -68,6 +68,10 @@ def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
         else:
             passed.see(raw)
             rows.append(_row(split, needed, source, f"{place}, row {number}"))
+    try:
+        passed.refuse_missing()
+    except HarnessError as error:
+        raise HarnessError(f"{place}: {error}") from error
     for line in passed.lines(len(rows)):
         click.echo(f"{place}: {line}", err=True)
     if left_out:
