@@ -20,6 +20,8 @@ AFTER = {
     "mergekit.scripts.run_yaml": "dogerm_plugin.patches:check_recipe_first",
     "mergekit.scripts.multimerge": "dogerm_plugin.patches:check_recipe_first",
     "lm_eval.api.model": "harness.patches:keep_answers",
+    "lm_eval.config.evaluate_config": "harness.patches:tell_config_mistakes",
+    "lm_eval.evaluator": "harness.patches:check_run_options",
     "lm_eval.models": "harness.patches:register_models",
     "lm_eval.models.huggingface": "harness.patches:language_models",
     "lm_eval.tasks.manager": "harness.patches:register_tasks",

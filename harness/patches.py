@@ -8,6 +8,8 @@ and `--include_path` only. Every function below runs once, right after the modul
 from __future__ import annotations
 
 import functools
+import inspect
+import json
 import sys
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -126,6 +128,60 @@ def _with_our_tasks(manager: ModuleType) -> type:
             return index
 
     return TaskIndex
+
+
+def check_run_options(evaluator: ModuleType) -> None:
+    """Check `--limit` and `--samples` where a run has a task of ours.
+
+    lm-eval's own tasks alone are run as ever. Retired when lm-eval checks them itself.
+    """
+    _refuse_untested_release()
+    original: Any = evaluator.evaluate
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def evaluate(*args: Any, **kwargs: Any) -> Any:
+        from harness import run_options
+
+        given = signature.bind(*args, **kwargs)
+        loaded = given.arguments.get("task_dict")
+        if run_options.ours(loaded):
+            run_options.check_limit(given.arguments.get("limit"))
+            samples = given.arguments.get("samples")
+            given.arguments["samples"] = run_options.checked_samples(samples, loaded)
+        return original(*given.args, **given.kwargs)
+
+    evaluator.evaluate = evaluate  # type: ignore[attr-defined]
+
+
+def tell_config_mistakes(config: ModuleType) -> None:
+    """Tell what lm-eval refuses in a command line for our models in one line.
+
+    Such as a file of `--samples` that is no JSON, or `--log_samples` without `--output_path`.
+    Retired when lm-eval has an error type for users' mistakes.
+    """
+    _refuse_untested_release()
+    kind: Any = config.EvaluatorConfig
+    original = kind._configure
+
+    @functools.wraps(original)
+    def _configure(self: Any) -> Any:
+        try:
+            return original(self)
+        except (ValueError, TypeError, OSError) as error:
+            if self.model not in MODELS:
+                raise
+            from harness.errors import HarnessError, first_line
+
+            _tell_users_in_one_line()
+            about = f"--samples {self.samples}: " if _is_json(error) else ""
+            raise HarnessError(f"{about}{first_line(error)}") from error
+
+    kind._configure = _configure
+
+
+def _is_json(error: Exception) -> bool:
+    return isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
 
 
 def language_models(huggingface: ModuleType) -> None:
