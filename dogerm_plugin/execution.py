@@ -9,7 +9,7 @@ of tensors. A merge needs no schedule: each tensor is read, merged and written b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ class OneByOne(Executor):
         math_device: where tasks that ask for an accelerator find their tensors.
         storage_device: where results are moved to.
         known: tasks that need not run, with their values.
+        watch: told every task that runs, and its arguments, before it does.
     """
 
     def __init__(
@@ -33,8 +34,10 @@ class OneByOne(Executor):
         math_device: torch.device | str = "cpu",
         storage_device: torch.device | str = "cpu",
         known: Mapping[Task, Any] | None = None,
+        watch: Callable[[Task, Mapping[str, Any]], None] = lambda task, arguments: None,
     ) -> None:
         super().__init__([], torch.device(math_device), torch.device(storage_device))
+        self._watch = watch
         self.universe = TaskUniverse([*targets, *(known or {})])
         numbers = self.universe.task_to_index
         self._order = [numbers[target] for target in targets]
@@ -60,6 +63,7 @@ class OneByOne(Executor):
             }
             if task.uses_accelerator():
                 arguments = self._move_tensors(arguments, self.math_device)
+            self._watch(task, arguments)
             result = task.execute(**arguments)
             self._values[number] = self._move_tensors(result, self.storage_device)
         self._uses[number] -= 1

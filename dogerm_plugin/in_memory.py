@@ -21,6 +21,7 @@ from mergekit.options import MergeOptions
 from dogerm_plugin import prepare, recipe, vocabulary
 from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.execution import OneByOne
+from dogerm_plugin.kinship import Kinship
 from dogerm_plugin.layout import Layout
 from dogerm_plugin.view import ModelView
 
@@ -46,6 +47,7 @@ class Merges:
         self._known: dict[Task, Any] = {}
         with self._shown():
             self._prepared = prepare.prepare(recipe.prepared(config), self._options)
+        self._kinship = Kinship.of(self._prepared.layout)
 
     @property
     def layout(self) -> Layout:
@@ -62,7 +64,8 @@ class Merges:
 
         Raises:
             MergeError: it differs in more than weights; λs that are no shares; a tensor with NaN or
-                Inf, or a result that does not fit its dtype.
+                Inf, or a result that does not fit its dtype; the first time, models that have no
+                base in common (`kinship`).
         """
         if _without_weights(config) != self._fixed:
             raise MergeError("the recipe differs from the one that was laid out in more than λ")
@@ -79,12 +82,15 @@ class Merges:
                     continue  # optional, and in no model
                 yield task.tensor_name, _as_saved(tensor, task.dtype)
                 del tensor
+            self._kinship.conclude()
         finally:
             self._flush()
 
     def _run(self, task: Task) -> torch.Tensor | None:
         device = self._options.device or "cpu"
-        ((_, tensor),) = OneByOne([task], device, device, self._known).run(quiet=True)
+        ((_, tensor),) = OneByOne([task], device, device, self._known, self._kinship.watch).run(
+            quiet=True
+        )
         return tensor
 
     def _flush(self) -> None:

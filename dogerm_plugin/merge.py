@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import logging
 import os
@@ -35,6 +36,7 @@ from dogerm_plugin import (
 )
 from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.execution import OneByOne
+from dogerm_plugin.kinship import Kinship
 from dogerm_plugin.linear import check_finite
 
 LOG = logging.getLogger("dogerm")
@@ -109,15 +111,19 @@ def _run(
             _own_tensor(plan, name)
         if not vocabulary.has_tokenizer(plan.reward):
             options = options.model_copy(update={"copy_tokenizer": False})
+        kinship = Kinship.of(plan)
+        if options.multi_gpu:
+            _compare_first(kinship, ready)
         known = prepare.LaidOut(**dict(ours), architecture=ready.architecture)
         with output.staged(out_path) as stage:
             with (
                 vocabulary.alignment_repaired(),
                 _local_paths_stay_local(),
-                _planned_once(ready),
+                _planned_once(ready, kinship),
                 writer.writing(str(stage), ready.names),
             ):
                 original(known, str(stage), options=options, config_source=source)
+            kinship.conclude()
             if options.copy_tokenizer and not any(stage.glob("tokenizer*")):
                 raise MergeError(
                     f"{plan.reward.model}: its tokenizer could not be copied (mergekit says why "
@@ -127,8 +133,8 @@ def _run(
             verify.verify(stage, wanted, own)
     if not options.quiet:
         count = len(wanted) - len(plan.head)
-        kept = ", ".join(plan.reward.head)
-        click.echo(f"{out_path}: {count} body tensors, head kept: {kept}", err=True)
+        said = f"{out_path}: {count} body tensors, head kept: {', '.join(plan.reward.head)}"
+        click.echo("; ".join(filter(None, (said, kinship.summary()))), err=True)
 
 
 def _own_tensor(plan: layout.Layout, name: str) -> torch.Tensor:
@@ -165,8 +171,20 @@ def _local_paths_stay_local() -> Iterator[None]:
         card.is_hf = original
 
 
+def _compare_first(kinship: Kinship, ready: prepare.Prepared) -> None:
+    """Look at all inputs before a merge whose executor is mergekit's own.
+
+    The files are mapped: of a tensor, only the rows that are looked at are read.
+    """
+    for task in ready.tasks:
+        merge: Any = task.tensor_task
+        inputs = merge.arguments()
+        values = OneByOne(list(inputs.values())).run(quiet=True)
+        kinship.watch(merge, {n: v for n, (_, v) in zip(inputs, values, strict=True)})
+
+
 @contextmanager
-def _planned_once(ready: prepare.Prepared) -> Iterator[None]:
+def _planned_once(ready: prepare.Prepared, kinship: Kinship) -> Iterator[None]:
     """Let `run_merge` run the tasks that were checked, one output tensor after another.
 
     Retired when `run_merge` takes planned tasks and an executor.
@@ -180,7 +198,8 @@ def _planned_once(ready: prepare.Prepared) -> Iterator[None]:
             return list(ready.targets)
 
     before = host.MergePlanner, host.Executor
-    host.MergePlanner, host.Executor = Planned, OneByOne
+    executor = functools.partial(OneByOne, watch=kinship.watch)
+    host.MergePlanner, host.Executor = Planned, executor
     try:
         yield
     finally:

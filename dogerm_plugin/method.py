@@ -21,6 +21,7 @@ from pydantic import Field
 
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.linear import keep_common_rows, linear
+from dogerm_plugin.recipe_values import SWITCH
 
 
 class RewardPreservingLinear(GroupMergeMethod):
@@ -42,6 +43,13 @@ class RewardPreservingLinear(GroupMergeMethod):
                 ParameterScope.NON_BASE,
                 default=None,
                 description="λ: the domain model's share of the merged body, 0..1",
+            ),
+            ParameterSpec(
+                SWITCH,
+                bool,
+                ParameterScope.NON_BASE,
+                default=False,
+                description="merge a model although its weights are no relatives (see `kinship`)",
             ),
             # The next two are set by `recipe` and `merge`, not by users: the weight that a recipe
             # writes on the reward model, to be checked, and the dtype to round to.

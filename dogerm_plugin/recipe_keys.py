@@ -12,9 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from dogerm_plugin.errors import MergeError, suggest
 from dogerm_plugin.recipe import is_ours, method_names
-from dogerm_plugin.recipe_values import check_values
+from dogerm_plugin.recipe_values import SWITCH, check_values
 
-PARAMETERS = ("weight",)
+PARAMETERS = ("weight", SWITCH)
 
 
 def check_file(path: str, several: bool = True) -> None:

@@ -14,6 +14,9 @@ from mergekit.config import ConditionalParameter, MergeConfiguration
 from dogerm_plugin.errors import MergeError, suggest
 from dogerm_plugin.recipe import entries, lists
 
+# Merge a domain model although its weights are no relatives of the reward model's.
+SWITCH = "allow_unrelated"
+
 
 def check_values(config: MergeConfiguration) -> None:
     """Check base_model, models, dtypes, tokenizer and the λs as they are written.
@@ -46,7 +49,10 @@ def check_values(config: MergeConfiguration) -> None:
             if names.count(name) > 1:
                 raise MergeError(f"{place}: names {name} {names.count(name)} times: name it once")
     shared = list(_shared_settings(config))
+    for setting in _shared_settings(config, SWITCH):
+        _check_switch(setting, "parameters")
     for entry in entries(config):
+        _check_switch((entry.parameters or {}).get(SWITCH), entry.model, entry.model == base)
         own = (entry.parameters or {}).get("weight")
         if own is not None:
             _check_setting(own, entry.model)
@@ -81,8 +87,24 @@ def _check_chat_template(template: str | None) -> None:
         )
 
 
-def _shared_settings(config: MergeConfiguration) -> Iterator[Any]:
-    """Each `weight` that stands above the models; refuses a slice's own base_model on the way."""
+def _check_switch(setting: Any, where: object, of_the_reward_model: bool = False) -> None:
+    """Check `allow_unrelated`: true or false, perhaps filtered by tensor name."""
+    if setting is None:
+        return
+    if of_the_reward_model:
+        raise MergeError(
+            f"{where}: {SWITCH} says that a domain model may be no relative of the reward model: "
+            "write it there, or above the models"
+        )
+    settings = setting if isinstance(setting, list) and setting else [setting]
+    for one in settings:
+        value = one.value if isinstance(one, ConditionalParameter) else one
+        if not isinstance(value, bool):
+            raise MergeError(f"{where}: {SWITCH} {value!r}: expected true or false")
+
+
+def _shared_settings(config: MergeConfiguration, name: str = "weight") -> Iterator[Any]:
+    """Each such parameter above the models; refuses a slice's own base_model on the way."""
     pieces = list(config.slices or [])
     settings = [config.parameters]
     for module in (config.modules or {}).values():
@@ -96,8 +118,8 @@ def _shared_settings(config: MergeConfiguration) -> Iterator[Any]:
             )
         settings.append(piece.parameters)
     for setting in settings:
-        if setting and "weight" in setting:
-            yield setting["weight"]
+        if setting and name in setting:
+            yield setting[name]
 
 
 def _check_setting(setting: Any, where: object) -> None:

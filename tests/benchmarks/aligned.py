@@ -90,7 +90,7 @@ class Case:
 
     def _merge(self, kind: type[ExecuteMergeMethodTask]) -> ExecuteMergeMethodTask:
         models = tuple(self.tensors)
-        parameters = ImmutableMap({"weight": 0.3, "own_weight": None})
+        parameters = ImmutableMap({"weight": 0.3, "own_weight": None, "allow_unrelated": False})
         return kind(
             method_name=METHOD.spec.name,
             gather_tensors=self.task,

@@ -66,7 +66,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, in
 
 
 def synthetic(folder: Path, size: str, seed: int, reward: bool = False) -> Path:
-    """A Llama with random bfloat16 weights; without a tokenizer."""
+    """A Llama with bfloat16 weights, a random base and noise of its own; without a tokenizer."""
     hidden, intermediate, layers, heads, groups, rows = SHAPES[size]
     config = LlamaConfig(
         hidden_size=hidden,
@@ -83,8 +83,9 @@ def synthetic(folder: Path, size: str, seed: int, reward: bool = False) -> Path:
     with torch.device("meta"):
         model = kind.from_config(config)
     config.architectures = [type(model).__name__]
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(1 << 20, generator=generator).bfloat16() * 0.02
+    base = torch.randn(1 << 20, generator=torch.Generator().manual_seed(0)) * 0.02
+    own = torch.randn(1 << 20, generator=torch.Generator().manual_seed(1 + seed)) * 0.001
+    noise = (base + own).bfloat16()
     state = {}
     for number, (name, parameter) in enumerate(model.named_parameters()):
         # shifted noise: quicker than fresh one, and no tensor equals another model's

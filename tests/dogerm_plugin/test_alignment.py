@@ -55,7 +55,12 @@ class Case(SimpleNamespace):
             output_weight=WeightInfo(name="embed.weight", vocabulary_axis=0),
             parameters=ImmutableMap({"result_dtype": None}),
             input_parameters=ImmutableMap(
-                {m: ImmutableMap({"weight": weight, "own_weight": None}) for m in models}
+                {
+                    m: ImmutableMap(
+                        {"weight": weight, "own_weight": None, "allow_unrelated": False}
+                    )
+                    for m in models
+                }
             ),
         )
 

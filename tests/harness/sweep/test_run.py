@@ -371,7 +371,7 @@ def test_one_standard_error_takes_the_smaller_weight(workshop: Workshop) -> None
     rows = pairs("chosen", 6, start=10)
     turned = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in rows]
     workshop.write_task("chosen", [*pairs("chosen", 6), *turned])
-    found = workshop.swept("--weight", "0.25,0.75", "--rule", "one-standard-error")
+    found = workshop.swept("--weight", "0.75,0.9", "--rule", "one-standard-error")
     zero, small, large = found["points"]
     assert found["rule"] == "one-standard-error"
     assert (found["best"], found["chosen"]) == (2, 1)
