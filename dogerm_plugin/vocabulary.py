@@ -22,7 +22,7 @@ from mergekit.tokenizer import build
 from dogerm_plugin.anatomy import Anatomy
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.layout import Layout
-from dogerm_plugin.output import TOKENIZER
+from dogerm_plugin.model_files import TOKENIZER
 
 LOG = logging.getLogger("dogerm")
 SHOWN = 3
