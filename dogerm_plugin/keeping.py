@@ -72,7 +72,8 @@ def retire(old: Path, final: Path, ours: Manifest) -> None:
         ours: what was written to `old`; everything else is the user's.
     """
     unasked = read_unasked(final)
-    for name in sorted(files_below(old)):
+    # The manifest last: a kill on the way leaves it to go on with.
+    for name in sorted(files_below(old), key=lambda name: name == manifest.NAME):
         if ours.is_ours(old, name) or _stands(old / name, final, _place(final, name)):
             (old / name).unlink()
         else:

@@ -137,7 +137,7 @@ def _clean_up(final: Path, prefix: str) -> None:
     for left in sorted(final.parent.iterdir()):
         if left.name.startswith(prefix) and left.is_dir() and not left.is_symlink():
             _settle_left(left, final)
-    earlier = final.parent / f".{final.name}.replaced"  # what a former version's swap left
+    earlier = final.parent / f".{_short(final.name)}.replaced"  # what a former version's swap left
     if earlier.is_dir() and not final.exists():
         earlier.rename(final)
 
