@@ -73,7 +73,7 @@ class Schema:
                     raise HarnessError(
                         f"{source}, row {number}, column {self.prompt}: {error}"
                     ) from error
-            for name in self.columns:
+            for name in row:  # all of them: lm-eval writes rows to its samples
                 try:
                     for text in strings(row[name]):
                         refuse_broken(text, f"column {name}")

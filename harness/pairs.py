@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from harness import transcripts
 from harness.documents import Document
 from harness.errors import HarnessError
-from harness.rows.columns import Columns, with_guess
+from harness.rows.columns import Columns, is_filled, with_guess
 from harness.rows.conversations import (
     NoPromptError,
     OtherPromptError,
@@ -113,10 +113,12 @@ def system_of(row: Mapping[str, Any], columns: Columns) -> str | None:
 
 def read_sides(row: Mapping[str, Any], columns: Columns) -> tuple[Read | None, list[Read]]:
     """What the three columns of a row hold: the prompt, if there is one, and both answers."""
-    value = row.get(columns.prompt) if columns.prompt is not None else None
-    prompt = None if value is None else _in_column(columns.prompt, read_prompt, value)
     names = columns.chosen, columns.rejected
     texts = [row[name] for name in names]
+    value = row.get(columns.prompt) if columns.prompt is not None else None
+    if not is_filled(value) and not any(isinstance(text, str) for text in texts):
+        value = None  # an empty cell beside whole conversations
+    prompt = None if value is None else _in_column(columns.prompt, read_prompt, value)
     if not all(isinstance(text, str) for text in texts):
         return prompt, [_in_column(name, _answer, row[name]) for name in names]
     for name, text in zip(names, texts, strict=True):

@@ -17,6 +17,9 @@ from harness.rows.text import refuse_broken, shown
 # A list of messages that a CSV file or a data frame has made a text.
 _STRINGIFIED = re.compile(r"""\s*\[\s*\{\s*['"](role|content|from|value)['"]\s*:""")
 
+# Keys of an object that holds nothing but a conversation.
+WRAPPED = ("messages", "conversations")
+
 TEXT = "text"
 TRANSCRIPT = "transcript (Human: ... Assistant: ...)"
 MESSAGES = "messages"
@@ -64,6 +67,8 @@ def read(value: Any) -> Read:
     Raises:
         HarnessError: it is something else, or a message in it is none.
     """
+    if isinstance(value, Mapping) and not is_messages(value):
+        value = next((value[key] for key in WRAPPED if isinstance(value.get(key), list)), value)
     if isinstance(value, str):
         refuse_broken(value, "the text")
         listed = written_out(value)

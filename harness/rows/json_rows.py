@@ -11,8 +11,12 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.rows import archives
+from harness.rows.text import is_deeper
 
 Row = dict[str, Any]
+
+# Lists and objects within each other; Python's own limit for what comes later is near 1,000.
+DEEPEST = 200
 
 
 def read(path: Path, may_be_list: bool = False) -> Iterator[tuple[str, Row]]:
@@ -49,7 +53,10 @@ def _is_list(path: Path) -> bool:
 
 def _parsed(text: str, where: str, advice: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_unique)
+        value = json.loads(text, object_pairs_hook=_unique)
+        if text.count("[") + text.count("{") > DEEPEST and is_deeper(value, DEEPEST):
+            raise RecursionError
+        return value
     except RecursionError as error:
         raise HarnessError(f"{where} is not a row: it is nested too deep to be read") from error
     except HarnessError as error:

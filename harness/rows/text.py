@@ -11,6 +11,7 @@ from harness.errors import HarnessError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 SHOWN = 40  # characters of a value in a message
+DEEPEST = 100  # lists and objects within each other
 
 
 def shown(value: Any) -> str:
@@ -37,24 +38,40 @@ def refuse_broken(text: str, name: str) -> None:
         )
 
 
-def plain(value: Any, name: str) -> Any:
+def plain(value: Any, name: str, depth: int = 0) -> Any:
     """The value in JSON types, tuples as lists.
 
     Raises:
-        HarnessError: it holds something else (bytes, dates, ...), or broken text.
+        HarnessError: it holds something else (bytes, dates, ...), broken text, or is nested too
+            deep for the hosts.
     """
+    if depth > DEEPEST:
+        raise HarnessError(f"{name} holds lists or objects nested deeper than {DEEPEST}")
     if isinstance(value, str):
         refuse_broken(value, name)
         return value
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
-        return {str(key): plain(item, name) for key, item in value.items()}
+        return {str(key): plain(item, name, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item, name) for item in value]
+        return [plain(item, name, depth + 1) for item in value]
     raise HarnessError(
         f"{name} holds {shown(value)}, expected text, numbers, lists and objects, as in JSON"
     )
+
+
+def is_deeper(value: Any, most: int) -> bool:
+    """Whether lists and objects are nested deeper than `most`."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [
+            item
+            for part in level
+            if isinstance(part, list | tuple | Mapping)
+            for item in (part.values() if isinstance(part, Mapping) else part)
+        ]
+    return bool(level)
 
 
 def strings(value: Any) -> Iterator[str]:

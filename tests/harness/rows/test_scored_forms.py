@@ -121,6 +121,17 @@ FORMS: dict[str, tuple[dict[str, Any], list[Message]]] = {
         {"chosen": str([*TALK, assistant("6")]), "rejected": str([*TALK, assistant("7")])},
         TALK,
     ),
+    "an empty prompt beside conversations": (
+        {"prompt": "", "chosen": [*TALK, assistant("6")], "rejected": [*TALK, assistant("7")]},
+        TALK,
+    ),
+    "conversations in an object": (
+        {
+            "chosen": {"messages": [*TALK, assistant("6")]},
+            "rejected": {"messages": [*TALK, assistant("7")]},
+        },
+        TALK,
+    ),
     "one side whole": ({"chosen": [*TALK, assistant("6")], "rejected": assistant("7")}, TALK),
     "a tool's answer": (
         {
@@ -259,6 +270,15 @@ REFUSED = {
         {"prompt": "Hi", "chosen": "6", "rejected": "7</s>"},
         "",
         "row 2, .*the assistant's text holds '</s>'",
+    ),
+    "a tool call without end": (
+        {
+            "prompt": "Hi",
+            "chosen": [assistant("6", tool_calls=json.loads("[" * 200 + "]" * 200))],
+            "rejected": [assistant("7")],
+        },
+        "",
+        "row 2: column chosen: turn 1, key tool_calls, holds lists or objects nested deeper than",
     ),
     "text that looks like messages": (
         {"prompt": "[{'role': 'user'}\n {'role': 'user'}]", "chosen": "6", "rejected": "7"},
