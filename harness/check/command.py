@@ -67,7 +67,7 @@ def _check(
     rows = source.rows()
     stopped = None
     survey: Survey | None = None
-    seen = None
+    seen = _model(model, chat_template, source.allow_markup)
     values: dict[str, Counter[str]] = {}
     try:
         for number, (place, row) in enumerate(rows):
@@ -75,7 +75,6 @@ def _check(
                 break
             if survey is None:
                 survey = _survey(row, given, source.columns)
-                seen = _model(model, chat_template, source.allow_markup)
             _note_values(row, values)
             both = survey.see(place, row)
             if seen is not None and both:

@@ -1,4 +1,4 @@
-"""A model whose template shows all that a message can hold, and a user's set scored by it."""
+"""A model whose template shows all that a message can hold, and sets that are scored by it."""
 
 from __future__ import annotations
 
