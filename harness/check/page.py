@@ -15,6 +15,7 @@ from harness.rows.columns import Columns
 
 WIDTH = 100
 SHOWN_LINES = 30  # of the first row as the model sees it
+MOST_SECTIONS = 12  # that are listed
 SECTIONS = range(2, 41)  # so many different values may be sections
 # What people call the column that a set is divided by.
 DIVIDES = ("section", "subset", "category", "topic", "domain", "task", "source", "language", "type")
@@ -60,6 +61,11 @@ def _rows(survey: Survey) -> Iterator[tuple[str, str]]:
         turns = sorted(survey.turns)
         span = f"{turns[0]} to {turns[-1]}" if len(turns) > 1 else str(turns[0])
         yield "turns", f"{span}, the answer counted ({', '.join(survey.roles)})"
+    if survey.sections:
+        shown = survey.sections.most_common(MOST_SECTIONS)
+        more = len(survey.sections) - len(shown)
+        listed = ", ".join(f"{name} ({count})" for name, count in shown)
+        yield "sections", listed + (f" and {more} more" if more else "")
     if survey.keys:
         yield "keys", f"{', '.join(survey.keys)} beside role and content: the template decides"
     if survey.equal.count:

@@ -45,8 +45,7 @@ class Markup:
 
     def __init__(self, tokenizer: Any, render: Callable[[Sequence[Message]], str]) -> None:
         self.marks = _special(tokenizer) | _written(render)
-        longest_first = sorted(self.marks, key=lambda mark: (-len(mark), mark))
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        self._pattern = re.compile(_any_of(sorted(self.marks)) if self.marks else "(?!)")
 
     def find(self, turns: Turns) -> Found | None:
         """The first mark in a conversation, its tool calls and tools among it."""
@@ -65,6 +64,22 @@ class Markup:
         return None
 
 
+def _any_of(marks: Sequence[str]) -> str:
+    """A pattern for any of some texts, the longest that fits; sorted.
+
+    By common beginnings: some tokenizers have thousands of special tokens.
+    """
+    groups: dict[str, list[str]] = {}
+    for mark in marks:
+        groups.setdefault(mark[:1], []).append(mark[1:])
+    ends = "" in groups
+    branches = [re.escape(first) + _any_of(rest) for first, rest in groups.items() if first]
+    if not branches:
+        return ""
+    pattern = branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
+    return f"(?:{pattern})?" if ends else pattern
+
+
 def _special(tokenizer: Any) -> set[str]:
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
     found = {str(token) for token in added if getattr(token, "special", False)}
@@ -78,6 +93,7 @@ def _written(render: Callable[[Sequence[Message]], str]) -> set[str]:
     user, assistant = _PROBES
     talk = [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
     found: set[str] = set()
-    with contextlib.suppress(HarnessError):  # a template that refuses this says so elsewhere
-        found |= set(_MARKER.findall(render([*talk, *talk])))
+    for messages in ([*talk, *talk], [{"role": "system", "content": user}, *talk]):
+        with contextlib.suppress(HarnessError):  # a template that refuses this says so elsewhere
+            found |= set(_MARKER.findall(render(messages)))
     return {mark for mark in found if not _CONTENT.search(mark)}

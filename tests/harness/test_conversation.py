@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from harness.conversation import Conversation, messages_of, plain_text, with_response
+from harness.conversation import (
+    Conversation,
+    Origin,
+    Response,
+    Turns,
+    messages_of,
+    plain_text,
+    with_response,
+)
 from harness.errors import HarnessError
 
 TALK = [
@@ -66,3 +74,34 @@ def test_a_conversation_survives_copying_and_pickling() -> None:
     known = Conversation("shown", TALK)
     for twin in (pickle.loads(pickle.dumps(known)), copy.deepcopy(known)):
         assert twin == "shown" and twin.messages == TALK
+
+
+CALL = {"role": "assistant", "content": "Wait.", "tool_calls": [{"name": "f"}]}
+
+
+def test_tools_origin_and_calls_survive_as_well() -> None:
+    beside = {"tools": [{"name": "f"}]}
+    known = Conversation("shown", TALK[:3], beside, Origin("a.jsonl, row 3", True))
+    answer = Response([CALL, {"role": "tool", "content": "x"}])
+    for one, other in ((known, answer), pickle.loads(pickle.dumps((known, answer)))):
+        assert (one.messages, one.beside, one.origin.strict) == (TALK[:3], beside, True)
+        assert other.messages == answer.messages and str(other) == str(answer)
+        whole = with_response(one, other)
+        assert isinstance(whole, Turns) and whole.beside == beside
+        assert whole == [*TALK[:3], CALL, {"role": "tool", "content": "x"}]
+        assert whole.prompt == TALK[:3] and whole.prompt.beside == beside
+
+
+def test_the_plain_text_tells_all_conversations_apart() -> None:
+    """lm-eval's cache knows nothing else of them."""
+    asked = [{"role": "user", "content": "Hi"}]
+    texts = {
+        plain_text(asked),
+        plain_text([{**asked[0], "name": "Ada"}]),
+        plain_text([{**asked[0], "role": "developer"}]),
+        plain_text(asked, {"tools": [{"name": "f"}]}),
+        plain_text(asked, {"documents": [{"name": "f"}]}),
+    }
+    assert len(texts) == 5
+    assert plain_text([*asked, {"role": "tool", "content": "x"}]).startswith("User: Hi\n\nTool: x")
+    assert str(Response([CALL])) == 'Wait.\n{"tool_calls": [{"name": "f"}]}'
