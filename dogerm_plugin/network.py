@@ -74,14 +74,17 @@ def empty_network(checkpoint: Checkpoint, config: Any, options: MergeOptions) ->
 
 
 def _auto_class(name: str, config: Any) -> Any:
-    """The Auto class of an architecture; for a trainer's own, such as `RewardModel`, any of its
-    type, for what counts is the trunk in it."""
-    if hasattr(transformers, name):
-        return get_auto_cls(name)
-    autos = (
+    """The Auto class of an architecture.
+
+    For a trainer's own, such as `RewardModel`, or a class that serves several model types, any that
+    knows the type: what counts is the trunk in it.
+    """
+    autos: list[Any] = [
         transformers.AutoModelForCausalLM,
         transformers.AutoModelForImageTextToText,
         transformers.AutoModelForSequenceClassification,
-    )
+    ]
+    if hasattr(transformers, name):
+        autos.insert(0, get_auto_cls(name))
     known = (auto for auto in autos if type(config) in auto._model_mapping)
     return next(known, None) or get_auto_cls(name)

@@ -102,7 +102,7 @@ def loader_for(
     stored = stored | {name: tuple(tensor.shape) for name, tensor in extra.items()}
     head = published.find_head(pretrained, config, stored, activation)
     if head is None:
-        return RewardLoader(default, **_labels(pretrained, config, stored))
+        return RewardLoader(default, **_as_stored(pretrained, config, stored))
     made = body_and_head.reward_class(config, head)
     put = {name: extra[disk] for name, disk in head.on_disk().items() if disk in extra}
     made._keys_to_ignore_on_load_missing = [f"^{re.escape(name)}$" for name in put]
@@ -114,17 +114,22 @@ def loader_for(
     )
 
 
-def _labels(pretrained: str, config: Any, stored: Mapping[str, Shape]) -> dict[str, Any]:
-    """What to tell from_pretrained of a head of one number whose config.json says otherwise."""
-    if config.num_labels == 1 or not published.gives_one_number(config, stored):
-        return {}
-    logger.warning(
-        "%s: its config.json says num_labels=%d (transformers' default is 2), and its head gives "
-        "one number: taken as a reward",
-        pretrained,
-        config.num_labels,
-    )
-    return {"num_labels": 1}
+def _as_stored(pretrained: str, config: Any, stored: Mapping[str, Shape]) -> dict[str, Any]:
+    """What to tell from_pretrained of a checkpoint of transformers' own class.
+
+    That is how its names begin, and the number of labels where config.json says another one.
+    """
+    wrapper, single = published.own_head(config, stored)
+    options: dict[str, Any] = {"key_mapping": {f"^{re.escape(wrapper)}": ""}} if wrapper else {}
+    if single and config.num_labels != 1:
+        options["num_labels"] = 1
+        logger.warning(
+            "%s: its config.json says num_labels=%d (transformers' default is 2), and its head "
+            "gives one number: taken as a reward",
+            pretrained,
+            config.num_labels,
+        )
+    return options
 
 
 def refuse_left_out(pretrained: str, model: Any, unexpected: Iterable[str]) -> list[str]:

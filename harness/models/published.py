@@ -91,15 +91,17 @@ def find_head(
     return head
 
 
-def gives_one_number(config: Any, stored: Mapping[str, Shape]) -> bool:
-    """Whether transformers' own class finds its whole head stored with a single output.
+def own_head(config: Any, stored: Mapping[str, Shape]) -> tuple[str, bool]:
+    """How transformers' own class finds a checkpoint.
 
-    Then that is what counts, whatever number of labels config.json says; it says two where it says
-    nothing.
+    Returns:
+        What stands before the names that it reads (a trainer's `pretrained_model.`); and whether
+        its whole head is stored with a single output. Then that is what counts, whatever number of
+        labels config.json says; it says two where it says nothing.
     """
     network = _empty_network(config)
     if network is None:
-        return False
+        return "", False
     prefix = f"{network.base_model_prefix}."
     own = {
         name: tuple(tensor.shape)
@@ -108,7 +110,7 @@ def gives_one_number(config: Any, stored: Mapping[str, Shape]) -> bool:
     }
     names = Names(network, stored)
     found = {final: shape for name, shape in stored.items() if (final := names.of(name)[0]) in own}
-    return bool(own) and found == own
+    return names.wrapper, bool(own) and found == own
 
 
 def _is_a_trainers(config: Any, outside: Mapping[str, Shape]) -> bool:

@@ -31,11 +31,8 @@ def merge(trio: Trio, folder: Path, *options: str, **more: Any) -> dict[str, Any
 
 
 TWO = {"id2label": {"0": "bad", "1": "good"}, "label2id": {"bad": 0, "good": 1}}
-SAID = {
-    "nothing": {"id2label": None, "label2id": None},
-    "two": TWO,
-    "num_labels": {"num_labels": 2},
-}
+DEFAULT = {"id2label": None, "label2id": None}
+SAID = {"nothing": DEFAULT, "two": TWO, "num_labels": {"num_labels": 2}}
 
 
 @pytest.mark.parametrize("said", SAID)
