@@ -20,6 +20,7 @@ NOT_TINY = {
     *("deepseek_ocr2", "deepseek_v4", "dots3_note", "dots3_note_text", "emu3", "ernie4_5_vl_moe"),
     *("gemma3n_text", "gemma4_unified", "glm5_next", "granitemoehybrid", "hunyuan_vl", "inkling2"),
     *("lfm2_moe", "longcat_flash", "molmo2", "nemotron_h_omni", "pi0", "qwen4_exp_text"),
+    *("glm4v_moe", "paddleocr_vl", "pp_chart2table", "shieldgemma2"),
     *("cosmos3_edge", "qwen2_5_omni_thinker", "qwen3_omni_moe_thinker", "unlimited_ocr"),
 }
 SECTIONS = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [4, 6, 6]}

@@ -122,11 +122,11 @@ def test_two_labels_are_refused(save_reward_model: Save) -> None:
         reward(save_reward_model(num_labels=2))
 
 
-def test_a_config_that_forgot_its_one_label_is_explained(save_reward_model: Save) -> None:
-    folder = save_reward_model()
+def test_a_config_of_one_label_over_a_head_of_two_is_explained(save_reward_model: Save) -> None:
+    """One that forgot its only label is taken: `test_labels`."""
+    folder = save_reward_model(num_labels=2)
     config = json.loads((folder / "config.json").read_text())
-    for key in ("id2label", "label2id", "num_labels"):
-        config.pop(key, None)
+    config |= {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(HarnessError, match="num_labels=1"):
         reward(folder)
