@@ -50,7 +50,7 @@ def bounded(seconds: float) -> Iterator[None]:
     has_timer = hasattr(signal, "setitimer")
     here = threading.current_thread() is threading.main_thread()
     timed = _timer(seconds) if has_timer and here else _traced(seconds)
-    with timed, _memory():
+    with _memory(), timed:
         yield
 
 
@@ -97,17 +97,41 @@ def _memory() -> Iterator[None]:
     if has is None:
         yield
         return
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = has + MEMORY
-    if soft != resource.RLIM_INFINITY:
-        most = min(most, soft)
-    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    _limit.enter(has + MEMORY)
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        _limit.leave()
+
+
+class _Limit:
+    """The process's limit on address space: lowered by the first thread, restored by the last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = (0, 0)
+
+    def enter(self, most: int) -> None:
+        import resource
+
+        with self._lock:
+            if self._inside == 0:
+                self._before = soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+                lower = most if soft == resource.RLIM_INFINITY else min(most, soft)
+                resource.setrlimit(resource.RLIMIT_AS, (lower, hard))
+            self._inside += 1
+
+    def leave(self) -> None:
+        import resource
+
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                resource.setrlimit(resource.RLIMIT_AS, self._before)
+
+
+_limit = _Limit()
 
 
 def _address_space() -> int | None:

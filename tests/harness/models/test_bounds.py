@@ -47,6 +47,27 @@ def test_memory_is_bounded_by_what_the_process_has() -> None:
     assert len(bytes(2 * bounds.MEMORY)) == 2 * bounds.MEMORY
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+def test_threads_leave_no_limit_behind() -> None:
+    """The one that comes first may go first."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    first_in, second_in = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with bounds.bounded(60):
+            first_in.set()
+            second_in.wait()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    first_in.wait()
+    with bounds.bounded(60):
+        assert resource.getrlimit(resource.RLIMIT_AS)[0] != before[0]
+        second_in.set()
+        thread.join()
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
 def test_somebody_elses_alarm_goes_on() -> None:
     rung: list[int] = []
     before = signal.signal(signal.SIGALRM, lambda number, frame: rung.append(number))
