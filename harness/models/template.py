@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From messages to the token ids that a reward model scores.
 
-The conversation is rendered and tokenized once, whole, by the tokenizer's own
-``apply_chat_template``. Rendering to text first and tokenizing that text afterwards gives a second
-beginning-of-sequence token, and tokenizing prompt and response apart can split them elsewhere.
+The conversation is rendered once, whole, by the tokenizer's own ``apply_chat_template``, and its
+text tokenized as that does (`harness.models.rendering`). Tokenized like any other text it would get
+a second beginning-of-sequence token, and prompt and response apart can be split elsewhere.
 """
 
 from __future__ import annotations
