@@ -92,8 +92,10 @@ def _check(
     faults = survey.misfits.rows + (seen.faults() if seen is not None else 0)
     fits = not faults and stopped is None
     if survey.one_answer:
+        click.echo("An entry of `data` for it, in a configuration of `dogerm train sft`:")
+        click.echo(page.training_entry(source, survey.columns))
         said = "`dogerm train sft` takes" if fits else "`dogerm train sft` would not take"
-        click.echo(f"{said} this file: one answer a row, in {survey.columns.chosen}.")
+        click.echo(f"\n{said} this file: one answer a row, in {survey.columns.chosen}.")
         return fits
     click.echo("A task for it, as a .yaml file beside it:" if source.is_file else "A task for it:")
     for line in page.task_yaml(source, survey.columns, source.allow_markup):

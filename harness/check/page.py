@@ -179,6 +179,16 @@ def task_yaml(source: Source, columns: Columns, allow_markup: bool) -> Iterator[
         yield "  allow_markup: true"
 
 
+def training_entry(source: Source, columns: Columns) -> str:
+    """The line for this set in a configuration of `dogerm train sft`."""
+    named = {"prompt": columns.prompt, "response": columns.chosen}
+    given = ", ".join(f"{key}: {name}" for key, name in named.items() if name not in (None, key))
+    known = columns.prompt is None or given == "response: completion"  # found by their names
+    place = "file" if source.is_file else "hub"
+    rest = f", columns: {{{given}}}" if given and not known else ""
+    return f"  - {{{place}: {source.path}{rest}}}"
+
+
 def section_hint(survey: Survey, values: dict[str, Counter[str]]) -> str | None:
     """A column whose values could be the sections of a task."""
     for name in DIVIDES:

@@ -13,6 +13,9 @@ TRIED = 3  # conversations that a part is tried on before it counts as left out
 # Keys that say something about a message and are no part of it.
 ABOUT = {"weight", "id", "model", "timestamp", "created", "score", "rating", "train", "loss"}
 
+# How a template fails on what it does not expect; `HarnessError` is its own word.
+FAILURES = (HarnessError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
+
 # A role and a key of its messages; no role and the name of what is beside them.
 Part = tuple[str, str]
 
@@ -49,7 +52,7 @@ class Hidden:
     def _is_shown(self, turns: Turns, part: Part) -> bool:
         try:
             return self._render(turns) != self._render(_without(turns, part))
-        except HarnessError:  # it can't do without
+        except FAILURES:  # it can't do without
             return True
 
     def parts(self) -> Iterator[tuple[str, int, bool]]:

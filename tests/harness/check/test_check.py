@@ -161,8 +161,12 @@ def test_a_damaged_file_tells_how_far_it_could_be_read(tmp_path: Path) -> None:
 
 
 def test_answers_to_learn_are_checked_for_training(write: Callable[..., Path]) -> None:
+    alpaca = {"instruction": "Say it.", "input": "hello", "output": "Hello!"}
+    said = run(write(alpaca))
+    assert "input NOT USED: Alpaca's input belongs to the instruction" in said.text
+    assert "columns: {prompt: instruction, response: output}}" in said.text
     said = run(write({"prompt": "Hi", "response": "Hello"}))
-    assert said.status == 0
+    assert said.status == 0 and "mine.jsonl} `dogerm train sft`" in said.text
     assert "`dogerm train sft` takes this file: one answer a row, in response." in said.text
 
 
