@@ -25,6 +25,8 @@ AFTER = {
     "lm_eval.models": "harness.patches:register_models",
     "lm_eval.models.huggingface": "harness.patches:language_models",
     "lm_eval.tasks.manager": "harness.patches:register_tasks",
+    "lm_eval.loggers.evaluation_tracker": "harness.patches:saved_results_are_whole",
+    "lm_eval._cli.run": "harness.patches:unsaved_results_fail",
 }
 _refused: set = set()
 

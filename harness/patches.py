@@ -252,3 +252,49 @@ def _tell_truncation(hflm: Any) -> None:
         return with_truncation(self, requests, lambda: original(self, requests, *args, **kwargs))
 
     hflm._loglikelihood_tokens = _loglikelihood_tokens
+
+
+def saved_results_are_whole(tracker: ModuleType) -> None:
+    """Look at the files of a run of our models or tasks once lm-eval has saved them.
+
+    Its tracker logs a warning where the disk is full, and leaves empty or cut files. Retired when
+    it raises.
+    """
+    _refuse_untested_release()
+    kind = tracker.EvaluationTracker
+    save_results, save_samples = kind.save_results_aggregated, kind.save_results_samples
+
+    @functools.wraps(save_results)
+    def save_results_aggregated(self: Any, results: Any, *args: Any, **kwargs: Any) -> None:
+        from harness.saved import UNSAVED
+
+        save_results(self, results, *args, **kwargs)
+        UNSAVED.results(self, results)
+
+    @functools.wraps(save_samples)
+    def save_results_samples(self: Any, task_name: str, samples: Any) -> None:
+        from harness.saved import UNSAVED
+
+        save_samples(self, task_name, samples)
+        UNSAVED.samples(self, task_name, len(samples))
+
+    kind.save_results_aggregated = save_results_aggregated
+    kind.save_results_samples = save_results_samples
+
+
+def unsaved_results_fail(run: ModuleType) -> None:
+    """End the command with a line and status 1 where a file is not whole, its tables printed.
+
+    Retired with `saved_results_are_whole`.
+    """
+    _refuse_untested_release()
+    execute = run.Run._execute
+
+    @functools.wraps(execute)
+    def _execute(args: Any) -> None:
+        from harness.saved import UNSAVED
+
+        execute(args)
+        UNSAVED.tell()
+
+    run.Run._execute = staticmethod(_execute)

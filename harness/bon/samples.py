@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.compare.runs import DATED
+from harness.compare.runs import DATED, check_saved, results_beside
 from harness.errors import HarnessError
 from harness.local_files import read
 
@@ -70,7 +70,7 @@ def read_run(
         metric: one of its metrics; None takes the usual one.
 
     Raises:
-        HarnessError: not such a file, not a generation task, or a choice is needed.
+        HarnessError: not such a file, cut, not a generation task, or a choice is needed.
     """
     named = DATED.fullmatch(path.stem)
     if task is None and named and named["name"].startswith("samples_") and path.suffix == ".jsonl":
@@ -80,6 +80,8 @@ def read_run(
             f"{path}: the name is not samples_<task>_<date>.jsonl, as lm_eval --log_samples writes "
             "it; give the task's name with --task"
         )
+    if named and named["name"].startswith("samples_"):
+        check_saved(path, named["name"].removeprefix("samples_"), results_beside(path))
     lines = list(read(path))
     if not lines:
         raise HarnessError(f"{path} is empty")

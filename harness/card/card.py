@@ -13,6 +13,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard
 from huggingface_hub.constants import REPOCARD_NAME
 
+from harness.bon.output import complete
 from harness.card import front_matter, model_index, section
 from harness.card.figures import Figures
 from harness.card.licences import OTHER, Licence, agreed, licences
@@ -53,12 +54,8 @@ class Card:
 
     def write(self) -> None:
         """Replace README.md, whole or not at all."""
-        partial = self.path.with_name(f"{self.path.name}.partial")
-        try:
+        with complete(self.path) as partial:
             partial.write_text(self.text, encoding="utf-8", newline=self.line_end)
-            partial.replace(self.path)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def make(folder: Path, recipe: Recipe, figures: Sequence[Figures]) -> Card:

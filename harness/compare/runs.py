@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.saved import check_run
 
 # The whole stem of a file of lm-eval's. Its dates sort as text.
 DATED = re.compile(r"(?P<name>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(\.\d+)?)")
@@ -65,8 +66,10 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
-        HarnessError: not UTF-8, not JSON, or not an object.
+        HarnessError: empty, not UTF-8, not JSON, or not an object.
     """
+    if not path.stat().st_size:
+        raise HarnessError(f"{path} is empty: was the disk full when it was written? Run it again")
     try:
         content = json.loads(path.read_text("utf-8"))
     except ValueError as error:
@@ -87,8 +90,10 @@ def find_run(path: Path) -> Run:
     if path.is_file() and path.suffix == ".jsonl":
         dated = DATED.fullmatch(path.stem)
         name = (dated["name"] if dated else path.stem).removeprefix(_SAMPLES)
-        dates = {dated["date"]} if dated else set()
-        return Run(path, {name: path}, _results(path.parent, dates), whole=False)
+        results = results_beside(path)
+        if dated and path.name.startswith(_SAMPLES):
+            check_saved(path, name, results)
+        return Run(path, {name: path}, results, whole=False)
     if path.is_file():
         dated = DATED.fullmatch(path.stem)
         if path.suffix != ".json" or dated is None:
@@ -106,6 +111,26 @@ def find_run(path: Path) -> Run:
     return _run(path, folders[0] if folders else path)
 
 
+def results_beside(samples: Path) -> dict[str, dict[str, Any]]:
+    """date -> the results file of a samples file's date; empty where its name has none.
+
+    Raises:
+        HarnessError: the results are damaged.
+    """
+    dated = DATED.fullmatch(samples.stem)
+    return _results(samples.parent, {dated["date"]}) if dated else {}
+
+
+def check_saved(samples: Path, task: str, results: dict[str, dict[str, Any]]) -> None:
+    """Refuse samples of lm-eval's that are cut, or fewer than the results of their date say.
+
+    Raises:
+        HarnessError: so it is; see `harness.saved`.
+    """
+    dated = DATED.fullmatch(samples.stem)
+    check_run(samples, task, results.get(dated["date"]) if dated else None)
+
+
 def _run(path: Path, folder: Path, only: str | None = None) -> Run:
     dated = [(DATED.fullmatch(file.stem), file) for file in folder.glob(f"{_SAMPLES}*.jsonl")]
     files = [file for match, file in dated if match and only in (None, match["date"])]
@@ -117,6 +142,9 @@ def _run(path: Path, folder: Path, only: str | None = None) -> Run:
     leaves = {name.removeprefix(_SAMPLES): file for name, file in newest(files).items()}
     dates = {match["date"] for match, file in dated if match and file in leaves.values()}
     run = Run(path, leaves, _results(folder, dates))
+    for name, file in leaves.items():
+        check_saved(file, name, run.results)
+    _check_nothing_lacks(run, folder, only)
     older = len(files) - len(leaves)
     if older:
         run.notes.append(
@@ -128,6 +156,24 @@ def _run(path: Path, folder: Path, only: str | None = None) -> Run:
             f"{path}: its tasks are from {len(dates)} runs, {', '.join(sorted(dates))}"
         )
     return run
+
+
+def _check_nothing_lacks(run: Run, folder: Path, only: str | None) -> None:
+    """Refuse a folder whose latest results are empty, or results whose samples are not there.
+
+    Else an older run would be read for the latest one, or a part of a run for all of it.
+
+    Raises:
+        HarnessError: so it is.
+    """
+    latest = newest(folder.glob("results_*.json")).get("results")
+    if latest and only is None and not latest.stat().st_size:
+        read_json(latest)
+    for date, content in run.results.items():
+        hashes = content.get("task_hashes")
+        for task in hashes if isinstance(hashes, dict) else ():
+            if task not in run.leaves:
+                check_run(folder / f"{_SAMPLES}{task}_{date}.jsonl", task, content)
 
 
 def _results(folder: Path, dates: set[str]) -> dict[str, dict[str, Any]]:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from harness.bon.output import complete
 from harness.compare.comparison import Flip, Report
 from harness.compare.runs import Run
 from harness.compare.statistics import MCNEMAR, SIGN_FLIP
@@ -123,12 +124,8 @@ def as_json(report: Report, a: Run, b: Run) -> dict[str, Any]:
 def write_json(content: dict[str, Any], path: Path) -> None:
     """Write the file, complete or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
+    with complete(path) as partial:
         partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _described(run: Run) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from typing import Any
 
 import click
 
+from harness.bon.output import complete
 from harness.demo.package import SHA256
 from harness.device import fast_dtype
 from harness.errors import HarnessError
@@ -69,10 +72,10 @@ def prepare(out: Path) -> Models:
 
 
 def _forget_other_versions(out: Path) -> None:
-    """Remove what other adapters, test data, library versions or another dtype made.
+    """Set aside what other adapters, test data, library versions or another dtype made.
 
     Raises:
-        HarnessError: the folder has files in it and is not a demo's: nothing is removed.
+        HarnessError: the folder has files in it and is not a demo's: nothing is moved.
     """
     stamp = out / STAMP
     if not stamp.exists() and any(out.iterdir()):
@@ -80,11 +83,21 @@ def _forget_other_versions(out: Path) -> None:
             f"{out} is not empty and not a demo's folder; name a new one with -o FOLDER"
         )
     digest = _made_with()
-    if stamp.exists() and stamp.read_text(encoding="utf-8").strip() != digest:
+    before = stamp.read_text(encoding="utf-8").strip() if stamp.exists() else digest
+    if before != digest:
+        earlier = out / f"earlier-{before[:12]}"
+        earlier.mkdir(exist_ok=True)
         for pattern in ("base", "reward-model", "maths-model", "merged-*", "results-*.json"):
             for old in out.glob(pattern):
-                shutil.rmtree(old) if old.is_dir() else old.unlink()
+                old.rename(earlier / free_name(earlier, old.name))
+        say(f"What another version made is set aside in {earlier}; remove it if it is of no use")
     stamp.write_text(digest + "\n", encoding="utf-8")
+
+
+def free_name(folder: Path, name: str) -> str:
+    """The name, or with a number, where nothing stands yet."""
+    names = itertools.chain([name], (f"{name}.{number}" for number in itertools.count(2)))
+    return next(one for one in names if not os.path.lexists(folder / one))
 
 
 def _made_with() -> str:
@@ -99,14 +112,20 @@ def _made_with() -> str:
 
 
 def write_recipe(out: Path, models: Models, weight: float) -> Path:
-    """Write the recipe of one merge: an ordinary file that mergekit-yaml takes."""
+    """Write the recipe of one merge: an ordinary file that mergekit-yaml takes.
+
+    One that was edited is kept under another name.
+    """
     path = out / f"recipe-{weight}.yml"
-    path.write_text(
-        RECIPE.format(
-            name=path, reward=models.reward.resolve(), domain=models.domain.resolve(), weight=weight
-        ),
-        encoding="utf-8",
+    text = RECIPE.format(
+        name=path, reward=models.reward.resolve(), domain=models.domain.resolve(), weight=weight
     )
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        kept = out / free_name(out, f"{path.name}.before")
+        path.rename(kept)
+        say(f"Your {path.name} is kept as {kept}")
+    with complete(path) as partial:
+        partial.write_text(text, encoding="utf-8")
     return path
 
 
@@ -121,7 +140,8 @@ def merge(out: Path, recipe: Path, weight: float) -> Path:
     if made_from.exists() and made_from.read_text() == recipe.read_text():
         return target
     for result in out.glob(f"results-{target.name}*.json"):
-        result.unlink()
+        if re.fullmatch(rf"results-{re.escape(target.name)}(-\d+)?", result.stem):
+            result.unlink()
     command = [*_mergekit(), str(recipe), str(target), "--quiet"]
     began = time.perf_counter()
     say(f"$ mergekit-yaml {recipe} {target}")
@@ -183,8 +203,7 @@ def evaluate(out: Path, model: Path, limit: int | None) -> dict[str, Any]:
             "stderr": found["accuracy_stderr,none"] if pairs > 1 else 0.0,
             "pairs": pairs,
         }
-    partial = kept.with_suffix(".partial")
-    partial.write_text(json.dumps(sections, indent=2), encoding="utf-8")
-    partial.replace(kept)
+    with complete(kept) as partial:
+        partial.write_text(json.dumps(sections, indent=2), encoding="utf-8")
     say("  evaluated", began)
     return sections

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from harness.bon.output import complete
 from harness.demo.run import SECTIONS
 from harness.text_table import aligned
 
@@ -81,8 +82,7 @@ def plot(scores: Scores, path: Path) -> Path:
     axes.set_xticks(weights)
     axes.set_title("SmolLM2-135M reward model merged with a maths model")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    partial = path.with_suffix(".partial.png")
-    figure.savefig(partial, dpi=150)
+    with complete(path) as partial:
+        figure.savefig(partial, dpi=150)
     pyplot.close(figure)
-    partial.replace(path)
     return path

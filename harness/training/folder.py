@@ -59,8 +59,13 @@ def checkpoints(folder: Path) -> Path:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Drop the checkpoints of a finished run."""
-    shutil.rmtree(checkpoints(folder), ignore_errors=True)
+    """Drop the checkpoints of a finished run; what else was put there stays."""
+    kept = checkpoints(folder)
+    for path in kept.glob("checkpoint-*"):
+        if path.name.removeprefix("checkpoint-").isdecimal():
+            shutil.rmtree(path, ignore_errors=True)
+    if kept.is_dir() and not any(kept.iterdir()):
+        kept.rmdir()
 
 
 def _last_checkpoint(folder: Path) -> Path | None:
@@ -68,7 +73,9 @@ def _last_checkpoint(folder: Path) -> Path | None:
     found = [
         path
         for path in checkpoints(folder).glob("checkpoint-*")
-        if (path / "trainer_state.json").is_file() and (path / "optimizer.pt").is_file()
+        if path.name.removeprefix("checkpoint-").isdecimal()
+        and (path / "trainer_state.json").is_file()
+        and (path / "optimizer.pt").is_file()
     ]
     return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
