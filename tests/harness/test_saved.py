@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import os
-import resource
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
+import types
 from pathlib import Path
 
 import pytest
-import tiny
 from click.testing import CliRunner
+from lm_eval.loggers import EvaluationTracker
 
+from harness import patches
 from harness.bon.samples import read_run
 from harness.card import runs as card_runs
 from harness.cli import main
@@ -122,67 +118,30 @@ def test_samples_alone(saved: Path) -> None:
     assert find_run(saved).leaves
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, tokenizer: object) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    reward, _ = tiny.save_pair(folder, "llama", vocab_size=400)
-    tokenizer.save_pretrained(reward)  # type: ignore[attr-defined]
-    return reward
+@pytest.mark.parametrize(("source", "ours"), [("reward", True), ("hf", False)])
+@pytest.mark.parametrize("full", [False, True])
+def test_a_run_on_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, ours: bool, full: bool
+) -> None:
+    """lm-eval's own writer, which only warns; the command then ends with an error."""
+    tracker = EvaluationTracker(output_path=str(tmp_path))
+    tracker.general_config_tracker.log_experiment_args(source, "model=model", None, None, False)
 
+    def no_room(self: Path, *_: object, **__: object) -> None:
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 16 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("can't mount a tmpfs here")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+    def work(_: object) -> None:
+        with monkeypatch.context() as patch:
+            if full:
+                patch.setattr(Path, "write_text", no_room)
+            tracker.save_results_aggregated(results={"results": {}, "configs": {}}, samples=None)
 
-
-def lm_eval(model: Path, output: Path, largest: int | None = None) -> subprocess.CompletedProcess:
-    """The installed command, on five pairs; no file of it may grow beyond `largest` bytes."""
-
-    def limited() -> None:
-        if largest is not None:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-
-    arguments = ["--model", "reward", "--model_args", f"pretrained={model},device=cpu"]
-    arguments += ["--tasks", "minipref-chat", "--limit", "5", "--log_samples"]
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("lm_eval")), *arguments, "--output_path", str(output)],
-        capture_output=True,
-        text=True,
-        preexec_fn=limited,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "DOGERM_AUTOLOAD": "1", "HF_HOME": str(output)},
-    )
-
-
-def test_a_run_that_is_saved(models: Path, tmp_path: Path) -> None:
-    """Nothing is said of it, and it can be read."""
-    done = lm_eval(models, tmp_path / "out")
-    assert done.returncode == 0, done.stderr
-    assert "Error" not in done.stderr
-    (folder,) = {path.parent for path in (tmp_path / "out").rglob("samples_*")}
-    assert list(find_run(folder).leaves) == ["minipref-chat"]
-
-
-@pytest.mark.parametrize("suffix", ["", ".json"])
-@pytest.mark.parametrize("largest", [4096, 12000])
-def test_files_that_may_not_grow(models: Path, tmp_path: Path, largest: int, suffix: str) -> None:
-    """As on a full disk: the tables are printed, then one line, status 1."""
-    done = lm_eval(models, tmp_path / f"out{suffix}", largest)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
-    assert "could not be saved" in line and str(tmp_path) in line
-    assert "|minipref-chat|" in done.stdout.replace(" ", "")
-
-
-def test_a_full_disk(models: Path, small_disk: Path) -> None:
-    (small_disk / "fill").write_bytes(bytes(16384))
-    done = lm_eval(models, small_disk / "out")
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "could not be saved" in done.stderr
+    command = types.SimpleNamespace(Run=types.SimpleNamespace(_execute=work))
+    patches.unsaved_results_fail(command)  # type: ignore[arg-type]
+    execute = command.Run._execute.__func__
+    if ours and full:
+        with pytest.raises(HarnessError, match=r"could not be saved.*results_.* is empty"):
+            execute(None)
+    else:
+        execute(None)
