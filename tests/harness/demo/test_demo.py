@@ -67,17 +67,19 @@ def test_second_run_computes_nothing(
 
 
 def test_another_version_starts_anew(tmp_path: Path) -> None:
-    """Models and results of other adapters, data or libraries go; recipes stay."""
+    """Models and results of other adapters, data or libraries go aside; recipes stay."""
     run._forget_other_versions(tmp_path)
     for name in ("results-merged-0.2.json", "recipe-0.2.yml", "lambda.png"):
         (tmp_path / name).write_text("{}")
     (tmp_path / "merged-0.2").mkdir()
     run._forget_other_versions(tmp_path)
     assert (tmp_path / "merged-0.2").exists()
-    (tmp_path / run.STAMP).write_text("something else\n")
+    (tmp_path / run.STAMP).write_text("0123456789abcdef\n")
     run._forget_other_versions(tmp_path)
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {run.STAMP, "recipe-0.2.yml", "lambda.png"}
+    assert left == {run.STAMP, "recipe-0.2.yml", "lambda.png", "earlier-0123456789ab"}
+    aside = {path.name for path in (tmp_path / "earlier-0123456789ab").iterdir()}
+    assert aside == {"merged-0.2", "results-merged-0.2.json"}
 
 
 def test_a_folder_of_the_users_is_left_alone(tmp_path: Path) -> None:
