@@ -17,6 +17,7 @@ from typing import Any
 from mergekit.options import MergeOptions
 
 from dogerm_plugin.anatomy import Anatomy
+from dogerm_plugin.config_differences import differences
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.head import is_single
 
@@ -157,7 +158,7 @@ def _place(reward: Anatomy, other: Anatomy) -> tuple[str, str] | None:
 
 
 def _check_configs(reward: Anatomy, other: Anatomy, options: MergeOptions) -> None:
-    """Say in a user's words why two models can't be one merge."""
+    """Say in a user's words why two models can't be one merge, or may make a bad one."""
     mine, theirs = reward.config.get_text_config(), other.config.get_text_config()
     if mine.model_type != theirs.model_type and not options.allow_crimes:
         raise MergeError(
@@ -175,16 +176,19 @@ def _check_configs(reward: Anatomy, other: Anatomy, options: MergeOptions) -> No
                 f"{other.model} has {word} {b}, the reward model {reward.model} has {a}: a merge "
                 "needs one pretrained base for both"
             )
-    for key in ("rope_parameters", "hidden_act"):
-        a, b = getattr(mine, key, None), getattr(theirs, key, None)
-        if a != b:
-            LOG.warning(
-                "%s has %s %s, the reward model %s; the output has the reward model's",
-                other.model,
-                key,
-                b,
-                a,
-            )
+    found = differences(mine, theirs)
+    towers = [getattr(one.config, "vision_config", None) for one in (reward, other)]
+    if all(hasattr(one, "to_dict") for one in towers):
+        inside = differences(*towers)
+        found |= {f"vision_config.{key}": values for key, values in inside.items()}
+    if found:
+        LOG.warning(
+            "%s: its weights were trained with other settings than the reward model's %s, whose "
+            "settings the output has: %s",
+            other.model,
+            reward.model,
+            ", ".join(f"{key} {b} (reward model: {a})" for key, (a, b) in found.items()),
+        )
 
 
 def _match(layout: Layout, other: Anatomy, inside: tuple[str, str]) -> None:

@@ -368,17 +368,17 @@ def test_stopped_by_ctrl_c_it_leaves_no_half_measurement(workshop: Workshop) -> 
 
 
 def test_one_standard_error_takes_the_smaller_weight(workshop: Workshop) -> None:
-    rows = pairs("chosen", 6, start=10)
+    rows = pairs("chosen", 6, start=8)
     turned = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in rows]
     workshop.write_task("chosen", [*pairs("chosen", 6), *turned])
-    found = workshop.swept("--weight", "0.75,0.9", "--rule", "one-standard-error")
+    found = workshop.swept("--weight", "0.5,0.75", "--rule", "one-standard-error")
     zero, small, large = found["points"]
     assert found["rule"] == "one-standard-error"
     assert (found["best"], found["chosen"]) == (2, 1)
     assert small["score"] < large["score"] <= small["score"] + large["stderr"]
     assert zero["score"] + large["stderr"] < large["score"]
-    assert [one["label"] for one in found["reported"]] == ["0", "0.25", "0.75"]
-    assert (found["proof"]["a"], found["proof"]["b"]) == ("0", "0.25")
+    assert [one["label"] for one in found["reported"]] == ["0", "0.5", "0.75"]
+    assert (found["proof"]["a"], found["proof"]["b"]) == ("0", "0.5")
 
 
 def test_a_metric_whose_small_values_are_better(workshop: Workshop) -> None:
