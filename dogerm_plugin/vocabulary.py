@@ -19,6 +19,7 @@ from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 from mergekit.tokenizer import build
 
+from dogerm_plugin import tokenization
 from dogerm_plugin.anatomy import Anatomy
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.layout import Layout
@@ -43,18 +44,21 @@ def padded_embeddings(
     aligned = config.tokenizer is not None or config.tokenizer_source is not None
     reward = layout.reward
     padded: dict[Any, set[str]] = {}
-    mine: dict[str, int] | None = None
+    own: Any = None
     for other in layout.others:
         if aligned:
             _check_only_embeddings(layout, other)
             continue
         if _same_files(reward, other) and not _rows_differ(layout, other):
             continue  # to load two tokenizers takes longer than to merge a small model
-        mine = mine or _vocabulary(reward, options)
-        theirs = _vocabulary(other, options)
-        if mine is not None and theirs is not None and mine != theirs:
-            raise MergeError(_difference(reward, mine, other, theirs))
-        if mine is None or theirs is None:
+        own = own or _tokenizer(reward, options)
+        its = _tokenizer(other, options)
+        mine, theirs = (None if one is None else dict(one.get_vocab()) for one in (own, its))
+        if mine is not None and theirs is not None:
+            if mine != theirs:
+                raise MergeError(_difference(reward, mine, other, theirs))
+            tokenization.warn_of_other_cuts(reward.model, own, other.model, its)
+        else:
             lacking = reward if mine is None else other
             LOG.warning(
                 "%s has no tokenizer: it can't be checked that its rows mean the same tokens",
@@ -115,8 +119,8 @@ def has_tokenizer(anatomy: Anatomy) -> bool:
     return any(next(folder.glob(pattern), None) for pattern in TOKENIZER)
 
 
-def _vocabulary(anatomy: Anatomy, options: MergeOptions) -> dict[str, int] | None:
-    """Token → id, or None where the model has no tokenizer."""
+def _tokenizer(anatomy: Anatomy, options: MergeOptions) -> Any:
+    """A model's tokenizer, or None where it has none."""
     from transformers import AutoTokenizer
 
     if not has_tokenizer(anatomy):
@@ -133,7 +137,9 @@ def _vocabulary(anatomy: Anatomy, options: MergeOptions) -> dict[str, int] | Non
             f"{anatomy.model}: its tokenizer can't be loaded ({error}), so it can't be checked "
             "that its rows mean the same tokens"
         ) from None
-    return dict(tokenizer.get_vocab())
+    if Path(model.path).is_dir():
+        tokenization.warn_of_unlike_ids(anatomy.model, Path(model.path), tokenizer.get_vocab())
+    return tokenizer
 
 
 def _difference(
