@@ -113,7 +113,7 @@ def _run(
             options = options.model_copy(update={"copy_tokenizer": False})
         kinship = Kinship.of(plan)
         if options.multi_gpu:
-            _compare_first(kinship, ready)
+            compare_first(kinship, ready)
         known = prepare.LaidOut(**dict(ours), architecture=ready.architecture)
         with output.staged(out_path) as stage:
             with (
@@ -171,7 +171,7 @@ def _local_paths_stay_local() -> Iterator[None]:
         card.is_hf = original
 
 
-def _compare_first(kinship: Kinship, ready: prepare.Prepared) -> None:
+def compare_first(kinship: Kinship, ready: prepare.Prepared) -> None:
     """Look at all inputs before a merge whose executor is mergekit's own.
 
     The files are mapped: of a tensor, only the rows that are looked at are read.

@@ -67,7 +67,7 @@ def make_pair(folder: Path, args: argparse.Namespace) -> None:
 
 
 def write_model(folder: Path, kind: Any, config: Any, seed: int, shard: int) -> None:
-    """Random numbers in shards of so many MiB, written one by one."""
+    """A random base and noise of its own, in shards of so many MiB, written one by one."""
     import torch
     from safetensors.torch import save_file
 
@@ -76,7 +76,10 @@ def write_model(folder: Path, kind: Any, config: Any, seed: int, shard: int) -> 
     write_tokenizer(folder)
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in kind(config).state_dict().items()}
-    noise = torch.randn(1 << 20, generator=torch.Generator().manual_seed(seed)).bfloat16() * 0.02
+    base, own = (
+        torch.randn(1 << 20, generator=torch.Generator().manual_seed(one)) for one in (0, 1 + seed)
+    )
+    noise = (0.02 * base + 0.001 * own).bfloat16()
     shards: list[dict[str, Any]] = [{}]
     for name, shape in shapes.items():
         if sum(2 * one.numel() for one in shards[-1].values()) + 2 * shape.numel() > shard * MIB:

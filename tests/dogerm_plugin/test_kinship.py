@@ -14,11 +14,17 @@ import tiny
 import torch
 from click.testing import CliRunner
 from mergekit.config import MergeConfiguration
+from mergekit.io.tasks import LoaderCache
+from mergekit.options import MergeOptions
 from mergekit.scripts.run_yaml import main
 from merging import Trio
 
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.in_memory import Merges
+from dogerm_plugin.kinship import Kinship
+from dogerm_plugin.merge import compare_first
+from dogerm_plugin.prepare import Prepared, prepare
+from dogerm_plugin.recipe import prepared
 from dogerm_plugin.sample import take
 
 State = dict[str, torch.Tensor]
@@ -249,6 +255,26 @@ def test_in_memory_once(own_trio: Trio, caplog: pytest.LogCaptureFixture) -> Non
     change(own_trio.lm, transposed)
     with pytest.raises(MergeError, match=r"layers\.3\.self_attn\.q_proj"):
         merges()[1](0.0)
+
+
+def test_before_a_merge_by_mergekits_own_executor(own_trio: Trio) -> None:
+    """On several GPUs the inputs are looked at first; no accelerator is needed for that."""
+    ready = prepared_merge(own_trio)
+    kinship = Kinship.of(ready.layout)
+    compare_first(kinship, ready)
+    kinship.conclude()
+    assert len(kinship.found[ready.layout.others[0].model]) == 29
+    LoaderCache.loaders.clear()
+    change(own_trio.lm, transposed)
+    ready = prepared_merge(own_trio)
+    with pytest.raises(MergeError, match=r"layers\.3\.self_attn\.q_proj"):
+        compare_first(Kinship.of(ready.layout), ready)
+    LoaderCache.loaders.clear()
+
+
+def prepared_merge(trio: Trio) -> Prepared:
+    recipe = MergeConfiguration.model_validate(merging.recipe(trio.rm, (trio.lm, 0.3)))
+    return prepare(prepared(recipe), MergeOptions(quiet=True))
 
 
 def test_the_sample() -> None:

@@ -367,6 +367,23 @@ def test_stopped_by_ctrl_c_it_leaves_no_half_measurement(workshop: Workshop) -> 
     assert result.stderr.count("from an earlier run") == len(before) >= 3
 
 
+def test_strangers_end_in_one_line(workshop: Workshop, language_model: Path) -> None:
+    """Before a row is scored; the recipe's switch lets them through."""
+    stranger = Path(shutil.copytree(language_model, workshop.folder / "stranger"))
+    state = load_file(stranger / "model.safetensors")
+    noise = torch.Generator().manual_seed(3)
+    state = {n: t.std() * torch.randn(t.shape, generator=noise) for n, t in state.items()}
+    save_file(state, stranger / "model.safetensors", metadata={"format": "pt"})
+    workshop.models = [workshop.models[0], stranger]
+    workshop.write_recipe()
+    result = workshop.sweep()
+    assert result.exit_code == 1 and not workshop.measured()
+    (line,) = [one for one in result.output.splitlines() if one.startswith("Error: ")]
+    assert "no relative of the reward model's" in line and "allow_unrelated" in line
+    workshop.write_recipe(parameters={"allow_unrelated": True})
+    assert len(workshop.swept("--weight", "0.5")["points"]) == 2
+
+
 def test_one_standard_error_takes_the_smaller_weight(workshop: Workshop) -> None:
     rows = pairs("chosen", 6, start=8)
     turned = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in rows]
