@@ -240,7 +240,9 @@ def adapter(on: str) -> Callable[[Path], Form]:
         }[on]
         torch.manual_seed(9)
         config = peft.LoraConfig(r=2, task_type=kind, init_lora_weights=False)
-        peft.get_peft_model(auto.from_pretrained(path), config).save_pretrained(folder / "adapter")
+        tuned = peft.get_peft_model(auto.from_pretrained(path), config)
+        merging.shrink(tuned)
+        tuned.save_pretrained(folder / "adapter")
         names = {"rm": str(rm), "lm": str(lm)}
         names[on] += f"+{folder / 'adapter'}"
         content = merging.recipe(Path(names["rm"]), (Path(names["lm"]), 0.0))

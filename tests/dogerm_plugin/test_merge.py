@@ -317,7 +317,9 @@ def adapter(folder: Path, model: torch.nn.Module, kind: str) -> Path:
     config = peft.LoraConfig(
         r=2, target_modules=["q_proj", "v_proj"], task_type=kind, init_lora_weights=False
     )
-    peft.get_peft_model(model, config).save_pretrained(folder)
+    tuned = peft.get_peft_model(model, config)
+    merging.shrink(tuned)
+    tuned.save_pretrained(folder)
     return folder
 
 
