@@ -18,7 +18,7 @@ from mergekit.graph import Task
 from mergekit.io.tasks import LoaderCache
 from mergekit.options import MergeOptions
 
-from dogerm_plugin import prepare, recipe, vocabulary
+from dogerm_plugin import prepare, recipe, recipe_paths, vocabulary
 from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.execution import OneByOne
 from dogerm_plugin.kinship import Kinship
@@ -46,7 +46,8 @@ class Merges:
         self._fixed = _without_weights(config)
         self._known: dict[Task, Any] = {}
         with self._shown():
-            self._prepared = prepare.prepare(recipe.prepared(config), self._options)
+            ours = recipe.prepared(recipe_paths.in_configuration(config))
+            self._prepared = prepare.prepare(ours, self._options)
         self._kinship = Kinship.of(self._prepared.layout)
 
     @property
@@ -65,11 +66,13 @@ class Merges:
         Raises:
             MergeError: it differs in more than weights; λs that are no shares; a tensor with NaN or
                 Inf, or a result that does not fit its dtype; the first time, models that have no
-                base in common (`kinship`).
+                base in common (`kinship`); a file of the models that changed since they were
+                examined (told after the last tensor at the latest).
         """
         if _without_weights(config) != self._fixed:
             raise MergeError("the recipe differs from the one that was laid out in more than λ")
-        with self._shown():
+        config = recipe_paths.in_configuration(config)
+        with self.layout.inputs_unchanged(), self._shown():
             ready = self._prepared.with_weights_of(config, self._options)
             if ready.tokenizer is not None and not self._known:  # the same for all weights
                 with vocabulary.alignment_repaired():
@@ -82,6 +85,7 @@ class Merges:
                     continue  # optional, and in no model
                 yield task.tensor_name, _as_saved(tensor, task.dtype)
                 del tensor
+            self.layout.check_inputs()
             self._kinship.conclude()
         finally:
             self._flush()

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,25 @@ class Layout:
     head: list[str] = field(default_factory=list)
     sources: dict[Any, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     vocabulary: set[str] = field(default_factory=set)
+
+    def check_inputs(self) -> None:
+        """Hold the models' files against their state when they were examined.
+
+        Raises:
+            MergeError: one has changed.
+        """
+        for anatomy in (self.reward, *self.others):
+            anatomy.checkpoint.stamps.check()
+
+    @contextmanager
+    def inputs_unchanged(self) -> Iterator[None]:
+        """`check_inputs` after the work, and before any error of it, which may come of a change."""
+        try:
+            yield
+        except Exception:
+            self.check_inputs()
+            raise
+        self.check_inputs()
 
     def shape(self, anatomy: Anatomy, name: str) -> tuple[int, ...] | None:
         """Shape of an output tensor in one model; None where a conversion makes it."""

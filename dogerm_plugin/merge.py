@@ -29,6 +29,7 @@ from dogerm_plugin import (
     prepare,
     recipe,
     recipe_keys,
+    recipe_paths,
     verify,
     view,
     vocabulary,
@@ -100,7 +101,7 @@ def _run(
 ) -> None:
     source = config_source or config.to_yaml()
     recipe_keys.check_text(source)
-    ours = recipe.prepared(config)
+    ours = recipe.prepared(recipe_paths.in_configuration(config))
     paths = [part.path for m in ours.referenced_models() for part in (m.model, m.lora) if part]
     output.check_target(out_path, [Path(path) for path in paths])
     with view.shown_to_mergekit():
@@ -115,7 +116,7 @@ def _run(
         if options.multi_gpu:
             compare_first(kinship, ready)
         known = prepare.LaidOut(**dict(ours), architecture=ready.architecture)
-        with output.staged(out_path) as stage:
+        with output.staged(out_path) as stage, plan.inputs_unchanged():
             with (
                 vocabulary.alignment_repaired(),
                 _local_paths_stay_local(),

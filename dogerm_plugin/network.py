@@ -11,8 +11,10 @@ from mergekit.options import MergeOptions
 from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
 
+from dogerm_plugin import rope
 from dogerm_plugin.checkpoint import PLAIN, Checkpoint
 from dogerm_plugin.errors import MergeError
+from dogerm_plugin.json_file import read_object
 from harness.models.remote_code import own_class
 
 
@@ -20,12 +22,18 @@ def read_config(checkpoint: Checkpoint, options: MergeOptions) -> Any:
     """A checkpoint's config.
 
     Raises:
-        MergeError: none that can be used, or it says that the weights are quantized.
+        MergeError: none that can be used, a rope type that does not exist, or it says that the
+            weights are quantized.
     """
     model = checkpoint.model
+    file = checkpoint.folder / "config.json"
+    if file.exists():
+        read_object(file)
     try:
         config = model.config(trust_remote_code=options.trust_remote_code)
     except Exception as error:  # JSON, schema, unknown model type, remote code: each its own
+        if file.exists():
+            rope.refuse_unknown(str(file), read_object(file))
         raise MergeError(f"{model}: no usable config.json ({error})") from None
     quantized = getattr(config, "quantization_config", None)
     plain = all(tensor.dtype in PLAIN for tensor in checkpoint.tensors.values())
@@ -64,6 +72,7 @@ def empty_network(checkpoint: Checkpoint, config: Any, options: MergeOptions) ->
             built_by = getattr(transformers, auto) if auto else _auto_class(name, config)
             network = built_by.from_config(config, trust_remote_code=options.trust_remote_code)
     except Exception as error:  # whatever a model's own code raises
+        rope.refuse_unknown(f"{model}: config.json", config.to_dict())
         hint = "" if options.trust_remote_code else "; remote code needs --trust-remote-code"
         raise MergeError(
             f"{model}: {name} can't be built from config.json "

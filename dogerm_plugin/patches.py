@@ -94,8 +94,9 @@ def align_by_gather(plan: ModuleType) -> None:
 def check_recipe_first(script: ModuleType) -> None:
     """Check the recipe file before the command parses it.
 
-    mergekit's schema drops unknown keys, and a file that is not YAML ends in a traceback. Retired
-    when the schema forbids extra keys and the command reports YAML errors in one line.
+    mergekit's schema drops unknown keys, and a file that is not YAML ends in a traceback; nor does
+    it know where the file lay whose paths it is given. Retired when the schema forbids extra keys,
+    the command reports YAML errors in one line, and `run_merge` is told the recipe's folder.
     """
     _refuse_untested_release()
     from mergekit import merge as mergekit_merge
@@ -106,9 +107,10 @@ def check_recipe_first(script: ModuleType) -> None:
 
     @functools.wraps(original)
     def callback(*args: Any, **kwargs: Any) -> Any:
-        from dogerm_plugin import recipe_keys
+        from dogerm_plugin import recipe_keys, recipe_paths
 
         recipe_keys.check_file(kwargs["config_file"], several=command.name != "mergekit-yaml")
-        return original(*args, **kwargs)
+        with recipe_paths.of_file(kwargs["config_file"]):
+            return original(*args, **kwargs)
 
     command.callback = callback

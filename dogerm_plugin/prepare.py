@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from mergekit.architecture.base import ModelArchitecture
@@ -28,8 +28,6 @@ from dogerm_plugin import (
 from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.linear import check_weights
 from dogerm_plugin.method import no_weight
-from dogerm_plugin.pickles import MappedPickles
-from dogerm_plugin.shards import Shards
 
 NOT_ALIKE = "this model's layers are not all alike, so they can't be moved"
 
@@ -61,13 +59,7 @@ def lay_out(
 
 def _examine(model: ModelReference, options: MergeOptions) -> anatomy.Anatomy:
     try:
-        opened = checkpoint.open_checkpoint(model, options)
-        index = opened.loader.index
-        if index.is_safetensors:
-            opened = replace(opened, loader=Shards(index))
-        elif not options.lazy_unpickle:
-            opened = replace(opened, loader=MappedPickles(index))
-        return anatomy.examine(opened, options)
+        return anatomy.examine(checkpoint.open_checkpoint(model, options), options)
     except MergeError:
         raise
     except Exception as error:  # whatever the Hub's client and transformers meet

@@ -19,7 +19,7 @@ from dogerm_plugin.anatomy import Anatomy
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.layout import Layout
 
-# Bytes read of a model after which its file is mapped anew: until then, what was read of a mapped
+# Bytes read of a model after which a pickle is mapped anew: until then, what was read of a mapped
 # file counts as this process's memory.
 FLUSH = 64 << 20
 
@@ -89,6 +89,8 @@ class ModelView:
             self.flush()
         try:
             tensor = self._loader.get_tensor(name, device=device)
+        except MergeError:
+            raise
         except Exception as error:  # safetensors, torch and zip readers each raise their own
             raise MergeError(
                 f"{self._files[name]}: tensor {name} can't be read ({error}); fetch the file again"
