@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dogerm_plugin.errors import MergeError, suggest
+from dogerm_plugin.errors import MergeError
 
 _PLACES = ("rope_parameters", "rope_scaling")
 _TYPES = ("rope_type", "type")
@@ -31,7 +31,8 @@ def refuse_unknown(where: str, config: Mapping[str, Any]) -> None:
     for key, value in _types(config):
         if str(value) not in known:
             raise MergeError(
-                f"{where}: {key} is {value!r}, which is no rope type{suggest(value, known)}"
+                f"{where}: {key} is {value!r}, which is no rope type of transformers; known are "
+                f"{', '.join(sorted(known))}"
             )
 
 

@@ -62,14 +62,31 @@ def find(folder: Path) -> WeightFiles | None:
             files elsewhere or that are missing; a form that only transformers' distributed loading
             reads; an adapter beside the model, which transformers would add to it.
     """
-    distributed = sorted(file.name for file in folder.glob("shard-*.safetensors"))
-    for name in distributed:
-        if _DISTRIBUTED.fullmatch(name):
+    for file in sorted(folder.glob("shard-*.safetensors")):
+        if _DISTRIBUTED.fullmatch(file.name):
             raise MergeError(
-                f"{folder / name}: is a part of a distributed checkpoint, which transformers loads "
+                f"{file}: is a part of a distributed checkpoint, which transformers loads "
                 "before any other weights of the folder, and a merge can't read: load it with "
                 "transformers and save it again"
             )
+    found = check(folder)
+    if found is None:
+        return None
+    _refuse_adapter(folder, found.all[-1])
+    # Pickles beside safetensors are usual, and mergekit passes over them too.
+    single = found.shards[0]
+    if found.index is None and single.with_name(single.name + INDEX).is_file():
+        LOG.warning("%s: taken, as by transformers; the index beside it is ignored", single)
+    return found
+
+
+def check(folder: Path) -> WeightFiles | None:
+    """`find`, but for what only a merge can't have.
+
+    Raises:
+        MergeError: what stands in the weights' place is no plain file; an index that names no
+            files, or files elsewhere or that are missing.
+    """
     config = folder / "config.json"
     named = read_object(config).get("transformers_weights") if config.exists() else None
     names = (_inside(folder, config, named),) if named else FILES
@@ -78,10 +95,6 @@ def find(folder: Path) -> WeightFiles | None:
         require_plain(file)
         if not file.exists():
             continue
-        _refuse_adapter(folder, file)
-        # Pickles beside safetensors are usual, and mergekit passes over them too; not over an index.
-        if (folder / (name + INDEX)).is_file():
-            LOG.warning("%s: taken, as by transformers; the index beside it is ignored", file)
         return _from_index(file) if name.endswith(INDEX) else WeightFiles((file,))
     if named:
         raise MergeError(f"{config}: transformers_weights names {named}, which is not there")

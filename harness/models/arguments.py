@@ -9,11 +9,13 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from harness.errors import HarnessError
+from harness.models.opened import check_folder
 
 _BACKENDS = ("default", "causal", "seq2seq")
 _BATCH_SIZE = re.compile(r"[1-9]\d*|auto(:\d+(\.\d+)?)?")
@@ -97,12 +99,14 @@ def folder_or_hub_id(value: str, argument: str) -> str:
     """`value` with ``~`` expanded.
 
     Raises:
-        HarnessError: it looks like a folder, and there is none.
+        HarnessError: it looks like a folder, and there is none; see `check_folder` too.
     """
     value = os.path.expanduser(value)
     hub_like = value.count("/") <= 1 and not value.startswith(("/", "."))
     if not os.path.isdir(value) and (not hub_like or value.endswith("/")):
         raise HarnessError(f"{argument}={value}: there is no such folder")
+    if os.path.isdir(value):
+        check_folder(Path(value))
     return value
 
 

@@ -20,7 +20,7 @@ from harness.errors import HarnessError, first_line
 from harness.models import quantization, response_cache, template_args, template_trial
 from harness.models.arguments import check, folder_or_hub_id, parameters, refuse_misspelt
 from harness.models.checkpoint import explain_loading_error
-from harness.models.mistakes import explain
+from harness.models.mistakes import LOADING_ERRORS, explain
 from harness.models.only_scores import OnlyScores
 from harness.models.outside import DATE
 from harness.models.processes import warn_of_a_lone_process
@@ -80,7 +80,7 @@ class ConversationLM(OnlyScores, HFLM):
             super().__init__(pretrained, device=device or default_device, **kwargs)
         except HarnessError:
             raise
-        except (TypeError, ImportError, OSError, ValueError) as error:
+        except LOADING_ERRORS as error:
             explained = explain(error, pretrained, kwargs)
             if explained is None:
                 raise

@@ -87,7 +87,7 @@ def read(path: Path, *, any_weight: bool = False) -> Recipe:
             no plain number, whose shape a sweep would lose.
         MergeError: a key or value that mergekit-yaml would refuse, too.
     """
-    from dogerm_plugin import method, recipe_keys  # noqa: F401  (registers the method)
+    from dogerm_plugin import method, recipe_keys, recipe_paths  # noqa: F401  (registers the method)
     from dogerm_plugin.recipe import is_ours
 
     text, content = _parsed(path)
@@ -101,6 +101,8 @@ def read(path: Path, *, any_weight: bool = False) -> Recipe:
                 f"{path}: has {key}; a sweep sets one weight for each entry of `models:`: write "
                 "the recipe with models"
             )
+    # From here on as they are found: what is handed on (best.yml) lies in another folder.
+    content = recipe_paths.in_content(content, path.parent)
     models = content.get("models")
     entries = [one for one in models if isinstance(one, dict)] if isinstance(models, list) else []
     base = _name(content.get("base_model"))
