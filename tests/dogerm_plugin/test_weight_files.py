@@ -13,9 +13,9 @@ from pathlib import Path
 import merging
 import pytest
 import torch
-from merging import Trio
 from mergekit.common import ModelReference
 from mergekit.options import MergeOptions
+from merging import Trio
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
