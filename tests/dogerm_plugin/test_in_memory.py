@@ -164,13 +164,13 @@ def test_damage_is_told_as_by_the_command(tmp_path: Path) -> None:
     """NaN half-way, and a number that the output's dtype can't hold."""
     rm, lm = forms.pair(tmp_path)
     form = forms.simple((rm, lm), out_dtype="float16")
-    merges = merges_of(form)
     name = "model.layers.2.mlp.up_proj.weight"
     for value, words in (
         (float("nan"), f"{lm}: NaN or Inf in tensor {name}"),
         (1e6, f"{name} does not fit torch.float16"),
     ):
         merging.edit(lm, **{name.replace(".", "__"): torch.full((48, 32), value)})
+        merges = merges_of(form)
         with pytest.raises(MergeError, match=words):
             in_memory(merges, form, 0.3)
     assert LoaderCache().loaders is LoaderCache.loaders
