@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,19 +24,25 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
 }
 
 
+@pytest.fixture
+def own_model(reward_model: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(reward_model, tmp_path / "own"))
+
+
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_damaged_folders(reward_model: Path, kind: str) -> None:
+def test_damaged_folders(own_model: Path, kind: str) -> None:
     name, damage, words = DAMAGES[kind]
-    (reward_model / name).unlink()
-    damage(reward_model / name)
+    (own_model / name).unlink()
+    damage(own_model / name)
     with pytest.raises(HarnessError, match=words):
-        Reward(pretrained=str(reward_model), device="cpu")
+        Reward(pretrained=str(own_model), device="cpu")
 
 
-def test_a_rope_type_that_does_not_exist(reward_model: Path) -> None:
-    file = reward_model / "config.json"
+def test_a_rope_type_that_does_not_exist(own_model: Path) -> None:
+    file = own_model / "config.json"
     config = json.loads(file.read_text())
     config["rope_parameters"] = {"rope_type": "yam", "rope_theta": 1e4}
     file.write_text(json.dumps(config))
     with pytest.raises(HarnessError, match=r"config\.json: .*'yam'"):
-        Reward(pretrained=str(reward_model), device="cpu")
+        Reward(pretrained=str(own_model), device="cpu")
