@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +56,7 @@ class Checkpoint:
 
 
 def open_checkpoint(model: ModelReference, options: MergeOptions) -> Checkpoint:
-    """Find a model (folder or Hub id, with its LoRA merged by mergekit) and read its headers.
+    """Find a model (folder or Hub id) and read its headers; no adapter (`lora_cache`).
 
     Raises:
         MergeError: no weights there, or what stands in their place or a config's is no plain file;
@@ -67,52 +66,23 @@ def open_checkpoint(model: ModelReference, options: MergeOptions) -> Checkpoint:
     path = model.model.path
     if not Path(path).exists() and (path.startswith(("/", ".", "~")) or path.count("/") != 1):
         raise MergeError(f"{model}: no such folder, and not a Hub id (owner/name)")
-    named = [Path(part.path) for part in (model.model, model.lora) if part]
-    for folder in named:
-        plain_files.require_plain_settings(folder)
-    inputs = [file for folder in named for file in _settings(folder)]
-    if model.lora and (base := weight_files.find(named[0])):
-        inputs += base.all
-    before = Stamps.of(inputs)
-    folder = _with_adapter(model, options, before)
+    plain_files.require_plain_settings(Path(path))
+    folder = Path(model.local_path(cache_dir=options.transformers_cache))
     plain_files.require_plain_settings(folder)
     found = weight_files.find(folder)
     if found is None:
-        hint = "; delete it: its adapter merge was interrupted" if model.lora else ""
         raise MergeError(
             f"{model}: no model.safetensors or pytorch_model.bin (or their index) in "
-            f"{folder}{hint or weight_files.others(folder)}"
+            f"{folder}{weight_files.others(folder)}"
         )
-    stamps = Stamps({**Stamps.of([*found.all, *_settings(folder)]).known, **before.known})
+    settings = {file for place in (Path(path), folder) for file in _settings(place)}
+    stamps = Stamps.of([*found.all, *sorted(settings)])
     tensors, loader = _read(folder, found, stamps, options)
     return Checkpoint(model, folder, tensors, loader, stamps)
 
 
 def _settings(folder: Path) -> list[Path]:
     return [folder / name for name in plain_files.SETTINGS]
-
-
-def _with_adapter(model: ModelReference, options: MergeOptions, before: Stamps) -> Path:
-    """The folder of a model, or of mergekit's copy with the adapter merged in.
-
-    Raises:
-        MergeError: model or adapter changed meanwhile; the copy is removed.
-    """
-    cache = Path(options.lora_merge_cache) if model.lora and options.lora_merge_cache else None
-    known = set(cache.iterdir()) if cache and cache.is_dir() else set()
-    merged = model.merged(
-        cache_dir=options.lora_merge_cache,
-        trust_remote_code=options.trust_remote_code,
-        lora_merge_dtype=options.lora_merge_dtype,
-    )
-    folder = Path(merged.local_path(cache_dir=options.transformers_cache))
-    if cache and folder not in known:
-        try:
-            before.check()
-        except MergeError:
-            shutil.rmtree(folder)  # the next merge would take it as it is
-            raise
-    return folder
 
 
 def _read(

@@ -26,8 +26,6 @@ class MergeError(click.ClickException, ValueError):
 def from_host(error: BaseException) -> MergeError:
     """Turn an error of mergekit or transformers during one of our merges into one line."""
     text = str(error).strip() or type(error).__name__
-    if "cache dir to merge adapters" in text:
-        text += ": add --lora-merge-cache DIR, where the model with its adapter merged is written"
     return MergeError(f"{text} ({type(error).__name__})")
 
 

@@ -18,7 +18,7 @@ from mergekit.graph import Task
 from mergekit.io.tasks import LoaderCache
 from mergekit.options import MergeOptions
 
-from dogerm_plugin import prepare, recipe, recipe_paths, vocabulary
+from dogerm_plugin import prepare, vocabulary
 from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.execution import OneByOne
 from dogerm_plugin.kinship import Kinship
@@ -46,7 +46,7 @@ class Merges:
         self._fixed = _without_weights(config)
         self._known: dict[Task, Any] = {}
         with self._shown():
-            ours = recipe.prepared(recipe_paths.in_configuration(config))
+            ours = prepare.handed(config, self._options)
             self._prepared = prepare.prepare(ours, self._options)
         self._kinship = Kinship.of(self._prepared.layout)
 
@@ -71,7 +71,6 @@ class Merges:
         """
         if _without_weights(config) != self._fixed:
             raise MergeError("the recipe differs from the one that was laid out in more than λ")
-        config = recipe_paths.in_configuration(config)
         with self.layout.inputs_unchanged(), self._shown():
             ready = self._prepared.with_weights_of(config, self._options)
             if ready.tokenizer is not None and not self._known:  # the same for all weights

@@ -3,7 +3,7 @@
 
 Names, shapes and vocabularies can be equal where nothing else is: another base of the same size, a
 fresh model, permuted heads. What tells is the direction of the weights: fine-tunes of one base have
-a cosine of .99 and more in every matrix, models that were trained on for long .5 to .99, strangers
+a cosine of .99 and more in every matrix, models that were trained on for long less, strangers
 none. Vectors (norms, biases) say nothing, they agree between strangers.
 
 Every matrix is compared by some of its rows, at the moment at which it is merged: nothing is read
@@ -30,12 +30,12 @@ from mergekit.tokenizer import TokenizerInfo
 from dogerm_plugin.architecture import LAYER
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.layout import Layout
-from dogerm_plugin.recipe_values import SWITCH
+from dogerm_plugin.method import ALLOW_UNRELATED
 from dogerm_plugin.sample import Sample, take
 
 LOG = logging.getLogger("dogerm")
 
-# A warning below it. Fine-tunes, of whatever length, are above it in all that was measured.
+# A warning below it: far for a fine-tune of one base, near for a stranger.
 CLOSE = 0.9
 # Beside the typical matrix, so little that it may be each model's own training from zero.
 TINY = 0.1
@@ -116,7 +116,7 @@ class Kinship:
             sample = take(*pair)
             if sample is None:
                 continue
-            allowed = bool(task.input_parameters[model][SWITCH])
+            allowed = bool(task.input_parameters[model][ALLOW_UNRELATED])
             found = Found(name, _source(task, model), sample, allowed)
             if found.strange and not allowed and not self._may_be_tiny(found):
                 raise MergeError(self._stranger(model, found))
@@ -147,7 +147,8 @@ class Kinship:
                 LOG.warning(
                     "%s: %d of %d matrices are no relatives of the reward model's %s (%s: %s), "
                     "merged because the recipe says %s",
-                    model, len(allowed), len(found), self.reward, worst.name, worst.strange, SWITCH,
+                    model, len(allowed), len(found), self.reward, worst.name, worst.strange,
+                    ALLOW_UNRELATED,
                 )  # fmt: skip
             far = [one for one in found.values() if one.sample.cosine < CLOSE and not one.strange]
             if far:
@@ -185,7 +186,7 @@ class Kinship:
             f"{self.reward}: {found.strange}, where fine-tunes of one base have .99{known}. "
             "Merged, it would be noise: the models come from unlike pretrained bases, or neurons, "
             "heads, layers or rows of one stand in another order. For those who know better: "
-            f"`parameters: {{{SWITCH}: true}}` in the recipe"
+            f"`parameters: {{{ALLOW_UNRELATED}: true}}` in the recipe"
         )
 
 

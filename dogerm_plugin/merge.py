@@ -16,6 +16,7 @@ import click
 import torch
 from mergekit import card
 from mergekit.architecture.base import ModelArchitecture
+from mergekit.common import ModelReference
 from mergekit.config import MergeConfiguration
 from mergekit.graph import Task
 from mergekit.io.tasks import LoaderCache
@@ -101,9 +102,10 @@ def _run(
 ) -> None:
     source = config_source or config.to_yaml()
     recipe_keys.check_text(source)
-    ours = recipe.prepared(recipe_paths.in_configuration(config))
-    paths = [part.path for m in ours.referenced_models() for part in (m.model, m.lora) if part]
-    output.check_target(out_path, [Path(path) for path in paths])
+    named = recipe.prepared(recipe_paths.in_configuration(config)).referenced_models()
+    output.check_target(out_path, _folders(named))
+    ours = prepare.handed(config, options)
+    output.check_target(out_path, _folders(ours.referenced_models()))
     with view.shown_to_mergekit():
         ready = prepare.prepare(ours, options)
         plan, wanted = ready.layout, ready.names
@@ -136,6 +138,10 @@ def _run(
         count = len(wanted) - len(plan.head)
         said = f"{out_path}: {count} body tensors, head kept: {', '.join(plan.reward.head)}"
         click.echo("; ".join(filter(None, (said, kinship.summary()))), err=True)
+
+
+def _folders(models: list[ModelReference]) -> list[Path]:
+    return [Path(part.path) for model in models for part in (model.model, model.lora) if part]
 
 
 def _own_tensor(plan: layout.Layout, name: str) -> torch.Tensor:

@@ -21,7 +21,9 @@ from pydantic import Field
 
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.linear import keep_common_rows, linear
-from dogerm_plugin.recipe_values import SWITCH
+
+# A domain model's parameter: it may be no relative of the reward model (`kinship`).
+ALLOW_UNRELATED = "allow_unrelated"
 
 
 class RewardPreservingLinear(GroupMergeMethod):
@@ -45,7 +47,7 @@ class RewardPreservingLinear(GroupMergeMethod):
                 description="λ: the domain model's share of the merged body, 0..1",
             ),
             ParameterSpec(
-                SWITCH,
+                ALLOW_UNRELATED,
                 bool,
                 ParameterScope.NON_BASE,
                 default=False,

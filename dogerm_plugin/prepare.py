@@ -21,12 +21,14 @@ from dogerm_plugin import (
     checkpoint,
     layout,
     recipe,
+    recipe_paths,
     recipe_values,
     view,
     vocabulary,
 )
 from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.linear import check_weights
+from dogerm_plugin.lora_cache import adapters_merged
 from dogerm_plugin.method import no_weight
 
 NOT_ALIKE = "this model's layers are not all alike, so they can't be moved"
@@ -112,15 +114,25 @@ class Prepared:
             MergeError: λs that are no shares, or a filter that matches nothing.
         """
         recipe_values.check_values(config)
-        ours = recipe.prepared(config)
+        ours = handed(config, options)
         return _planned(ours, self.layout, self.architecture, options)
+
+
+def handed(config: MergeConfiguration, options: MergeOptions) -> recipe.OrderedConfiguration:
+    """A recipe as mergekit is handed it: its folders found, adapters merged into their models.
+
+    Raises:
+        MergeError: an adapter that is none, or does not fit; see `lora_cache.adapters_merged`.
+    """
+    ours = recipe.prepared(recipe_paths.in_configuration(config))
+    return adapters_merged(ours, options)
 
 
 def prepare(ours: recipe.OrderedConfiguration, options: MergeOptions) -> Prepared:
     """Everything that can go wrong with a recipe and its models does so here.
 
     Args:
-        ours: as `recipe.prepared` gives it.
+        ours: as `handed` gives it.
         options: mergekit's.
 
     Raises:

@@ -11,10 +11,11 @@ from mergekit.config import MergeConfiguration
 from pydantic import BaseModel, ValidationError
 
 from dogerm_plugin.errors import MergeError, suggest
+from dogerm_plugin.method import ALLOW_UNRELATED
 from dogerm_plugin.recipe import is_ours, method_names
-from dogerm_plugin.recipe_values import SWITCH, check_values
+from dogerm_plugin.recipe_values import check_values
 
-PARAMETERS = ("weight", SWITCH)
+PARAMETERS = ("weight", ALLOW_UNRELATED)
 
 
 def check_file(path: str, several: bool = True) -> None:

@@ -12,10 +12,8 @@ from mergekit.common import dtype_from_name
 from mergekit.config import ConditionalParameter, MergeConfiguration
 
 from dogerm_plugin.errors import MergeError, suggest
+from dogerm_plugin.method import ALLOW_UNRELATED
 from dogerm_plugin.recipe import entries, lists
-
-# Merge a domain model although its weights are no relatives of the reward model's.
-SWITCH = "allow_unrelated"
 
 
 def check_values(config: MergeConfiguration) -> None:
@@ -49,10 +47,12 @@ def check_values(config: MergeConfiguration) -> None:
             if names.count(name) > 1:
                 raise MergeError(f"{place}: names {name} {names.count(name)} times: name it once")
     shared = list(_shared_settings(config))
-    for setting in _shared_settings(config, SWITCH):
+    for setting in _shared_settings(config, ALLOW_UNRELATED):
         _check_switch(setting, "parameters")
     for entry in entries(config):
-        _check_switch((entry.parameters or {}).get(SWITCH), entry.model, entry.model == base)
+        _check_switch(
+            (entry.parameters or {}).get(ALLOW_UNRELATED), entry.model, entry.model == base
+        )
         own = (entry.parameters or {}).get("weight")
         if own is not None:
             _check_setting(own, entry.model)
@@ -93,14 +93,14 @@ def _check_switch(setting: Any, where: object, of_the_reward_model: bool = False
         return
     if of_the_reward_model:
         raise MergeError(
-            f"{where}: {SWITCH} says that a domain model may be no relative of the reward model: "
-            "write it there, or above the models"
+            f"{where}: {ALLOW_UNRELATED} says that a domain model may be no relative of the reward "
+            "model: write it there, or above the models"
         )
     settings = setting if isinstance(setting, list) and setting else [setting]
     for one in settings:
         value = one.value if isinstance(one, ConditionalParameter) else one
         if not isinstance(value, bool):
-            raise MergeError(f"{where}: {SWITCH} {value!r}: expected true or false")
+            raise MergeError(f"{where}: {ALLOW_UNRELATED} {value!r}: expected true or false")
 
 
 def _shared_settings(config: MergeConfiguration, name: str = "weight") -> Iterator[Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from harness.errors import HarnessError
-from harness.models.opened import check_folder
+from harness.models.opened import check_folder, refuse_adapter_alone
 
 _BACKENDS = ("default", "causal", "seq2seq")
 _BATCH_SIZE = re.compile(r"[1-9]\d*|auto(:\d+(\.\d+)?)?")
@@ -107,6 +107,8 @@ def folder_or_hub_id(value: str, argument: str) -> str:
         raise HarnessError(f"{argument}={value}: there is no such folder")
     if os.path.isdir(value):
         check_folder(Path(value))
+        if argument == "pretrained":
+            refuse_adapter_alone(Path(value))
     return value
 
 

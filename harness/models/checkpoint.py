@@ -44,32 +44,6 @@ class RecordingLoader:
         return model
 
 
-def adapter_tensors(peft: str, revision: str | None = None) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of what a PEFT adapter holds.
-
-    Raises:
-        HarnessError: there is no adapter there.
-    """
-    from peft.utils import load_peft_weights
-
-    try:
-        weights = load_peft_weights(peft, device="cpu", revision=revision)
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"peft={peft} holds no PEFT adapter: {first_line(error)}") from error
-    return {name: tuple(tensor.shape) for name, tensor in weights.items()}
-
-
-def adapter_head(tensors: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """The tensors of an adapter that replace a module whole (PEFT's ``modules_to_save``)."""
-    replaced = {}
-    for name, shape in tensors.items():
-        if any(part in name for part in ("lora_", "hada_", "lokr_", "ia3_", "vera_", "oft_")):
-            continue
-        plain = name.removeprefix("base_model.model.").replace(".modules_to_save.default", "")
-        replaced[plain.replace(".modules_to_save", "")] = shape
-    return replaced
-
-
 def refuse_if_incomplete(
     pretrained: str,
     architectures: Iterable[str] | None,
@@ -110,28 +84,6 @@ def refuse_if_incomplete(
         "give random rewards; use --model hf to compare likelihoods, merge it with a reward model "
         "first (mergekit-yaml), or give the adapter that holds the head with peft="
     )
-
-
-def refuse_unplaced(peft: str | None, supplied: dict[str, tuple[int, ...]], model: Any) -> None:
-    """Refuse an adapter whose reward head the model has no place for; PEFT would leave it out.
-
-    Args:
-        peft: path or Hub id of the adapter, for the message.
-        supplied: what the adapter brings, as `adapter_head` gives it.
-        model: the loaded model, without PEFT's wrapper.
-
-    Raises:
-        HarnessError: an adapter's layer with one output is nowhere in the model.
-    """
-    names = {name.replace(".modules_to_save.default", "") for name, _ in model.named_parameters()}
-    for name, shape in supplied.items():
-        head = "." in name and len(shape) == 2 and shape[0] == 1
-        if head and name.removeprefix("base_model.") not in names:  # prompt tuning has the prefix
-            raise HarnessError(
-                f"peft={peft} brings a reward head, {name} {list(shape)}, and "
-                f"{type(model).__name__} has none of that name, so it would be left out: merge the "
-                "adapter into its base model (merge_and_unload) and score that"
-            )
 
 
 def explain_loading_error(pretrained: str, error: Exception) -> HarnessError | None:

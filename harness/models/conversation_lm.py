@@ -15,9 +15,10 @@ from lm_eval.api.model import CacheHook
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoConfig
 
+from dogerm_plugin.adapter import Adapter
 from harness.conversation import Conversation, Message
 from harness.errors import HarnessError, first_line
-from harness.models import quantization, response_cache, template_args, template_trial
+from harness.models import adapters, quantization, response_cache, template_args, template_trial
 from harness.models.arguments import check, folder_or_hub_id, parameters, refuse_misspelt
 from harness.models.checkpoint import explain_loading_error
 from harness.models.mistakes import LOADING_ERRORS, explain
@@ -69,6 +70,10 @@ class ConversationLM(OnlyScores, HFLM):
             if isinstance(kwargs.get(name), str):
                 kwargs[name] = folder_or_hub_id(kwargs[name], name)
         check({"device": device, **kwargs})
+        self.adapter: Adapter | None = None
+        if kwargs.get("peft"):
+            self.adapter = adapters.named(str(kwargs["peft"]), kwargs.get("revision"))
+            chat_template = adapters.its_own(self.adapter, kwargs, chat_template)
         quantization.options(kwargs)
         kwargs["chat_template_args"] = template_args.variables(kwargs.get("chat_template_args"))
         about_template: dict[str, Any] = {
@@ -93,6 +98,9 @@ class ConversationLM(OnlyScores, HFLM):
             self._world_size = self.accelerator.num_processes
             self._device = self.accelerator.device
         warn_of_a_lone_process(self.world_size)
+        if self.adapter is not None:
+            trusted = {name: kwargs.get(name) for name in ("revision", "trust_remote_code")}
+            adapters.lend_template(self.tokenizer, pretrained, self.adapter, **trusted)
         self.encoder = Encoder(
             self.tokenizer,
             choose_template(self.tokenizer, chat_template),
@@ -134,8 +142,12 @@ class ConversationLM(OnlyScores, HFLM):
                 f"loaded: {first_line(error)}"
             ) from error
 
-    def _create_model(self, pretrained: str, **kwargs: Any) -> None:
-        """Load as HFLM does; ``load_in_4bit`` and the like as the transformers of today take it."""
+    def _create_model(self, pretrained: str, *, peft: str | None = None, **kwargs: Any) -> None:
+        """Load as HFLM does; ``load_in_4bit`` and the like as the transformers of today take it.
+
+        The adapter is put on here: HFLM would first cut or grow the embedding to the tokenizer's
+        length, whatever rows the adapter was trained with.
+        """
         delta = kwargs.get("delta")
         if delta:  # else an error would be told of pretrained=
             trusted = {name: kwargs.get(name) for name in ("revision", "trust_remote_code")}
@@ -146,6 +158,8 @@ class ConversationLM(OnlyScores, HFLM):
                     f"delta={delta}: can't be loaded ({first_line(error)})"
                 ) from error
         super()._create_model(pretrained, **quantization.taken_from(kwargs, pretrained))
+        if peft and self.adapter is not None:
+            self._model: Any = adapters.put_onto(self.model, self.adapter, self.tokenizer)
 
     def apply_chat_template(
         self, chat_history: list[Message], add_generation_prompt: bool = True

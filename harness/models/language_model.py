@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from harness.errors import HarnessError
-from harness.models import checkpoint
+from harness.models import adapters
 from harness.models.head import head_modules, without_adapter_wrapper
 from harness.models.stored import stored_shapes
 
@@ -100,9 +100,8 @@ def left_random(loader: LanguageModelLoader, options: Mapping[str, Any]) -> list
     """
     missing = sorted(set(loader.missing))
     if missing and options.get("peft"):
-        tensors = checkpoint.adapter_tensors(str(options["peft"]), options.get("revision"))
-        supplied = checkpoint.adapter_head(tensors)
-        missing = [name for name in missing if name not in supplied]
+        adapter = adapters.named(str(options["peft"]), options.get("revision"))
+        missing = [name for name in missing if name not in adapter.whole]
     return missing
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
@@ -71,7 +72,12 @@ class RewardLoader(RecordingLoader):
 
 
 def loader_for(
-    pretrained: str, config: Any, default: Any, activation: str | None = None, **options: Any
+    pretrained: str,
+    config: Any,
+    default: Any,
+    activation: str | None = None,
+    adapter: Path | None = None,
+    **options: Any,
 ) -> RecordingLoader:
     """What loads a checkpoint.
 
@@ -80,6 +86,8 @@ def loader_for(
         config: its config.
         default: the Auto class of transformers' own reward models.
         activation: the user's ``head_activation``, or None.
+        adapter: the folder of an adapter that will be put onto the model; a head in a file of its
+            own may lie there.
         options: what ``from_pretrained`` will be given, ``trust_remote_code`` among it.
 
     Raises:
@@ -97,7 +105,7 @@ def loader_for(
     stored = stored_shapes(pretrained, **options)
     if not stored:
         return RewardLoader(default)
-    found = beside(pretrained, stored, **options).tensors
+    found = beside(pretrained, stored, adapter, **options).tensors
     extra = {name: tensor for name, tensor in found.items() if name not in stored}
     stored = stored | {name: tuple(tensor.shape) for name, tensor in extra.items()}
     head = published.find_head(pretrained, config, stored, activation)

@@ -29,3 +29,21 @@ def check_folder(folder: Path) -> None:
         weight_files.check(folder)
     except MergeError as error:
         raise HarnessError(str(error)) from None
+
+
+def refuse_adapter_alone(folder: Path) -> None:
+    """Refuse a folder that holds an adapter and no model: transformers would not know what it is.
+
+    Raises:
+        HarnessError: names the base model that the adapter says, and how the two are given.
+    """
+    file = folder / "adapter_config.json"
+    if not file.exists() or (folder / "config.json").exists():
+        return
+    from dogerm_plugin import json_file
+
+    base = json_file.read_object(file).get("base_model_name_or_path")
+    raise HarnessError(
+        f"pretrained={folder} is an adapter (of {base}): give its base model too, as in "
+        f"--model_args pretrained=BASE,peft={folder}"
+    )

@@ -8,11 +8,12 @@ conversations are scored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from transformers import AutoModelForSequenceClassification
 
+from dogerm_plugin.adapted import trunk_of
 from harness.answer import REWARD
 from harness.errors import HarnessError
 from harness.models import checkpoint, loading
@@ -108,19 +109,20 @@ class Reward(ScoringLM):
 
     def _create_model(self, pretrained: str, *, peft: str | None = None, **kwargs: Any) -> None:
         """Load as HFLM does, with the head that the checkpoint has, and refuse a random one."""
-        supplied: dict[str, tuple[int, ...]] = {}
-        outputs: list[int] = []
+        supplied: Mapping[str, tuple[int, ...]] = {}
+        outputs: set[int] = set()
         loader = checkpoint.RecordingLoader(type(self).AUTO_MODEL_CLASS)
-        if peft:
-            tensors = checkpoint.adapter_tensors(peft, kwargs.get("revision"))
-            supplied = checkpoint.adapter_head(tensors)
-            outputs = [shape[0] for shape in supplied.values() if len(shape) == 2]
-            if outputs == [1]:
+        if self.adapter is not None:
+            supplied = self.adapter.whole
+            head = self.adapter.head(trunk_of(self.config))
+            outputs = {shape[0] for shape in head.values() if len(shape) == 2}
+            if outputs == {1}:
                 # A language model's config knows no labels: the adapter's head is the one.
                 kwargs.setdefault("num_labels", 1)
-        if outputs != [1]:
+        if outputs != {1}:
+            folder = self.adapter.folder if self.adapter is not None else None
             loader = loading.loader_for(
-                pretrained, self.config, loader.auto_class, self.head_activation, **kwargs
+                pretrained, self.config, loader.auto_class, self.head_activation, folder, **kwargs
             )
         self.AUTO_MODEL_CLASS = loader  # type: ignore[assignment]
         try:
@@ -139,4 +141,3 @@ class Reward(ScoringLM):
             str(getattr(without_adapter_wrapper(self._model), "base_model_prefix", "")),
             supplied,
         )
-        checkpoint.refuse_unplaced(peft, supplied, without_adapter_wrapper(self._model))

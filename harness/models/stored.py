@@ -55,11 +55,14 @@ def stored_shapes(pretrained: str, **options: Any) -> dict[str, Shape] | None:
     return None
 
 
-def beside(pretrained: str, stored: Mapping[str, Shape], **options: Any) -> Beside:
+def beside(
+    pretrained: str, stored: Mapping[str, Shape], adapter: Path | None = None, **options: Any
+) -> Beside:
     """A head that a trainer keeps in a file of its own (`dogerm_plugin.beside`).
 
     Args:
         pretrained: a folder or Hub id.
+        adapter: the folder of an adapter; a head there comes before one beside the model.
         stored: what the checkpoint itself stores, as `stored_shapes` gives it.
         options: the arguments of ``from_pretrained``.
 
@@ -69,13 +72,13 @@ def beside(pretrained: str, stored: Mapping[str, Shape], **options: Any) -> Besi
     from transformers.utils import cached_file
 
     from dogerm_plugin.beside import FILES as HEADS
-    from dogerm_plugin.beside import read, refuse_two_values
+    from dogerm_plugin.beside import find, read, refuse_two_values
     from dogerm_plugin.errors import MergeError
     from harness.errors import HarnessError
 
     where = {key: options[key] for key in WHERE if options.get(key)}
     try:
-        files = [
+        files: list[str | None] = [str(file) for file in find([adapter] if adapter else [])] or [
             cached_file(pretrained, name, _raise_exceptions_for_missing_entries=False, **where)
             for name in HEADS
         ]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
+from dogerm_plugin import adapted
+from dogerm_plugin.adapter import LANGUAGE_MODEL, read
 from dogerm_plugin.output import check_target, staged
-from harness.errors import HarnessError
 
 
 def export_checkpoint(base: str | Path, adapter: Path, target: Path) -> Path:
     """Merge a LoRA adapter into its base and write the full checkpoint; return `target`.
 
     The body is stored in bf16. A reward head (`score.weight`, shape [1, hidden]) keeps the dtype
-    that the adapter stores it in. The tokenizer is the base's.
+    that the adapter stores it in. Tokenizer and chat template are the adapter's where its folder
+    has them, else the base's.
 
     Args:
         base: folder or Hub id of the model that the adapter was trained on.
@@ -23,33 +23,21 @@ def export_checkpoint(base: str | Path, adapter: Path, target: Path) -> Path:
         target: the output folder; it appears, or replaces an earlier one, when it is complete.
 
     Raises:
-        HarnessError: `adapter` is no LoRA adapter of these two kinds.
-        MergeError: `target` can't be written or holds an input.
+        MergeError: `adapter` is no adapter of these two kinds, or does not fit; `target` can't be
+            written or holds an input.
     """
     import torch
-    import transformers
-    from peft import PeftModel
 
-    try:
-        settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"{adapter}: no readable adapter_config.json ({error})") from None
-    task = settings.get("task_type")
-    if task not in ("SEQ_CLS", "CAUSAL_LM"):
-        raise HarnessError(f"{adapter}: task_type is {task}, expected SEQ_CLS or CAUSAL_LM")
+    found = read(str(adapter))
     check_target(str(target), [Path(base), adapter])
-    kind: Any = transformers.AutoModelForCausalLM
-    arguments: dict[str, Any] = {}
-    if task == "SEQ_CLS":
-        kind, arguments = transformers.AutoModelForSequenceClassification, {"num_labels": 1}
+    tokenizer = adapted.tokens(str(base), found)
     # In fp32 the adapter is added exactly, and each weight is rounded to bf16 once.
-    plain = kind.from_pretrained(base, dtype=torch.float32, **arguments)
-    model = PeftModel.from_pretrained(plain, str(adapter)).merge_and_unload().eval()
+    model = adapted.merged(str(base), found, dtype=torch.float32, tokenizer=tokenizer)
     model.base_model.to(torch.bfloat16)  # the body; a head beside it keeps its dtype
-    if task == "CAUSAL_LM":
+    if found.task == LANGUAGE_MODEL:
         model.to(torch.bfloat16)
     model.config.dtype = torch.bfloat16
     with staged(str(target)) as stage:
         model.save_pretrained(stage)
-        transformers.AutoTokenizer.from_pretrained(base).save_pretrained(stage)
+        tokenizer.save_pretrained(stage)
     return target
