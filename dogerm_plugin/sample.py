@@ -74,6 +74,7 @@ def take(mine: torch.Tensor, theirs: torch.Tensor) -> Sample | None:
         mine_sums, their_sums = _sums(a), _sums(b)
         pairs = [(mine_sums, their_sums), (mine_sums, mine_sums), (their_sums, their_sums)]
         rest = [p - _of_means(*pair) for p, pair in zip(plain, pairs, strict=True)]
+        rest[1:] = [max(0.0, r) if math.isfinite(r) else r for r in rest[1:]]  # by rounding
         if not all(map(math.isfinite, (*plain, *rest))):
             return None
         size = math.sqrt(max(plain[1:]) / a.size)

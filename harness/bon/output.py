@@ -64,5 +64,5 @@ def _mode(final: Path) -> int:
 
 def _unwritable(path: Path, error: OSError) -> HarnessError:
     return HarnessError(
-        f"{path} can't be written ({error.strerror or error}); name another file with -o"
+        f"{path} can't be written ({error.strerror or error}); make room, or name another place"
     )

@@ -17,6 +17,7 @@ from harness.errors import HarnessError
 
 _RUN = "run.json"
 _ADAPTER = "adapter_model.safetensors"
+_GENERATED = b"generated_from_trainer"  # a tag of the model cards that trainers write
 
 
 def fingerprint(kind: str, settings: dict[str, Any], training_ids: list[list[int]]) -> str:
@@ -64,6 +65,9 @@ def remove_checkpoints(folder: Path) -> None:
     for path in kept.glob("checkpoint-*"):
         if path.name.removeprefix("checkpoint-").isdecimal():
             shutil.rmtree(path, ignore_errors=True)
+    card = kept / "README.md"  # the trainer's own, beside its checkpoints
+    if card.is_file() and _GENERATED in card.read_bytes():
+        card.unlink()
     if kept.is_dir() and not any(kept.iterdir()):
         kept.rmdir()
 

@@ -382,7 +382,7 @@ def test_quantized_checkpoints(own_trio: Trio, tmp_path: Path, which: str) -> No
     assert "is quantized (bitsandbytes)" in message and "dequantize" in message
     configure(folder, quantization_config=None)
     message = merging.refused(tmp_path, simple(own_trio.rm, own_trio.lm))
-    assert "model.layers.0.mlp.up_proj.weight is stored as I8" in message
+    assert "model.layers.0.mlp.up_proj.weight is stored as int8" in message
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", "{}", '{"model_type": "nonsense"}'])
@@ -449,6 +449,7 @@ def test_damaged_pickle(
 @pytest.mark.parametrize("content", ["{", "[]", '{"weight_map": {"a": "gone.safetensors"}}'])
 def test_bad_index(own_trio: Trio, tmp_path: Path, content: str) -> None:
     """An index that is not JSON, has no map, or names a shard that is not there."""
+    (own_trio.lm / "model.safetensors").rename(own_trio.lm / "model-00001-of-00001.safetensors")
     (own_trio.lm / "model.safetensors.index.json").write_text(content)
     assert str(own_trio.lm) in merging.refused(tmp_path, simple(own_trio.rm, own_trio.lm))
 

@@ -286,6 +286,7 @@ def test_files_that_can_be_left_out(trio: Trio, tmp_path: Path) -> None:
         "--no-write-model-card",
     )
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        ".dogerm-manifest",
         "config.json",
         "model.safetensors",
     }

@@ -135,9 +135,9 @@ def same_size_and_time(file: Path, change: Callable[[Path], None]) -> None:
     assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
 
 
-def negated(file: Path) -> None:
+def enlarged(file: Path) -> None:
     tensors = load_file(file)
-    tensors["model.layers.0.mlp.down_proj.weight"] *= -1
+    tensors["model.layers.0.mlp.down_proj.weight"] *= 3
     save_file(tensors, file, {"format": "pt"})
 
 
@@ -149,7 +149,7 @@ def test_another_model_file_starts_anew(workshop: Workshop) -> None:
     workshop.write_recipe()
     first = workshop.swept()
     before = workshop.measured()
-    same_size_and_time(copy / "model.safetensors", negated)
+    same_size_and_time(copy / "model.safetensors", enlarged)
     result = workshop.sweep()
     assert RESTARTED in result.stderr
     assert "lm/model.safetensors" in result.stderr
