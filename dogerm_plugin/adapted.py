@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from dogerm_plugin.adapter import LANGUAGE_MODEL, REWARD, Adapter
+from dogerm_plugin.adapter import LANGUAGE_MODEL, REWARD, Adapter, plain
 from dogerm_plugin.errors import MergeError
+
+LOG = logging.getLogger("dogerm")
 
 
 def tokens(base: str, adapter: Adapter, **options: Any) -> Any:
@@ -90,6 +95,8 @@ def attach(model: Any, adapter: Adapter) -> Any:
     own = {name.replace(".default", "") for name, _ in named}
     left = [name for name in adapter.shapes if name not in placed and name not in own]
     left = [name for name in left if not name.endswith(".base_layer.weight")]
+    if model.get_output_embeddings() is None:  # a language model's head is no part of a reward
+        left = [name for name in left if not plain(name).startswith(("lm_head.", "embed_out."))]
     if left:
         raise MergeError(
             f"{adapter.name}: {len(left)} of its tensors ({left[0]} "
@@ -136,7 +143,10 @@ def merged(
             f"{LANGUAGE_MODEL}"
         )
     try:
-        model, report = kind.from_pretrained(base, dtype=dtype, output_loading_info=True, **options)
+        with without_load_report():
+            model, report = kind.from_pretrained(
+                base, dtype=dtype, output_loading_info=True, **options
+            )
     except (OSError, ValueError, RuntimeError) as error:
         raise MergeError(f"{base}, the base model of {adapter.name}: {error}") from None
     missing = sorted({*report["missing_keys"]} - {*adapter.whole})
@@ -146,11 +156,28 @@ def merged(
             f"{type(model).__name__}, so it would be random"
             + (": the adapter was saved without its head" if adapter.task == REWARD else "")
         )
+    said = str(adapter.settings.get("base_model_name_or_path") or base)
+    if os.path.basename(said.rstrip("/")) != os.path.basename(base.rstrip("/")):
+        LOG.warning("%s: says that it was trained on %s; merged into %s", adapter.name, said, base)
     fit_rows(model, adapter, tokenizer)
     whole = attach(model, adapter).merge_and_unload().eval()
     for name, tensor in adapter.tensors(heads).items():
         whole.get_parameter(name).data = tensor
     return whole
+
+
+@contextmanager
+def without_load_report() -> Iterator[None]:
+    """Keep transformers from telling that the head is random: the adapter brings it."""
+    from transformers.utils import logging
+
+    logger = logging.get_logger("transformers.modeling_utils")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def trunk_of(config: Any) -> str:

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dogerm_plugin import beside
 from dogerm_plugin.errors import MergeError
 
 CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")  # in PEFT's order
 TOKENIZER = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
-HEADS = ("value_head.safetensors", "value_head.bin")
 REWARD, LANGUAGE_MODEL = "SEQ_CLS", "CAUSAL_LM"
 
 # What adapters add to a module; any other tensor takes the place of one of the base model's.
@@ -142,7 +142,7 @@ def _folder(path: str, name: str, revision: str | None) -> Path:
         return Path(path)
     from huggingface_hub import snapshot_download
 
-    wanted = [CONFIG, *WEIGHTS, *HEADS, TEMPLATE, "*.json", "*.model", "*.txt", "*.jinja"]
+    wanted = [CONFIG, *WEIGHTS, *beside.FILES, TEMPLATE, "*.json", "*.model", "*.txt", "*.jinja"]
     try:
         return Path(snapshot_download(path, revision=revision, allow_patterns=wanted))
     except Exception as error:  # the Hub's errors, and those of a path that is no id

@@ -52,9 +52,8 @@ def differences(mine: Any, theirs: Any) -> dict[str, tuple[str, str]]:
     found = {}
     for key in sorted(own.keys() | other.keys()):
         a, b = own.get(key, _ABSENT), other.get(key, _ABSENT)
-        # no code reads what only one has, and no class knows
-        read = key.split(".")[0] in known or _ABSENT not in (a, b)
-        if read and not _same(a, b):
+        # no code reads what no class knows
+        if key.split(".")[0] in known and not _same(a, b):
             found[key] = _text(a), _text(b)
     return found
 

@@ -20,8 +20,9 @@ from typing import Any
 from mergekit.common import ModelPath, ModelReference, dtype_from_name
 from mergekit.options import MergeOptions
 
-from dogerm_plugin import adapted, adapter, recipe
+from dogerm_plugin import adapted, adapter, beside, recipe
 from dogerm_plugin.errors import MergeError
+from dogerm_plugin.locks import lock_of
 
 LOG = logging.getLogger("dogerm")
 
@@ -78,7 +79,9 @@ def _folder(model: ModelReference, options: MergeOptions) -> Path:
     LOG.info("%s: merging the adapter into its base model, once", model)
     try:
         cache.mkdir(parents=True, exist_ok=True)
+        _clean_up(cache, f".{folder.name}.")
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=cache))
+        lock = lock_of(work)
     except OSError as error:
         raise MergeError(f"--lora-merge-cache {cache}: can't be written ({error})") from None
     try:
@@ -93,7 +96,17 @@ def _folder(model: ModelReference, options: MergeOptions) -> Path:
                 raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
     return folder
+
+
+def _clean_up(cache: Path, prefix: str) -> None:
+    """Remove what killed merges of the same adapter left half-made."""
+    for left in cache.iterdir():
+        if left.name.startswith(prefix) and (lock := lock_of(left)) is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(lock)
 
 
 def _write(
@@ -105,16 +118,16 @@ def _write(
     }
     try:
         tokenizer = adapted.tokens(model.model.path, found, **where)
-    except (OSError, ValueError):
+    except Exception:  # tokenizers raises bare ones
         tokenizer = None  # a merge without a tokenizer is told of later, where it matters
     dtype = dtype_from_name(options.lora_merge_dtype) or "auto"
     whole = adapted.merged(model.model.path, found, dtype=dtype, tokenizer=tokenizer, **where)
     whole.save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
-    for name in adapter.HEADS:  # LLaMA-Factory's, beside the adapter as beside a model
-        if (found.folder / name).is_file():
-            shutil.copyfile(found.folder / name, folder / name)
+    # LLaMA-Factory's, beside the adapter or beside its base model
+    for file in beside.find([found.folder, Path(model.model.path)]):
+        shutil.copyfile(file, folder / file.name)
 
 
 def _identity(model: ModelReference, found: adapter.Adapter, options: MergeOptions) -> str:
@@ -123,6 +136,9 @@ def _identity(model: ModelReference, found: adapter.Adapter, options: MergeOptio
     for folder in (Path(model.model.path), found.folder):
         if folder.is_dir():
             parts += [str(folder.resolve()), *_files(folder)]
+        else:  # on the Hub: the commit that the name stands for today
+            config = model.config(options.trust_remote_code)
+            parts.append(getattr(config, "_commit_hash", None))
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 

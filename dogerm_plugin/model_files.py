@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dogerm_plugin import beside
+
 TOKENIZER = ("tokenizer*", "vocab.*", "*.tiktoken", "spiece.model", "sentencepiece*.model")
 
 # What a checkpoint is made of, as patterns: to know one from another, never to remove anything.
@@ -37,6 +39,7 @@ READ_UNASKED = frozenset(
         "adapter_config.json",
         "adapter_model.safetensors",
         "adapter_model.bin",
+        *beside.FILES,
         "tokenizer.json",
         "tokenizer_config.json",
         "tokenizer.model",

@@ -34,6 +34,8 @@ SETTINGS = (
     "adapter_config.json",
     "adapter_model.safetensors",
     "adapter_model.bin",
+    "value_head.safetensors",
+    "value_head.bin",
 )
 _KINDS = (
     (stat.S_ISDIR, "a folder"),

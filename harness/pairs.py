@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from harness import transcripts
 from harness.documents import Document
 from harness.errors import HarnessError
-from harness.rows.columns import Columns, is_filled, with_guess
+from harness.rows.columns import Columns, with_guess
 from harness.rows.conversations import (
     NoPromptError,
     OtherPromptError,
@@ -34,7 +34,7 @@ from harness.rows.forms import (
     read_prompt,
     written_out,
 )
-from harness.rows.messages import Message, check_prompt, messages, values
+from harness.rows.messages import Message, check_prompt, is_filled, messages, values
 from harness.rows.section import section_name
 from harness.rows.text import refuse_broken, shown
 

@@ -17,6 +17,7 @@ from harness.errors import HarnessError
 from harness.rows.messages import Message
 
 _MARK = re.compile(r"(?:\A|\n\n)(Human|Assistant):")
+_NARROW = re.compile(r"(?:\A|\n)(Human|Assistant):")  # without blank lines between
 _ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
@@ -52,12 +53,18 @@ def turns(text: str) -> list[Message]:
     Raises:
         HarnessError: it does not begin with the user's mark.
 
+    >>> [turn["role"] for turn in turns("Human: Hi\nAssistant: Hello\nHuman: Bye")]
+    ['user', 'assistant', 'user']
     >>> turns("\n\nHuman: Hi\n\nAssistant:Hello\n\nHuman: One\n\nHuman: Two")[1:]
     [{'role': 'assistant', 'content': 'Hello'}, {'role': 'user', 'content': 'One\n\nTwo'}]
     """
     if not is_transcript(text):
         raise HarnessError(f"a transcript begins with 'Human:', found {text[:40]!r}")
-    parts = _MARK.split(text.lstrip("\n"))[1:]
+    inside = text.lstrip("\n")
+    # where nobody answers after a blank line, and somebody does at the start of a line
+    narrow = "Assistant" in _NARROW.findall(inside) and "Assistant" not in _MARK.findall(inside)
+    mark = _NARROW if narrow else _MARK
+    parts = mark.split(inside)[1:]
     found: list[Message] = []
     for speaker, said in zip(parts[::2], parts[1::2], strict=True):
         role, content = _ROLES[speaker], said.strip()

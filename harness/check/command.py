@@ -107,6 +107,8 @@ def _check(
     click.echo()
     if fits:
         click.echo("A task takes this file.")
+        if seen is None:
+            click.echo("Not looked at without --model: chat markup, the chat template, length.")
     else:
         rows_told = f"{faults} rows" if faults != 1 else "one row"
         click.echo(

@@ -33,11 +33,13 @@ class SeenByModel:
     """
 
     def __init__(self, name: str, chat_template: str | None, allow_markup: bool) -> None:
+        from harness.models import template_trial
         from harness.models.template import Encoder, choose_template
 
         tokenizer, longest = _load(name)
         template = choose_template(tokenizer, chat_template)
         self.encoder = Encoder(tokenizer, template, ENDLESS)  # to count what would be cut off
+        template_trial.try_out(self.encoder.rendering, name)
         self.max_length = longest
         self.allow_markup = allow_markup
         self.markup = Markup(tokenizer, self.encoder.render)
@@ -94,12 +96,16 @@ def _load(name: str) -> tuple[Any, int]:
     """A model's tokenizer, and how many tokens it takes."""
     from transformers import AutoConfig, AutoTokenizer
 
+    from harness.models.opened import check_folder
+
     if not Path(name).is_dir() and name.count("/") != 1:
         raise HarnessError(f"--model {name}: there is no such folder, and it is no Hub id")
+    if Path(name).is_dir():
+        check_folder(Path(name))
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
         config = AutoConfig.from_pretrained(name)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # tokenizers raises bare ones for files that it doesn't know
         raise HarnessError(f"--model {name}: can't be loaded ({first_line(error)})") from error
     config = config.get_text_config()
     longest = next((getattr(config, key) for key in LENGTHS if getattr(config, key, None)), 0)

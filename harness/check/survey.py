@@ -19,7 +19,8 @@ from harness.conversation import (
 )
 from harness.errors import HarnessError
 from harness.pairs import pair, read_sides
-from harness.rows.columns import Columns, Passed, is_filled
+from harness.rows.columns import Columns, Passed
+from harness.rows.messages import is_filled
 
 PLACES = 5  # of rows with one fault that are named
 

@@ -57,7 +57,7 @@ def lend_template(tokenizer: Any, pretrained: Any, adapter: Adapter, **options: 
         return
     try:
         tokenizer.chat_template = AutoTokenizer.from_pretrained(pretrained, **options).chat_template
-    except (OSError, ValueError):  # the base has no tokenizer
+    except Exception:  # the base has no tokenizer, or one that this release doesn't know
         return
     if tokenizer.chat_template:
         logger.warning(

@@ -22,8 +22,13 @@ def beside(tokenizer: Any, template: ChatTemplate, messages: Sequence[Message]) 
     where a conversation comes with tools.
     """
     given = dict(messages.beside) if isinstance(messages, Turns) else {}
-    text = template.text
-    names = getattr(tokenizer, "chat_template", None)
-    if given.get("tools") and template.source == "tokenizer: default":
-        text = names.get(TOOL_USE, text) if isinstance(names, Mapping) else text
+    text = for_tools(tokenizer, template) if given.get("tools") else template.text
     return {"chat_template": text, **given}
+
+
+def for_tools(tokenizer: Any, template: ChatTemplate) -> str:
+    """What renders conversations with tools."""
+    names = getattr(tokenizer, "chat_template", None)
+    if template.source != "tokenizer: default" or not isinstance(names, Mapping):
+        return template.text
+    return str(names.get(TOOL_USE, template.text))

@@ -125,7 +125,7 @@ class ConversationLM(OnlyScores, HFLM):
         """Load as HFLM does; a folder without a tokenizer is a user's mistake, not a fault."""
         try:
             super()._create_tokenizer(pretrained, tokenizer, **kwargs)
-        except (ValueError, OSError) as error:
+        except Exception as error:  # tokenizers raises bare ones for files that it doesn't know
             raise HarnessError(
                 f"no tokenizer can be loaded from {tokenizer or pretrained} ({first_line(error)}); "
                 "name one with --model_args tokenizer=FOLDER_OR_HUB_ID"

@@ -9,11 +9,12 @@ conversations are scored.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 from transformers import AutoModelForSequenceClassification
 
-from dogerm_plugin.adapted import trunk_of
+from dogerm_plugin.adapted import trunk_of, without_load_report
 from harness.answer import REWARD
 from harness.errors import HarnessError
 from harness.models import checkpoint, loading
@@ -126,7 +127,9 @@ class Reward(ScoringLM):
             )
         self.AUTO_MODEL_CLASS = loader  # type: ignore[assignment]
         try:
-            super()._create_model(pretrained, peft=peft, **kwargs)
+            quiet = without_load_report() if outputs == {1} else nullcontext()
+            with quiet:
+                super()._create_model(pretrained, peft=peft, **kwargs)
         except (ValueError, RuntimeError) as error:
             explained = checkpoint.explain_loading_error(pretrained, error)
             if explained is None:

@@ -11,6 +11,8 @@ import hashlib
 import logging
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from harness.conversation import Conversation, Response, Turns
@@ -28,6 +30,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
 
+@dataclass
+class Counted:
+    """How many there were, and which was the first."""
+
+    count: int = 0
+    first: str = ""
+
+    def add(self, what: str) -> None:
+        """One more."""
+        self.count += 1
+        self.first = self.first or what
+
+
 class Shown:
     """What a run's conversations hold, and what of it the template shows.
 
@@ -42,9 +57,10 @@ class Shown:
         self.markup = Markup(encoder.tokenizer, encoder.render)
         self.hidden = Hidden(encoder.render)
         self.shapes: set[Any] = set()
-        self.marked: list[str] = []
-        self.alike: list[str] = []
-        self._rows: dict[bytes, int] = {}
+        self.marked = Counted()
+        self.alike = Counted()
+        self._rows: dict[int, int] = {}
+        self._noted: set[tuple[Any, Any, Any]] = set()
 
     def see(self, request: Instance, turns: Turns) -> None:
         """Look at a conversation.
@@ -59,7 +75,7 @@ class Shown:
         if mark is not None and not context.origin.allow_markup:
             if context.origin.strict:
                 raise HarnessError(f"{describe(request)}: {mark}")
-            self.marked.append(f"{mark.mark!r} in {describe(request)}")
+            self.marked.add(f"{mark.mark!r} in {describe(request)}")
         shape = (*((turn["role"], *turn) for turn in turns), *turns.beside)
         if shape not in self.shapes:  # a refusal comes now, not in the middle of the scoring
             self.shapes.add(shape)
@@ -80,12 +96,12 @@ class Shown:
                 name,
                 count,
             )
-        if self.marked:
+        if self.marked.count:
             logger.warning(
                 "%d conversations hold special tokens in their texts, which the model reads as "
                 "markup (the first: %s); they are scored as they are",
-                len(self.marked),
-                self.marked[0],
+                self.marked.count,
+                self.marked.first,
             )
         for group in _documents(requests):
             if any(isinstance(request.args[1], Response) for request in group):
@@ -110,7 +126,8 @@ class Shown:
             first: per row, a request for it.
             same_document: whether two rows are answers of one document.
         """
-        key = hashlib.sha256(array("q", ids).tobytes()).digest()
+        digest = hashlib.sha256(array("q", ids).tobytes()).digest()
+        key = int.from_bytes(digest[:8])  # a small number: there is one for every row
         other = self._rows.setdefault(key, row)
         if other != row and same_document(other, row):
             self._same(first[other], first[row])
@@ -127,23 +144,24 @@ class Shown:
                 "could only tie; give a template that shows it with --model_args chat_template=, "
                 "or leave the row out"
             )
-        self.alike.append(f"{describe(other)}, in {keys}")
+        pair = other.task_name, other.doc_id, other.idx
+        if pair not in self._noted:  # by its text, and again by its tokens
+            self._noted.add(pair)
+            self.alike.add(f"{describe(other)}, in {keys}")
 
     def tell_alike(self) -> None:
         """Warn of answers that the model can't tell apart."""
-        if self.alike:
+        if self.alike.count:
             logger.warning(
                 "%d answers differ from another one of their row in what the chat template or the "
                 "tokenizer leaves out, such as blanks at the end (the first: %s): they tie",
-                len(self.alike),
-                self.alike[0],
+                self.alike.count,
+                self.alike.first,
             )
 
 
 def _documents(requests: Iterable[Instance]) -> Iterator[list[Instance]]:
-    """Requests of this project's tasks by document."""
-    groups: dict[Any, list[Instance]] = {}
-    for request in requests:
-        if isinstance(request.args[0], Conversation):
-            groups.setdefault((request.task_name, request.doc_id), []).append(request)
-    yield from groups.values()
+    """Requests of this project's tasks by document; those of one stand together."""
+    ours = (request for request in requests if isinstance(request.args[0], Conversation))
+    for _, group in groupby(ours, key=lambda request: (request.task_name, request.doc_id)):
+        yield list(group)

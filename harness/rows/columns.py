@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
+from harness.rows.messages import is_filled
 
 # Columns that a chat template takes beside the messages, by the key that names them.
 GIVEN = ("system", "tools", "documents")
@@ -94,13 +95,6 @@ def with_guess(key: str, known: tuple[str, ...]) -> str:
     """An unknown key, and the known one that it resembles."""
     close = difflib.get_close_matches(key, known, n=1)
     return f"{key!r} (did you mean {close[0]}?)" if close else repr(key)
-
-
-def is_filled(value: Any) -> bool:
-    """Whether a cell says anything."""
-    if isinstance(value, str):
-        return bool(value.strip()) and value.strip() not in ("[]", "{}", "null")
-    return value is not None and value not in ([], {})
 
 
 class Passed:

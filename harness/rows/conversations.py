@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.rows.forms import TRANSCRIPT, Read
-from harness.rows.messages import INSTEAD, Message, check_order, check_prompt
+from harness.rows.messages import INSTEAD, Message, check_order, check_prompt, said
 
 
 class NoPromptError(HarnessError):
@@ -123,7 +123,7 @@ def parting(chosen: Sequence[Message], rejected: Sequence[Message]) -> int | Non
     """
     start = min(len(chosen), len(rejected)) - 1
     start = next(
-        (at for at in range(start) if chosen[at] != rejected[at]),
+        (at for at in range(start) if said(chosen[at]) != said(rejected[at])),
         start,
     )
     while start > 0:

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 from harness.conversation import Turns
 from harness.errors import HarnessError
+from harness.rows.messages import ABOUT, is_filled
 
 TRIED = 3  # conversations that a part is tried on before it counts as left out
-# Keys that say something about a message and are no part of it.
-ABOUT = {"weight", "id", "model", "timestamp", "created", "score", "rating", "train", "loss"}
-
 # How a template fails on what it does not expect; `HarnessError` is its own word.
 FAILURES = (HarnessError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
 
@@ -67,13 +65,16 @@ class Hidden:
 
 
 def _parts(turns: Turns) -> Iterator[Part]:
-    """The texts of user and assistant are not among it: no template leaves those out."""
+    """The texts of user and assistant are not among it: no template leaves those out.
+
+    Nor is what is empty, as Parquet fills up columns: there is nothing in it to be left out.
+    """
     for turn in turns:
         for key in turn:
-            if key != "role" and (key != "content" or turn["role"] not in ("user", "assistant")):
+            text = key == "content" and turn["role"] in ("user", "assistant")
+            if key != "role" and not text and is_filled(turn[key]):
                 yield str(turn["role"]), key
-    for key in turns.beside:
-        yield "", key
+    yield from (("", key) for key, value in turns.beside.items() if is_filled(value))
 
 
 def _without(turns: Turns, part: Part) -> Turns:

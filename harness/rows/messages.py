@@ -31,6 +31,21 @@ INSTEAD = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thi
 # What no model that reads text alone can be shown.
 MEDIA = ("image", "images", "video", "videos", "audio", "audios", "input_audio", "image_url")
 
+# Keys that say something about a message and are no part of it.
+ABOUT = {"weight", "id", "model", "timestamp", "created", "score", "rating", "train", "loss"}
+
+
+def is_filled(value: Any) -> bool:
+    """Whether a cell says anything."""
+    if isinstance(value, str):
+        return bool(value.strip()) and value.strip() not in ("[]", "{}", "null")
+    return value is not None and value not in ([], {})
+
+
+def said(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message without what is empty, or is only about it: what two sides must have in common."""
+    return {key: v for key, v in message.items() if key not in ABOUT and is_filled(v)}
+
 
 def is_messages(value: Any) -> bool:
     """Whether a value looks like a list of messages, or like one message alone."""

@@ -20,6 +20,8 @@ def shown(value: Any) -> str:
     >>> shown([])
     "list '[]'"
     """
+    if value is None:
+        return "empty (null)"
     return f"{type(value).__name__} {str(value)[:SHOWN]!r}"
 
 

@@ -78,12 +78,19 @@ def sft(config: Path, output: Path, data_folder: Path | None, model_folder: str 
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the checkpoint.",
 )
-def export(adapter: Path, model: str, output: Path) -> None:
+@click.option(
+    "--dtype",
+    type=click.Choice(["bfloat16", "float16", "float32"]),
+    default="bfloat16",
+    show_default=True,
+    help="Of the body; a reward head keeps the adapter's.",
+)
+def export(adapter: Path, model: str, output: Path, dtype: str) -> None:
     """Make an adapter and its base model one checkpoint, ready for mergekit and lm-eval."""
     from harness.training.export import export_checkpoint
 
     with told_in_one_line():
-        click.echo(export_checkpoint(model, adapter, output))
+        click.echo(f"{export_checkpoint(model, adapter, output, dtype)}: body in {dtype}")
 
 
 def _run(

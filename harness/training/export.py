@@ -9,10 +9,12 @@ from dogerm_plugin.adapter import LANGUAGE_MODEL, read
 from dogerm_plugin.output import check_target, staged
 
 
-def export_checkpoint(base: str | Path, adapter: Path, target: Path) -> Path:
+def export_checkpoint(
+    base: str | Path, adapter: Path, target: Path, dtype: str = "bfloat16"
+) -> Path:
     """Merge a LoRA adapter into its base and write the full checkpoint; return `target`.
 
-    The body is stored in bf16. A reward head (`score.weight`, shape [1, hidden]) keeps the dtype
+    A reward head (`score.weight`, shape [1, hidden]) keeps the dtype
     that the adapter stores it in. Tokenizer and chat template are the adapter's where its folder
     has them, else the base's.
 
@@ -21,6 +23,7 @@ def export_checkpoint(base: str | Path, adapter: Path, target: Path) -> Path:
         adapter: the folder with adapter_config.json, whose task_type tells a reward model
             (SEQ_CLS) from a language model (CAUSAL_LM).
         target: the output folder; it appears, or replaces an earlier one, when it is complete.
+        dtype: what the body is stored in, by torch's name.
 
     Raises:
         MergeError: `adapter` is no adapter of these two kinds, or does not fit; `target` can't be
@@ -31,12 +34,13 @@ def export_checkpoint(base: str | Path, adapter: Path, target: Path) -> Path:
     found = read(str(adapter))
     check_target(str(target), [Path(base), adapter])
     tokenizer = adapted.tokens(str(base), found)
-    # In fp32 the adapter is added exactly, and each weight is rounded to bf16 once.
+    stored = getattr(torch, dtype)
+    # In fp32 the adapter is added exactly, and each weight is rounded once.
     model = adapted.merged(str(base), found, dtype=torch.float32, tokenizer=tokenizer)
-    model.base_model.to(torch.bfloat16)  # the body; a head beside it keeps its dtype
+    model.base_model.to(stored)  # the body; a head beside it keeps its dtype
     if found.task == LANGUAGE_MODEL:
-        model.to(torch.bfloat16)
-    model.config.dtype = torch.bfloat16
+        model.to(stored)
+    model.config.dtype = stored
     with staged(str(target)) as stage:
         model.save_pretrained(stage)
         tokenizer.save_pretrained(stage)

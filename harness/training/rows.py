@@ -157,9 +157,9 @@ def _row(raw: Row, keys: tuple[str, ...], source: Source, where: str) -> Row:
     columns = _columns(raw, keys, source)
     named = {"prompt": columns.prompt, keys[1]: columns.chosen, keys[-1]: columns.rejected}
     # whole conversations hold the prompt, whatever stands in its own column
-    whole = all(isinstance(raw.get(named[key]), list | Mapping) for key in keys[1:])
+    whole = all(isinstance(raw.get(str(named[key])), list | Mapping) for key in keys[1:])
     for key, column in named.items():
-        if not (key == "prompt" and whole and not raw.get(column)):
+        if not (key == "prompt" and whole and not raw.get(str(column))):
             _refuse_empty(raw, key, column, where)
     try:
         doc = pair(raw, columns)

@@ -1,5 +1,6 @@
 """`MODEL+ADAPTER` in a recipe: right class, and the adapter's head, rows, tokenizer, template."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from transformers import (
 from dogerm_plugin import lora_cache
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.in_memory import Merges
+from dogerm_plugin.locks import lock_of
 
 OWN = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
 
@@ -179,6 +181,33 @@ def test_a_value_head_beside_the_adapter(trio: Trio, tmp_path: Path) -> None:
     merging.merged(tmp_path, recipe, *cache(tmp_path))
     kept = load_file(tmp_path / "out" / "value_head.safetensors")
     assert same(kept, head)
+
+
+def test_a_value_head_beside_the_base(own_trio: Trio, tmp_path: Path) -> None:
+    """The adapter was trained on a reward model whose head lies beside it."""
+    make(own_trio.lm, tmp_path / "lora", "CAUSAL_LM")
+    head = {"v_head.summary.weight": torch.randn(1, 32), "v_head.summary.bias": torch.randn(1)}
+    save_file(head, own_trio.lm / "value_head.safetensors")
+    recipe = merging.recipe(f"{own_trio.lm}+{tmp_path / 'lora'}", (own_trio.other, 0.3))
+    merging.merged(tmp_path, recipe, *cache(tmp_path))
+    assert same(load_file(tmp_path / "out" / "value_head.safetensors"), head)
+
+
+def test_what_a_killed_merge_of_an_adapter_left_is_removed(trio: Trio, tmp_path: Path) -> None:
+    """It would lie in the cache for ever; what another process is writing stays."""
+    make(trio.lm, tmp_path / "lora", "CAUSAL_LM")
+    recipe = merging.recipe(trio.rm, (f"{trio.lm}+{tmp_path / 'lora'}", 0.3))
+    merging.merged(tmp_path, recipe, *cache(tmp_path))
+    (made,) = (tmp_path / "cache").iterdir()
+    shutil.rmtree(made)
+    left, busy = (tmp_path / "cache" / f".{made.name}.{name}" for name in ("left", "busy"))
+    left.mkdir()
+    busy.mkdir()
+    lock = lock_of(busy)
+    merging.merged(tmp_path, recipe, *cache(tmp_path))
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {made.name, busy.name}
+    assert lock is not None
+    os.close(lock)
 
 
 @pytest.mark.parametrize(

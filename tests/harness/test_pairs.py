@@ -95,7 +95,7 @@ def test_columns_by_their_names() -> None:
         ({"prompt": "Hi", "better": "x", "rejected": "y"}, r"no column chosen \(there are: prompt"),
         ({"chosen": "x", "rejected": "y"}, "no column prompt .*column chosen holds no whole"),
         ({**PLAIN, "chosen": 3}, "column chosen is int '3', expected a text or a list"),
-        ({**PLAIN, "chosen": None}, "column chosen is NoneType"),
+        ({**PLAIN, "chosen": None}, "column chosen is empty"),
         ({**PLAIN, "rejected": []}, r"column rejected is list '\[\]'"),
         ({**PLAIN, "prompt": None}, "column prompt: a prompt must be a text or a list"),
         ({**PLAIN, "prompt": [assistant("Hi")]}, "column prompt: the last turn of a prompt"),
@@ -190,3 +190,11 @@ def test_names_that_a_yaml_gives() -> None:
 def test_names_that_make_no_sense(given: Any, message: str) -> None:
     with pytest.raises(HarnessError, match=message):
         Columns.of(given)
+
+
+def test_what_is_said_about_a_turn_is_no_difference() -> None:
+    """Ids, times and empty cells, as logs and Parquet have them, are no other prompt."""
+    asked = {"id": "u1", "timestamp": 1, "tool_calls": [], **user("2+2?")}
+    again = {"id": "u2", "timestamp": 2, **user("2+2?")}
+    row = {"chosen": [asked, assistant("4")], "rejected": [again, assistant("5")]}
+    assert pair(row, Columns())["rejected"] == "5"

@@ -114,3 +114,11 @@ def test_two_answers_in_a_row_belong_to_the_response() -> None:
 def test_without_a_shared_question_there_is_no_pair(chosen: str, rejected: str) -> None:
     with pytest.raises(HarnessError, match="must begin with the same question and answer it"):
         pair(chosen, rejected)
+
+
+def test_turns_without_blank_lines() -> None:
+    """Where somebody answers at the start of a line, and nobody after a blank one."""
+    text = "Human: q1\nAssistant: a1\nHuman: q2\nAssistant:"
+    assert [turn["content"] for turn in turns(text)] == ["q1", "a1", "q2", ""]
+    kept = turns("Human: he wrote\nAssistant: no\n\nAssistant: I see")
+    assert [turn["content"] for turn in kept] == ["he wrote\nAssistant: no", "I see"]

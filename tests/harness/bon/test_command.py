@@ -72,7 +72,8 @@ def test_the_outputs_folder_is_made_before_anything_is_read(
         done = dogerm(command, damaged, "-o", output / name)
         assert done.exit_code == 1
         assert done.output == (
-            f"Error: {output / name} can't be written (File exists); make room, or name another place\n"
+            f"Error: {output / name} can't be written (File exists); make room, or name another "
+            "place\n"
         )
 
 

@@ -201,7 +201,8 @@ def test_a_value_head_beside_the_adapter(base: Path, tokenizer: Any, tmp_path: P
     import torch
     from safetensors.torch import save_file
 
-    made = trained(base, tmp_path / "adapter", auto="AutoModelForCausalLM")
+    settings = {"modules_to_save": ["embed_tokens", "lm_head"]}  # what it does for new tokens
+    made = trained(base, tmp_path / "adapter", auto="AutoModelForCausalLM", **settings)
     tokenizer.save_pretrained(tmp_path / "adapter")
     torch.manual_seed(6)
     head = {"v_head.summary.weight": torch.randn(1, 32), "v_head.summary.bias": torch.randn(1)}
