@@ -20,7 +20,7 @@ from typing import Any
 from mergekit.common import ModelPath, ModelReference, dtype_from_name
 from mergekit.options import MergeOptions
 
-from dogerm_plugin import adapted, adapter, beside, recipe
+from dogerm_plugin import adapted, adapter, beside, recipe, weight_files
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.locks import lock_of
 
@@ -74,8 +74,9 @@ def _folder(model: ModelReference, options: MergeOptions) -> Path:
     identity = _identity(model, found, options)
     cache = Path(options.lora_merge_cache).expanduser()
     folder = cache / f"{names[0]}+{names[1]}-{identity}".replace("/", "_")
-    if folder.is_dir():
+    if folder.is_dir() and weight_files.find(folder) is not None:
         return folder
+    shutil.rmtree(folder, ignore_errors=True)  # its weights were cleaned away
     LOG.info("%s: merging the adapter into its base model, once", model)
     try:
         cache.mkdir(parents=True, exist_ok=True)
