@@ -158,7 +158,7 @@ def merged(
         )
     said = str(adapter.settings.get("base_model_name_or_path") or base)
     if os.path.basename(said.rstrip("/")) != os.path.basename(base.rstrip("/")):
-        LOG.warning("%s: says that it was trained on %s; merged into %s", adapter.name, said, base)
+        LOG.info("%s: says that it was trained on %s; merged into %s", adapter.name, said, base)
     fit_rows(model, adapter, tokenizer)
     whole = attach(model, adapter).merge_and_unload().eval()
     for name, tensor in adapter.tensors(heads).items():
