@@ -23,6 +23,7 @@ from mergekit.options import MergeOptions
 from dogerm_plugin import adapted, adapter, beside, recipe, weight_files
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.locks import lock_of
+from dogerm_plugin.model_files import holds_tokenizer
 
 LOG = logging.getLogger("dogerm")
 
@@ -119,7 +120,11 @@ def _write(
     }
     try:
         tokenizer = adapted.tokens(model.model.path, found, **where)
-    except Exception:  # tokenizers raises bare ones
+    except Exception as error:  # tokenizers raises bare ones
+        if found.has_tokenizer or holds_tokenizer(Path(model.model.path)):
+            raise MergeError(
+                f"{model}: its tokenizer can't be loaded ({error}): fetch its files again"
+            ) from None
         tokenizer = None  # a merge without a tokenizer is told of later, where it matters
     dtype = dtype_from_name(options.lora_merge_dtype) or "auto"
     whole = adapted.merged(model.model.path, found, dtype=dtype, tokenizer=tokenizer, **where)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from dogerm_plugin import beside
 
 TOKENIZER = ("tokenizer*", "vocab.*", "*.tiktoken", "spiece.model", "sentencepiece*.model")
@@ -64,3 +66,8 @@ READ_UNASKED = frozenset(
 )
 # The same, every file of a folder.
 TEMPLATES = "additional_chat_templates"
+
+
+def holds_tokenizer(folder: Path) -> bool:
+    """Whether a model comes with tokenizer files; assumed of a Hub model."""
+    return not folder.is_dir() or any(next(folder.glob(pattern), None) for pattern in TOKENIZER)

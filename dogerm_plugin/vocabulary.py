@@ -23,7 +23,7 @@ from dogerm_plugin import tokenization
 from dogerm_plugin.anatomy import Anatomy
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.layout import Layout
-from dogerm_plugin.model_files import TOKENIZER
+from dogerm_plugin.model_files import TOKENIZER, holds_tokenizer
 
 LOG = logging.getLogger("dogerm")
 SHOWN = 3
@@ -110,13 +110,9 @@ def _same_files(reward: Anatomy, other: Anatomy) -> bool:
 def has_tokenizer(anatomy: Anatomy) -> bool:
     """Whether a model comes with tokenizer files; assumed of a Hub model.
 
-    Asked of the path in the recipe: the folder of a merged adapter has no tokenizer, and
-    mergekit's snapshot of a Hub model leaves some tokenizer files out.
+    Asked of the path in the recipe: mergekit's snapshot of a Hub model leaves some of them out.
     """
-    folder = Path(anatomy.model.model.path)
-    if not folder.is_dir():
-        return True
-    return any(next(folder.glob(pattern), None) for pattern in TOKENIZER)
+    return holds_tokenizer(Path(anatomy.model.model.path))
 
 
 def _tokenizer(anatomy: Anatomy, options: MergeOptions) -> Any:

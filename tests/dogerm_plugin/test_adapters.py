@@ -236,6 +236,19 @@ def test_a_reward_adapter_without_its_head(trio: Trio, tmp_path: Path) -> None:
     assert "score.weight" in line and "saved without its head" in line
 
 
+@pytest.mark.parametrize("whose", ["adapter", "base"])
+def test_a_tokenizer_that_is_damaged(whose: str, own_trio: Trio, tmp_path: Path) -> None:
+    """It is no model without a tokenizer, whose tokens nobody could compare."""
+    lora = tmp_path / "lora"
+    make(own_trio.lm, lora, "CAUSAL_LM")
+    if whose == "adapter":
+        AutoTokenizer.from_pretrained(own_trio.lm).save_pretrained(lora)
+    ((lora if whose == "adapter" else own_trio.lm) / "tokenizer.json").write_text("{}")
+    recipe = merging.recipe(own_trio.rm, (f"{own_trio.lm}+{lora}", 0.3))
+    assert "tokenizer can't be loaded" in merging.refused(tmp_path, recipe, *cache(tmp_path))
+    assert not list((tmp_path / "cache").iterdir())
+
+
 def test_an_adapters_folder_alone(trio: Trio, tmp_path: Path) -> None:
     """The way out is in the line."""
     make(trio.lm, tmp_path / "lora")
