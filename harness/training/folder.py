@@ -45,7 +45,7 @@ def claim(folder: Path, settings: dict[str, Any], mark: str) -> Path | None:
             )
         if (folder / _ADAPTER).is_file():
             raise HarnessError(f"{folder}: this run is finished already: nothing to do")
-        return _last_checkpoint(folder)
+        return last_checkpoint(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise HarnessError(f"{folder} is not empty and holds no run: choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,16 +72,27 @@ def remove_checkpoints(folder: Path) -> None:
         kept.rmdir()
 
 
-def _last_checkpoint(folder: Path) -> Path | None:
+def last_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint: a kill may have left the last one half-written."""
-    found = [
+    complete = [
         path
         for path in checkpoints(folder).glob("checkpoint-*")
         if path.name.removeprefix("checkpoint-").isdecimal()
-        and (path / "trainer_state.json").is_file()
         and (path / "optimizer.pt").is_file()
+        and _is_whole(path / "trainer_state.json")
     ]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _is_whole(trainer_state: Path) -> bool:
+    """Whether the file that the trainer writes last (`Trainer._save_checkpoint`) is there in full.
+
+    It is written in place: a kill at the wrong moment leaves it empty or cut.
+    """
+    try:
+        return isinstance(json.loads(trainer_state.read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError):
+        return False
 
 
 def _read(path: Path) -> dict[str, Any]:

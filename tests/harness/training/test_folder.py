@@ -29,12 +29,19 @@ def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert claim(out, SETTINGS, "mark") is None
     assert claim(out, SETTINGS, "mark") is None  # killed before its first checkpoint
-    for step in (5, 9, 10):
+    for step, state in (
+        (5, "{}\n"),
+        (9, "{}\n"),
+        (10, None),
+        (11, ""),
+        (12, '{"epoch": 1.'),
+        (13, "[]"),
+    ):
         folder = checkpoints(out) / f"checkpoint-{step}"
         folder.mkdir(parents=True)
         (folder / "optimizer.pt").touch()
-        if step != 10:
-            (folder / "trainer_state.json").touch()
+        if state is not None:
+            (folder / "trainer_state.json").write_text(state)
     assert claim(out, SETTINGS, "mark") == checkpoints(out) / "checkpoint-9"
     remove_checkpoints(out)
     assert not checkpoints(out).exists()
