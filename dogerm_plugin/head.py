@@ -1,7 +1,7 @@
 """Whether the tensors outside a trunk make a reward, and which tensors a class leaves unread.
 
 A value head's name says nothing; its shapes do, by the rule that `--model reward` goes by too
-(`harness.models.layers`): the one module beside trunk and LM head is a chain of linear layers from
+(`head_layers`): the one module beside trunk and LM head is a chain of linear layers from
 the hidden size to one number. A language model's other modules outside its trunk (layers that
 predict a further token, with gates of one output) are no such chain.
 """
@@ -15,8 +15,7 @@ from transformers import PreTrainedModel
 
 from dogerm_plugin.checkpoint import Tensor
 from dogerm_plugin.errors import MergeError
-from harness.errors import HarnessError
-from harness.models.layers import reward_layers
+from dogerm_plugin.head_layers import NoSingleHeadError, reward_layers
 
 # Buffers that releases of transformers before 5 stored in every layer, and that most classes no
 # longer have: rotary frequencies, and causal masks (1 × 1 × n × n, or one number).
@@ -96,7 +95,7 @@ def find_reward_head(
     width = getattr(text, "word_embed_proj_dim", None) or text.hidden_size
     try:
         reward_layers(shapes, width, "")
-    except HarnessError:
+    except NoSingleHeadError:
         return ()
     return found
 

@@ -15,7 +15,7 @@ from dogerm_plugin import rope
 from dogerm_plugin.checkpoint import PLAIN, Checkpoint
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.json_file import read_object
-from harness.models.remote_code import own_class
+from dogerm_plugin.remote_code import own_class
 
 
 def read_config(checkpoint: Checkpoint, options: MergeOptions) -> Any:

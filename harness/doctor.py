@@ -117,10 +117,11 @@ def _evaluation() -> Iterator[Finding]:
     from lm_eval.tasks import manager
 
     from harness.local_files import ENVIRONMENT
-    from harness.patches import MODELS, adds_tasks
+    from harness.models import NAMES
+    from harness.patches import adds_tasks
     from harness.tasks import FOLDER
 
-    for name in MODELS:
+    for name in NAMES:
         if name in model_registry:
             get_model(name)
             yield Finding("ok", f"lm-eval model: {name}")

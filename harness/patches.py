@@ -18,14 +18,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-TESTED = ("0.4.13", "0.5")
+from harness.models import NAMES
 
-# lm-eval imports a target when a user names the model, not before
-MODELS = {
-    "reward": "harness.models.reward:Reward",
-    "reward-ensemble": "harness.models.ensemble:RewardEnsemble",
-    "reward-implicit": "harness.models.implicit:RewardImplicit",
-}
+TESTED = ("0.4.13", "0.5")
 
 
 def _refuse_untested_release() -> None:
@@ -45,7 +40,7 @@ def register_models(_: ModuleType) -> None:
     _tell_users_in_one_line()
     from lm_eval.api.registry import model_registry
 
-    for name, target in MODELS.items():
+    for name, target in NAMES.items():
         if name not in model_registry:
             model_registry.register(name, target=target)
 
@@ -169,7 +164,7 @@ def tell_config_mistakes(config: ModuleType) -> None:
         try:
             return original(self)
         except (ValueError, TypeError, OSError) as error:
-            if self.model not in MODELS:
+            if self.model not in NAMES:
                 raise
             from harness.errors import HarnessError, first_line
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.models import NAMES
+from harness.tasks import FOLDER
 
 _BLOCK = 2**20
 
@@ -130,15 +132,13 @@ def _folder(tracker: Any) -> Path:
 
 def _is_ours(tracker: Any, results: Mapping[str, Any]) -> bool:
     """Whether a run is of one of this project's models or tasks."""
-    from harness.patches import MODELS
-
-    tasks = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tasks", "")
+    tasks = os.path.join(FOLDER, "")
     sources = (
         str((config.get("metadata") or {}).get("config_source", ""))
         for config in (results.get("configs") or {}).values()
         if isinstance(config, Mapping)
     )
-    return tracker.general_config_tracker.model_source in MODELS or any(
+    return tracker.general_config_tracker.model_source in NAMES or any(
         source.startswith(tasks) for source in sources
     )
 

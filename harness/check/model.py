@@ -34,7 +34,8 @@ class SeenByModel:
 
     def __init__(self, name: str, chat_template: str | None, allow_markup: bool) -> None:
         from harness.models import template_trial
-        from harness.models.template import Encoder, choose_template
+        from harness.models.chat_template import choose_template
+        from harness.models.template import Encoder
 
         tokenizer, longest = _load(name)
         template = choose_template(tokenizer, chat_template)

@@ -12,7 +12,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, PreTrain
 from transformers.initialization import no_init_weights
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from harness.models.layers import ACTIVATIONS, HEAD, PublishedHead
+from harness.models.published_head import ACTIVATIONS, HEAD, PublishedHead
 
 
 def reward_class(config: Any, head: PublishedHead | None) -> type[PreTrainedModel]:

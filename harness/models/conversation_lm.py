@@ -20,12 +20,13 @@ from harness.conversation import Conversation, Message
 from harness.errors import HarnessError, first_line
 from harness.models import adapters, quantization, response_cache, template_args, template_trial
 from harness.models.arguments import check, folder_or_hub_id, parameters, refuse_misspelt
+from harness.models.chat_template import choose_template
 from harness.models.checkpoint import explain_loading_error
 from harness.models.mistakes import LOADING_ERRORS, explain
 from harness.models.only_scores import OnlyScores
 from harness.models.outside import DATE
 from harness.models.processes import warn_of_a_lone_process
-from harness.models.template import Encoder, choose_template
+from harness.models.template import Encoder
 
 
 class ConversationLM(OnlyScores, HFLM):

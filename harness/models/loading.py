@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 from harness.models import body_and_head, published, remote_code, stored_head
 from harness.models.checkpoint import RecordingLoader
 from harness.models.head import has_own_code
-from harness.models.layers import PublishedHead
+from harness.models.published_head import PublishedHead
 from harness.models.stored import Shape, beside, stored_shapes
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
+from dogerm_plugin.head_layers import Layer, NoSingleHeadError, Shape, reward_layers
 from dogerm_plugin.trunk import Names
 from harness.errors import HarnessError
-from harness.models.layers import ACTIVATIONS, Layer, PublishedHead, reward_layers
-from harness.models.stored import Shape
+from harness.models.published_head import ACTIVATIONS, PublishedHead
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -68,7 +68,10 @@ def find_head(
         return None
     text = config.get_text_config()
     width = getattr(text, "word_embed_proj_dim", None) or text.hidden_size
-    layers = tuple(reward_layers(outside, width, source))
+    try:
+        layers = tuple(reward_layers(outside, width, source))
+    except NoSingleHeadError as error:
+        raise HarnessError(str(error)) from error
     if len(layers) == 1:
         _refuse_useless(activation, f"the head {layers[0].name} has one layer")
         between = "linear"

@@ -12,29 +12,12 @@ from typing import Any
 
 import torch
 
+from dogerm_plugin.remote_code import own_class
 from harness.errors import HarnessError
 
 # The most telling name first: a class that has .score next to .rewards (several objectives) or
 # .logits means it, and .end_scores is the last token's entry of .scores.
 FIELDS = ("score", "end_scores", "rewards", "scores", "logits")
-
-
-def own_class(config: Any) -> tuple[str, str] | None:
-    """The Auto class and the class that a checkpoint's ``auto_map`` names for its reward.
-
-    That is the entry of the class in ``architectures``, whichever Auto class it stands under, or
-    the one of ``AutoModelForSequenceClassification``; None for a class of transformers.
-    """
-    entries = {
-        str(auto): str(reference).rpartition(".")[2]
-        for auto, reference in (getattr(config, "auto_map", None) or {}).items()
-        if str(auto).startswith("AutoModel")
-    }
-    for auto, name in entries.items():
-        if name in (config.architectures or ()):
-            return auto, name
-    name = entries.get("AutoModelForSequenceClassification", "")
-    return ("AutoModelForSequenceClassification", name) if name else None
 
 
 def auto_class(source: str, config: Any, trusted: bool) -> Any:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from harness.errors import HarnessError
-from harness.models import beside, digests
+from harness.models import digests
+from harness.models.chat_template import for_tools
 from harness.models.head import without_adapter_wrapper
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def identity(lm: ConversationLM) -> dict[str, str]:
     """What every model's score depends on beside the conversation."""
     name = str(lm.pretrained) if isinstance(lm.pretrained, str) else "a loaded model"
     template = lm.encoder.template.text + digests.as_text(lm.encoder.template_args)
-    tools = beside.for_tools(lm.tokenizer, lm.encoder.template)
+    tools = for_tools(lm.tokenizer, lm.encoder.template)
     template += tools if tools != lm.encoder.template.text else ""
     return {
         "form": FORM,

@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dogerm_plugin.head_layers import Shape
+
 if TYPE_CHECKING:
     from dogerm_plugin.beside import Beside
-
-Shape = tuple[int, ...]
 
 # In the order in which transformers looks for them.
 FILES = ("model.safetensors", "model.safetensors.index.json")

@@ -10,70 +10,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.conversation import PLAIN_TEMPLATE, Message
+from harness.conversation import Message
 from harness.errors import HarnessError
-from harness.models.beside import beside
+from harness.models.chat_template import ChatTemplate, beside
 from harness.models.outside import FIXED_DATE
 from harness.models.prompt import before_response, check_prompt_stays, common
 from harness.models.rendering import SECONDS, Rendering
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
-
-
-@dataclass(frozen=True)
-class ChatTemplate:
-    """A Jinja chat template and the place it came from (for logs and results)."""
-
-    text: str
-    source: str
-    plain: bool = False
-
-
-def choose_template(tokenizer: Any, wanted: str | None) -> ChatTemplate:
-    """The template to render with.
-
-    Args:
-        tokenizer: a transformers tokenizer.
-        wanted: the name of one of the tokenizer's templates, a path to a file, or a Jinja text;
-            None takes the tokenizer's default, and where it has none `PLAIN_TEMPLATE`.
-
-    Raises:
-        HarnessError: no such name, file or Jinja text, or several templates without a default.
-    """
-    own = getattr(tokenizer, "chat_template", None)
-    names = dict(own) if isinstance(own, Mapping) else ({"default": own} if own else {})
-    if wanted is not None:
-        wanted = str(wanted)
-        if wanted in names:
-            return ChatTemplate(names[wanted], f"tokenizer: {wanted}")
-        if "{{" in wanted or "{%" in wanted:
-            return ChatTemplate(wanted, "model_args: Jinja text")
-        try:
-            return ChatTemplate(Path(wanted).expanduser().read_text("utf-8"), f"file: {wanted}")
-        except (OSError, UnicodeDecodeError) as error:
-            raise HarnessError(
-                f"chat_template={wanted} is neither a template of this tokenizer (it has: "
-                f"{', '.join(sorted(names)) or 'none'}), nor a Jinja text, nor a file that can be "
-                f"read ({error})"
-            ) from error
-    if "default" in names:
-        return ChatTemplate(names["default"], "tokenizer: default")
-    if names:
-        raise HarnessError(
-            f"the tokenizer has several chat templates and no default: {', '.join(sorted(names))}; "
-            "choose one with --model_args chat_template=NAME"
-        )
-    logger.warning(
-        "the tokenizer has no chat template: scoring the plain format 'User: ...', blank line, "
-        "'Assistant: ...', end of sequence. A reward model is only right with the format it was "
-        "trained on: give it with --model_args chat_template=NAME, PATH or Jinja text"
-    )
-    return ChatTemplate(PLAIN_TEMPLATE, "plain format (the tokenizer has no chat template)", True)
 
 
 class Encoded(NamedTuple):

@@ -11,7 +11,8 @@ import pytest
 
 from harness.conversation import PLAIN_TEMPLATE
 from harness.errors import HarnessError
-from harness.models.template import ChatTemplate, Encoder, choose_template
+from harness.models.chat_template import ChatTemplate, choose_template
+from harness.models.template import Encoder
 
 TALK = [
     {"role": "user", "content": "What is 1 + 1?"},

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from harness.conversation import Turns
-from harness.models.template import Encoder, choose_template
+from harness.models.chat_template import choose_template
+from harness.models.template import Encoder
 from harness.rows.markup import Markup
 
 LLAMA_2 = (

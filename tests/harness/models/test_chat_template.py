@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.models.beside import for_tools
-from harness.models.template import ChatTemplate
+from harness.models.chat_template import ChatTemplate, for_tools
 
 
 @pytest.mark.parametrize(

@@ -10,27 +10,16 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import nn
+from dogerm_plugin.errors import UserError
 
-from harness.errors import HarnessError
-from harness.models.stored import Shape
+Shape = tuple[int, ...]
 
-# What may stand between two layers; it holds no numbers, so no checkpoint stores it. "linear" is
-# nothing at all (--model_args would read the word none as no value).
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "tanh": nn.Tanh,
-    "linear": nn.Identity,
-}
 
-# No checkpoint has a tensor of that name: from_pretrained applies the renamings of a key mapping in
-# turn, and one that gives score.1 another place must not find what the one before it put there.
-HEAD = "dogerm_head"
+class NoSingleHeadError(UserError):
+    """The tensors outside a body are no reward head, or more than one."""
 
 
 @dataclass(frozen=True)
@@ -43,48 +32,6 @@ class Layer:
     bias: bool
 
 
-@dataclass(frozen=True)
-class PublishedHead:
-    """A head beside a body, as a checkpoint stores them.
-
-    Attributes:
-        layers: the head's linear layers, in their order.
-        activation: what stands between two of them, one of `ACTIVATIONS`.
-        wrapper: what stands before the names that the body's class reads (``pretrained_model.``).
-        skips_padding: pool at the right-most token other than ``pad_token_id``, as
-            ``...ForSequenceClassification`` does; else at the last token of the conversation, as
-            TRL's value heads and the other published classes do.
-    """
-
-    layers: tuple[Layer, ...]
-    activation: str
-    wrapper: str
-    skips_padding: bool
-
-    def places(self) -> list[str]:
-        """The modules of `harness.models.body_and_head`'s class that hold the layers."""
-        several = len(self.layers) > 1  # an nn.Sequential, with activations between
-        return [f"{HEAD}.{2 * n}" if several else HEAD for n in range(len(self.layers))]
-
-    def on_disk(self) -> dict[str, str]:
-        """The head's parameter names in that class to those in the checkpoint."""
-        return {
-            f"{place}.{kind}": f"{layer.name}.{kind}"
-            for layer, place in zip(self.layers, self.places(), strict=True)
-            for kind in ("weight", "bias")
-        }
-
-    def key_mapping(self) -> dict[str, str]:
-        """Names on disk (patterns) to those of `harness.models.body_and_head`'s class."""
-        mapping = {
-            f"^{re.escape(layer.name)}\\.": f"{place}."
-            for layer, place in zip(self.layers, self.places(), strict=True)
-        }
-        if self.wrapper:
-            mapping[f"^{re.escape(self.wrapper)}"] = ""
-        return mapping
-
-
 def reward_layers(outside: Mapping[str, Shape], width: int, source: str) -> list[Layer]:
     """The layers of the one reward head among the tensors outside a body, in their order.
 
@@ -94,20 +41,20 @@ def reward_layers(outside: Mapping[str, Shape], width: int, source: str) -> list
         source: the checkpoint, for messages.
 
     Raises:
-        HarnessError: no chain of layers from `width` to 1, two of them, or tensors beside it.
+        NoSingleHeadError: no chain of layers from `width` to 1, two of them, or tensors beside it.
     """
     modules: dict[str, dict[str, Shape]] = defaultdict(dict)
     for name, shape in outside.items():
         modules[name.split(".")[0]][name] = shape
     chains = {name: chain for name, held in modules.items() if (chain := _chain(held, width))}
     if len(chains) > 1:
-        raise HarnessError(
+        raise NoSingleHeadError(
             f"{source} holds {len(chains)} reward heads ({_list(outside)}), and nothing says "
             "which one gives the reward: keep one, or publish the class that uses them with the "
             "checkpoint (auto_map) and give trust_remote_code=True"
         )
     if not chains:
-        raise HarnessError(
+        raise NoSingleHeadError(
             f"{source}: the tensors outside its body ({_list(outside)}) are no reward head, which "
             f"is one or more linear layers from the hidden size {width} to 1 number; if the "
             "checkpoint comes with its own code, give --model_args trust_remote_code=True"
@@ -115,7 +62,7 @@ def reward_layers(outside: Mapping[str, Shape], width: int, source: str) -> list
     (found,) = chains
     beside = {name: shape for name, shape in outside.items() if name.split(".")[0] != found}
     if beside:
-        raise HarnessError(
+        raise NoSingleHeadError(
             f"{source}: beside its reward head {found} it holds {_list(beside)}, which may change "
             "the reward in a way that a checkpoint does not say; a class of its own (auto_map, "
             "with trust_remote_code=True) would"
