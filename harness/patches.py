@@ -76,7 +76,7 @@ def keep_answers(model: ModuleType) -> None:
 
     def __new__(cls: Any, lm: Any, *args: Any, **kwargs: Any) -> Any:
         if cls is caching and getattr(type(lm), "KEEPS_ANSWERS", False):
-            from harness.models.kept_answers import KeptAnswers as cls
+            from harness.models.score.kept_answers import KeptAnswers as cls
         return object.__new__(cls)
 
     caching.__new__ = __new__
@@ -94,7 +94,7 @@ def register_tasks(manager: ModuleType) -> None:
 
     @functools.wraps(check)
     def _check_duplicates(built: list[Any]) -> None:
-        from harness.overlap import shared_once
+        from harness.tasks.base.overlap import shared_once
 
         check(shared_once(built))
 
@@ -136,7 +136,7 @@ def check_run_options(evaluator: ModuleType) -> None:
 
     @functools.wraps(original)
     def evaluate(*args: Any, **kwargs: Any) -> Any:
-        from harness import run_options
+        from harness.tasks.base import run_options
 
         given = signature.bind(*args, **kwargs)
         loaded = given.arguments.get("task_dict")
@@ -261,14 +261,14 @@ def saved_results_are_whole(tracker: ModuleType) -> None:
 
     @functools.wraps(save_results)
     def save_results_aggregated(self: Any, results: Any, *args: Any, **kwargs: Any) -> None:
-        from harness.saved import UNSAVED
+        from harness.runs.saved import UNSAVED
 
         save_results(self, results, *args, **kwargs)
         UNSAVED.results(self, results)
 
     @functools.wraps(save_samples)
     def save_results_samples(self: Any, task_name: str, samples: Any) -> None:
-        from harness.saved import UNSAVED
+        from harness.runs.saved import UNSAVED
 
         save_samples(self, task_name, samples)
         UNSAVED.samples(self, task_name, len(samples))
@@ -287,7 +287,7 @@ def unsaved_results_fail(run: ModuleType) -> None:
 
     @functools.wraps(execute)
     def _execute(args: Any) -> None:
-        from harness.saved import UNSAVED
+        from harness.runs.saved import UNSAVED
 
         execute(args)
         UNSAVED.tell()

@@ -14,9 +14,9 @@ from typing import Any
 
 from harness.card.benchmarks import Benchmark, benchmarks
 from harness.card.figures import Figures, Score
-from harness.compare.runs import DATED, read_json
 from harness.errors import HarnessError
 from harness.report.blocks import Block, Code, Text
+from harness.runs.results import DATED, read_json
 
 # What describes the data or another way to choose, and not the model.
 _ABOUT_DATA = re.compile(r"(margin|ties|longer|truncated|random|(oracle|longest|majority)@\d+)")

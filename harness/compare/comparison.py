@@ -14,10 +14,10 @@ from typing import Any
 
 from harness.compare import hierarchy, statistics
 from harness.compare.matching import Matched, agrees, match, nothing_in_common
-from harness.compare.runs import Run
 from harness.compare.samples import COUNTS
 from harness.compare.verdicts import Section, judged, too_few_resamples
 from harness.errors import HarnessError
+from harness.runs.results import Run
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 from harness.compare import groups
 from harness.compare.matching import Matched
-from harness.compare.runs import Run
 from harness.errors import HarnessError
+from harness.runs.results import Run
 
 
 def tree_of(a: Run, b: Run) -> dict[str, list[str]]:

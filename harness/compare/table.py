@@ -12,9 +12,9 @@ from typing import Any
 
 from harness.bon.output import complete
 from harness.compare.comparison import Flip, Report
-from harness.compare.runs import Run
 from harness.compare.statistics import MCNEMAR, SIGN_FLIP
 from harness.compare.verdicts import Section
+from harness.runs.results import Run
 from harness.text_table import aligned
 
 _RUN_KEYS = ("date", "git_hash", "lm_eval_version", "transformers_version", "model_name")

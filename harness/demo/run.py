@@ -20,8 +20,8 @@ import click
 
 from harness.bon.output import complete
 from harness.demo.package import SHA256
-from harness.device import fast_dtype
 from harness.errors import HarnessError
+from harness.models.load.device import fast_dtype
 
 STAMP = "made-with.txt"
 SECTIONS = ("chat", "chat-hard", "safety", "math", "code")

@@ -9,9 +9,9 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from harness.compare.runs import read_json
 from harness.errors import HarnessError
 from harness.report.form import Reported, Search, Sweep
+from harness.runs.results import read_json
 
 FORM = 1
 FILES = ("sweep.json", "search.json")

@@ -10,11 +10,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from harness import interrupt
-from harness.compare.runs import find_run
 from harness.errors import HarnessError
+from harness.runs.results import find_run
 from harness.search.pool import Pool
 from harness.search.worker import Job, Outcome
+from harness.study import interrupt
 from harness.sweep import choose
 from harness.sweep.made_with import as_line
 from harness.sweep.rows import Rows

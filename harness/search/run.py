@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from optuna.exceptions import StorageInternalError
 
 from harness.errors import HarnessError, first_line
-from harness.interrupt import stoppable
 from harness.search import identity, output, samplers, storage
 from harness.search.driver import label_of, pruner, run_trials
 from harness.search.found import Found, ranked, sweep_label
@@ -24,6 +23,7 @@ from harness.search.space import Space
 from harness.search.study import Trials, measured
 from harness.search.summary import summary
 from harness.search.worker import Job, Spec, Worker
+from harness.study.interrupt import stoppable
 from harness.sweep import choose
 from harness.sweep.bench import Bench
 from harness.sweep.rows import REPORT, check_metric
@@ -149,7 +149,7 @@ def _run(
 def _space(plan: Plan, bench: Bench) -> Space:
     assigned = None
     if plan.groups is not None:
-        from dogerm_plugin import groups
+        from dogerm_plugin.recipe import groups
 
         assigned = groups.assign(bench.layout, plan.groups)
     models = plan.spec.recipe.domain_models

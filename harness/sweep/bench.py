@@ -12,15 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import interrupt
 from harness.errors import HarnessError
+from harness.study import interrupt
 from harness.sweep import machine, made_with
 from harness.sweep.rows import Rows
 from harness.sweep.store import Store
 from harness.sweep.variants import Recipe
 
 if TYPE_CHECKING:
-    from dogerm_plugin.layout import Layout
+    from dogerm_plugin.anatomy.layout import Layout
     from harness.sweep.live import LiveMerge, LiveReward
 
 
@@ -62,7 +62,7 @@ class Bench:
         _autoload.install(force=True)
         from mergekit.options import MergeOptions
 
-        from dogerm_plugin.in_memory import Merges
+        from dogerm_plugin.run.in_memory import Merges
 
         for name in ("pretrained", "tokenizer", "subfolder", "revision"):
             if name in settings.model_args:

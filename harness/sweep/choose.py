@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.compare import hierarchy
-from harness.compare.runs import Run
 from harness.errors import HarnessError
+from harness.runs.results import Run
 
 BEST, ONE_STANDARD_ERROR = "best", "one-standard-error"
 

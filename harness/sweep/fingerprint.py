@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.candidates import CandidateTask
+from harness.tasks.base.candidates import CandidateTask
 
 # Where the documents come from; they themselves are in the fingerprint.
 _PLACES = ("dataset_path", "dataset_name", "dataset_kwargs")

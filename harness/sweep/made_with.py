@@ -36,7 +36,7 @@ _CODE = (
     "search/remembering.py",
     "search/worker.py",
 )
-# Beside what `dogerm_plugin.model_files` knows as parts of a model.
+# Beside what `dogerm_plugin.files.model_files` knows as parts of a model.
 _OF_A_MODEL = (
     "*.safetensors",
     "*.bin",
@@ -69,7 +69,7 @@ def software() -> dict[str, str]:
 
 def model_files(folders: Iterable[Path]) -> dict[str, str]:
     """The digest of each file of a model in these folders, by path: weights, configs, tokenizer."""
-    from dogerm_plugin.model_files import OF_A_MODEL
+    from dogerm_plugin.files.model_files import OF_A_MODEL
 
     found = {}
     for folder in folders:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.compare.runs import find_run
-from harness.interrupt import stoppable
+from harness.runs.results import find_run
+from harness.study.interrupt import stoppable
 from harness.sweep import choose, output, weights
 from harness.sweep.bench import Bench
 from harness.sweep.naming import lambda_is

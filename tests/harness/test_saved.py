@@ -14,9 +14,9 @@ from lm_eval.loggers import EvaluationTracker
 from harness import patches
 from harness.bon.samples import read_run
 from harness.card import runs as card_runs
-from harness.cli import main
-from harness.compare.runs import find_run
+from harness.commands.cli import main
 from harness.errors import HarnessError
+from harness.runs.results import find_run
 
 DATE = "2026-01-01T00-00-00.000000"
 

@@ -267,7 +267,7 @@ def run_of(tmp_path: Path, tasks: Callable[..., Any]) -> Callable[..., Path]:
 
 def card(*args: Any) -> Result:
     """`dogerm card` in this process."""
-    from harness.card.command import card as command
+    from harness.commands.card import card as command
 
     return CliRunner().invoke(command, [str(arg) for arg in args])
 

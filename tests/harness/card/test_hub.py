@@ -61,7 +61,7 @@ def hub() -> Iterator[tuple[str, type[Hub]]]:
 
 def online(address: str, cache: Path, *args: object) -> subprocess.CompletedProcess[str]:
     """`dogerm card` in a process of its own, for the address is read when it starts."""
-    code = "from harness.card.command import card; card()"
+    code = "from harness.commands.card import card; card()"
     environment = {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_HOME": str(cache)}
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, args)],

@@ -15,7 +15,7 @@ from harness.compare.groups import (
     own_data,
 )
 from harness.errors import HarnessError
-from harness.sections import by_weight
+from harness.tasks.base.sections import by_weight
 
 TREE = {"all": ["left", "right"], "left": ["a", "b"], "right": ["c", "gone"], "gone": []}
 LEAVES = {"a": LeafWeight(30, None), "b": LeafWeight(10, None), "c": LeafWeight(60, 5.0)}

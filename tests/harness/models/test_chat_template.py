@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.models.chat_template import ChatTemplate, for_tools
+from harness.models.score.chat_template import ChatTemplate, for_tools
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from harness.report.command import report
+from harness.commands.report import report
 from tests.harness.sweep import example
 
 Write = Callable[[dict[str, Any]], Path]
