@@ -84,7 +84,7 @@ def read(paths: list[Path], model: Path) -> Figures:
 
 
 def _scores(run: Run) -> Iterator[Score]:
-    from harness.compare.hierarchy import order_of
+    from harness.runs.group_tree import order_of
 
     results = run.content["results"]
     for name, depth in order_of(run.tree, results):

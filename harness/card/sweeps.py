@@ -12,13 +12,13 @@ from harness.card.benchmarks import benchmarks, task_index
 from harness.card.difference import difference
 from harness.card.figures import Figures, Score
 from harness.card.recipe import Recipe, parsed
-from harness.compare.groups import leaves_below
 from harness.errors import HarnessError
 from harness.report import read as report
 from harness.report.blocks import Block, Code, Text
 from harness.report.form import Reported, Search, Sweep
 from harness.report.numbers import duration
 from harness.report.parts import compared, verdicts
+from harness.runs.group_tree import leaves_below
 from harness.sweep.naming import lambda_is
 
 

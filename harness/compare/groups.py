@@ -18,6 +18,7 @@ from lm_eval.config.group import GroupConfig
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from harness.errors import HarnessError
+from harness.runs.group_tree import leaves_below
 from harness.tasks import FOLDER
 from harness.tasks.base.own_data import OwnPreferences
 from harness.tasks.base.sections import Member
@@ -173,10 +174,3 @@ def _linear(rule: Any, members: Sequence[tuple[str, float]]) -> list[float]:
     if abs(score(trial) - expected) > 1e-9:
         raise HarnessError("the score is not a weighted sum of the members' scores")
     return weights
-
-
-def leaves_below(name: str, tree: Mapping[str, Sequence[str]]) -> list[str]:
-    """The leaf tasks of a group at whatever depth, once each; a leaf's own name."""
-    if not tree.get(name):
-        return [name]
-    return list(dict.fromkeys(leaf for child in tree[name] for leaf in leaves_below(child, tree)))

@@ -14,9 +14,7 @@ from typing import Any, NamedTuple
 from harness.compare import prompt_pairs
 from harness.errors import HarnessError
 from harness.rows.answer import LIKELIHOOD
-
-# Metrics of which lm-eval's table has the sum over the items (`harness.tasks.base.candidates`).
-COUNTS = ("truncated",)
+from harness.tasks.base.metrics import COUNTS
 
 _KIND = re.compile(r"['\"]kind['\"]: ['\"]([^'\"]+)")
 

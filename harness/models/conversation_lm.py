@@ -203,7 +203,7 @@ class ConversationLM(OnlyScores, HFLM):
 
     def set_cache_hook(self, cache_hook: CacheHook) -> None:
         """Take the cache of ``--use_cache``, if this model filled it or it is new."""
-        response_cache.claim_hook(cache_hook, self.identity)
+        response_cache.claim_hook(cache_hook, self)
         super().set_cache_hook(cache_hook)
 
     def barrier(self) -> None:

@@ -156,7 +156,7 @@ class RewardEnsemble(OnlyScores, MemberProcesses, LM):
                 "--use_cache does not go with combine=rank-mean: a rank holds for one document's "
                 "set of responses, and the cache knows single responses; leave it out"
             )
-        response_cache.claim_hook(cache_hook, self.identity)
+        response_cache.claim_hook(cache_hook, self)
         super().set_cache_hook(cache_hook)
 
     def identity(self) -> dict[str, str]:

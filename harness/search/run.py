@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.exceptions import StorageInternalError
 
 from harness.errors import HarnessError, first_line
+from harness.runs.identity import code
 from harness.search import identity, output, samplers, storage
 from harness.search.driver import label_of, pruner, run_trials
 from harness.search.found import Found, ranked, sweep_label
@@ -68,7 +69,7 @@ def search(
     space = _space(plan, bench)
     sampler = samplers.sampler(plan.sampler, plan.seed, _points(space))
     with stoppable(say, "stopped; the same command goes on from here"), told_if_full(out):
-        store = Store(out, bench.made_with)
+        store = Store(out, {**bench.made_with, **code(Worker.__module__)})
         pool: Pool | None = None
         try:
             for line in store.news():

@@ -78,8 +78,8 @@ def _measure(
     for one in rows:
         if store.outdated(places, one.name, one.digest()):
             say(
-                f"{one.name} is measured anew: its rows, its settings or their division are not "
-                "those of the earlier results"
+                f"{one.name} is measured anew: its rows, its settings, its code or their division "
+                "are not those of the earlier results"
             )
     progress = Progress(say, len(points) * len(rows))
     for point, where in zip(points, places, strict=True):

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from harness.runs import identity
+
 # Where a config or a tokenizer came from, and what saved it: no score depends on these.
 _ORIGIN = ("_name_or_path", "name_or_path", "transformers_version", "base_model_name_or_path")
 
@@ -22,23 +24,9 @@ _CHUNK = 1 << 20
 _REMOTE_CODE = "transformers_modules"
 
 
-def of_text(text: str) -> str:
-    """The digest of a text."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
-
-
-def as_text(value: Any) -> str:
-    """Settings as JSON: keys and sets in order, other things as Python shows them."""
-    return json.dumps(value, sort_keys=True, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    return sorted(map(str, value)) if isinstance(value, set | frozenset) else str(value)
-
-
 def of_config(config: Any) -> str:
     """The digest of a transformers config, wherever it was read from."""
-    return of_text(as_text(_without_origin(json.loads(config.to_json_string()))))
+    return identity.digest(_without_origin(json.loads(config.to_json_string())))
 
 
 def _without_origin(value: Any) -> Any:
@@ -52,7 +40,7 @@ def of_adapters(model: nn.Module) -> str:
     configs = getattr(model, "peft_config", None)
     if not isinstance(configs, dict):
         return "none"
-    return of_text(as_text({name: _without_origin(one.to_dict()) for name, one in configs.items()}))
+    return identity.digest({name: _without_origin(one.to_dict()) for name, one in configs.items()})
 
 
 def of_tokenizer(tokenizer: Any) -> str:
@@ -72,7 +60,7 @@ def of_tokenizer(tokenizer: Any) -> str:
         name: getattr(tokenizer, name, None)
         for name in ("special_tokens_map", "add_bos_token", "add_eos_token")
     }
-    return of_text(as_text([pipeline, special, of_code(tokenizer)]))
+    return identity.digest([pipeline, special, of_code(tokenizer)])
 
 
 def of_code(loaded: Any) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -18,11 +18,13 @@ from harness.errors import HarnessError
 from harness.models.load.head import without_adapter_wrapper
 from harness.models.score import digests
 from harness.models.score.chat_template import for_tools
+from harness.runs.identity import as_text, changes, code, digest, software
 
 if TYPE_CHECKING:
     from lm_eval.api.model import CacheHook
 
     from harness.models.conversation_lm import ConversationLM
+    from harness.models.ensemble import RewardEnsemble
 
 # What is stored for a request; a cache of another form is refused like one of another model.
 FORM = "reward, flag, details"
@@ -31,12 +33,12 @@ FORM = "reward, flag, details"
 OWNER_KEY = "dogerm: written by"
 
 
-def claim_hook(hook: CacheHook, identity: Callable[[], Mapping[str, str]]) -> None:
+def claim_hook(hook: CacheHook, lm: ConversationLM | RewardEnsemble) -> None:
     """`claim` for what lm-eval gives a model: nothing to do without ``--use_cache``.
 
     Args:
         hook: lm-eval's.
-        identity: gives the owner; asked only where there is a cache, for it reads all weights.
+        lm: the owner; what it is, is asked only where there is a cache: it reads all weights.
 
     Raises:
         HarnessError: the cache is another model's, or one of lm-eval's own, which is pickled.
@@ -47,7 +49,9 @@ def claim_hook(hook: CacheHook, identity: Callable[[], Mapping[str, str]]) -> No
             "this project's hook is not active (DOGERM_AUTOLOAD=0?): leave out --use_cache"
         )
     if hook.dbdict is not None:
-        claim(hook.dbdict, identity(), str(getattr(hook.dbdict, "filename", "of --use_cache")))
+        modules = sorted({kind.__module__ for kind in type(lm).__mro__})
+        owner = {**lm.identity(), **software(), **code(*modules)}
+        claim(hook.dbdict, owner, str(getattr(hook.dbdict, "filename", "of --use_cache")))
 
 
 def claim(cache: MutableMapping[str, Any], owner: Mapping[str, str], path: str) -> None:
@@ -68,9 +72,8 @@ def claim(cache: MutableMapping[str, Any], owner: Mapping[str, str], path: str) 
         )
     before = json.loads(found)
     differing = [
-        f"{key} {before.get(key, 'unset')} -> {owner.get(key, 'unset')}"
-        for key in sorted({*before, *owner})
-        if before.get(key) != owner.get(key)
+        f"{part} {'unset' if was is None else was} -> {'unset' if now is None else now}"
+        for part, was, now in changes(before, owner)
     ]
     if differing:
         raise HarnessError(
@@ -81,7 +84,7 @@ def claim(cache: MutableMapping[str, Any], owner: Mapping[str, str], path: str) 
 def identity(lm: ConversationLM) -> dict[str, str]:
     """What every model's score depends on beside the conversation."""
     name = str(lm.pretrained) if isinstance(lm.pretrained, str) else "a loaded model"
-    template = lm.encoder.template.text + digests.as_text(lm.encoder.template_args)
+    template = lm.encoder.template.text + as_text(lm.encoder.template_args)
     tools = for_tools(lm.tokenizer, lm.encoder.template)
     template += tools if tools != lm.encoder.template.text else ""
     return {
@@ -93,7 +96,7 @@ def identity(lm: ConversationLM) -> dict[str, str]:
         **identity_of_model(lm.model),
         "dtype": str(lm.model.dtype),
         "autocast": str(lm.mixed_precision_dtype),
-        "template": digests.of_text(template),
+        "template": digest(template),
         "date": lm.encoder.rendering.outside.date.isoformat(),
         "tokenizer": digests.of_tokenizer(lm.tokenizer),
         "max_length": str(lm.max_length),

@@ -10,6 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+# Of these lm-eval's table has the sum over the items (`harness.tasks.base.candidates`).
+COUNTS = ("truncated",)
+
 
 def accuracy(chosen: Sequence[float], rejected: Sequence[float]) -> float:
     """Share of pairs whose chosen reward is strictly greater; 0 to 1.

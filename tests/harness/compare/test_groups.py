@@ -11,10 +11,10 @@ from harness.compare.groups import (
     LeafWeight,
     definitions,
     leaf_weights,
-    leaves_below,
     own_data,
 )
 from harness.errors import HarnessError
+from harness.runs.group_tree import leaves_below
 from harness.tasks.base.sections import by_weight
 
 TREE = {"all": ["left", "right"], "left": ["a", "b"], "right": ["c", "gone"], "gone": []}
