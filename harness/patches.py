@@ -261,14 +261,14 @@ def saved_results_are_whole(tracker: ModuleType) -> None:
 
     @functools.wraps(save_results)
     def save_results_aggregated(self: Any, results: Any, *args: Any, **kwargs: Any) -> None:
-        from harness.runs.saved import UNSAVED
+        from harness.tasks.base.unsaved import UNSAVED
 
         save_results(self, results, *args, **kwargs)
         UNSAVED.results(self, results)
 
     @functools.wraps(save_samples)
     def save_results_samples(self: Any, task_name: str, samples: Any) -> None:
-        from harness.runs.saved import UNSAVED
+        from harness.tasks.base.unsaved import UNSAVED
 
         save_samples(self, task_name, samples)
         UNSAVED.samples(self, task_name, len(samples))
@@ -287,7 +287,7 @@ def unsaved_results_fail(run: ModuleType) -> None:
 
     @functools.wraps(execute)
     def _execute(args: Any) -> None:
-        from harness.runs.saved import UNSAVED
+        from harness.tasks.base.unsaved import UNSAVED
 
         execute(args)
         UNSAVED.tell()

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.runs.of_tasks import fingerprint
 from harness.runs.quiet import quiet
 from harness.sweep import division, task_names
 from harness.tasks.base.candidates import CandidateTask
+from harness.tasks.base.fingerprint import fingerprint
 from harness.tasks.base.metrics import COUNTS
 from harness.tasks.base.task_index import task_manager
 

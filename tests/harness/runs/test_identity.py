@@ -15,10 +15,10 @@ from harness.errors import HarnessError
 from harness.models.ensemble import RewardEnsemble
 from harness.models.reward import Reward
 from harness.runs import identity, source
-from harness.runs.of_tasks import fingerprint
 from harness.search.identity import SCORED_BY
 from harness.sweep import rows
 from harness.sweep.bench import MEASURED_BY
+from harness.tasks.base.fingerprint import fingerprint
 from harness.training import reward, sft
 from tests.harness.models.test_response_cache import cached
 from tests.harness.models.test_reward import requests, some_pairs
@@ -43,7 +43,7 @@ OF_A_SWEEP = (
     "harness.models.score.tree",
     "harness.patches",
     "harness.rows.messages",
-    "harness.tasks.base.sections",
+    "harness.sections",
     "harness.sweep.bench",
     "harness.sweep.division",
     "harness.sweep.evaluate",
@@ -98,17 +98,14 @@ def edited(copy: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
     text = file.read_text("utf-8")
     file.write_text(f"{text}\nEDITED = True\n", "utf-8")
-    digests = source.digests
-    digests.cache_clear()
     yield file.relative_to(copy).as_posix()
     file.write_text(text, "utf-8")
-    digests.cache_clear()
 
 
 @pytest.fixture
 def run_the_copy(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """From the call on, this project's source is the copy's."""
-    there = functools.partial(source.digests, root=copy)
+    there = functools.partial(source.digests.__wrapped__, root=copy)
     return lambda: monkeypatch.setattr(source, "digests", there)
 
 
@@ -119,7 +116,8 @@ def searchable(tmp_path: Path, reward_model: Path, language_model: Path) -> Sear
 
 def changed(copy: Path, modules: tuple[str, ...]) -> set[str]:
     """The files that are others in the copy."""
-    here, there = source.digests(*modules), source.digests(*modules, root=copy)
+    here = source.digests(*modules)
+    there = source.digests.__wrapped__(*modules, root=copy)  # what is there now, not at first
     return {file for file in {*here, *there} if here.get(file) != there.get(file)}
 
 
@@ -142,12 +140,12 @@ def test_an_edit_of_what_only_tells_leaves_results_as_they_are(copy: Path, edite
 @pytest.mark.parametrize(
     ("edited", "task", "stale"),
     [
-        ("harness.tasks.base.own_data", "preference-example", True),
+        ("harness.own_data", "preference-example", True),
         ("harness.rows.columns", "preference-example", True),
-        ("harness.tasks.base.sections", "preference-example", True),
+        ("harness.sections", "preference-example", True),
         ("harness.tasks.rewardbench2.task", "preference-example", False),
-        ("harness.tasks.base.preference", "minipref-math", True),
-        ("harness.tasks.base.own_data", "minipref-math", False),
+        ("harness.preference", "minipref-math", True),
+        ("harness.own_data", "minipref-math", False),
         ("harness.commands.doctor", "minipref-math", False),
     ],
     indirect=["edited"],
