@@ -39,6 +39,8 @@ class Parameter:
         by_tensor: whether it may be a gradient over the layers, or filtered by tensor name.
         at_rest: the number at which the merge is the reward model itself, whatever the others are;
             None where no value of this parameter does that.
+        most_in_sum: the most that all domain models' values may sum to: they share it among them
+            and with the reward model. None where each is free.
         symbol: what people call it (λ).
         example: a value for messages that say what to write.
         on_reward_model: the name by which formula and constraint are given the value that a recipe
@@ -55,6 +57,7 @@ class Parameter:
     default: Any = REQUIRED
     by_tensor: bool = True
     at_rest: float | None = None
+    most_in_sum: float | None = None
     symbol: str = ""
     example: Any = None
     on_reward_model: str | None = None

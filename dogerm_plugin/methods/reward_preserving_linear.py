@@ -40,6 +40,7 @@ METHOD = Method(
             low=0,
             high=1,
             at_rest=0,
+            most_in_sum=1,
             symbol="λ",
             example=0.3,
             # The reward model's share follows from the others; one that is written must agree.

@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands.sweep import model_options, names, read_metadata, say, settings, typed
+from harness.commands.sweep import asked, model_options, say, specified, typed
 from harness.errors import HarnessError, told_in_one_line
 from harness.runs.quiet import quiet
+
+if TYPE_CHECKING:
+    from harness.study.point import Point
+    from harness.study.recipe import StudyRecipe
+    from harness.study.span import Span
 
 _TASKS = "Comma-separated tasks, groups, globs or YAML files of your own."
 
@@ -57,11 +62,17 @@ class _Number(click.ParamType):
 @click.option(
     "--low",
     type=_Number(),
-    default="0",
-    show_default=True,
+    show_default="0",
     help="The least λ; with several domain models, the least sum of theirs.",
 )
-@click.option("--high", type=_Number(), default="1", show_default=True, help="The largest.")
+@click.option("--high", type=_Number(), show_default="1", help="The largest.")
+@click.option(
+    "--param",
+    "parameters",
+    multiple=True,
+    metavar="NAME=LOW:HIGH",
+    help="Narrower bounds of another parameter of the merge method, all of which are searched.",
+)
 @click.option("--step", type=_Number(), help="Of --sampler grid.  [default: 0.1]")
 @click.option(
     "--sampler",
@@ -133,10 +144,11 @@ def search(recipe: Path, out: Path, **given: Any) -> None:
     then shown on the report rows, too, beside the best single λ of a plain sweep.
     """
     with told_in_one_line():
-        from harness.search.storage import check_installed
+        from harness.study.storage import check_installed
 
         check_installed()
-        from harness.search import run, table
+        from harness.search import table
+        from harness.study import search as run
 
         plan = _plan(recipe, out, given)
         with quiet():
@@ -147,49 +159,54 @@ def search(recipe: Path, out: Path, **given: Any) -> None:
 
 def _plan(recipe: Path, out: Path, given: dict[str, Any]) -> Any:
     from harness.bon.show import check_format
-    from harness.search.plan import Plan
-    from harness.search.worker import Spec
-    from harness.sweep import variants
-    from harness.sweep.store import check_folder
+    from harness.study import recipe_file, values
+    from harness.study.search import SearchPlan
+    from harness.study.store import check_folder
 
-    chosen_on, proven_on = names(",".join(given["select"])), names(",".join(given["report"]))
-    if not chosen_on:
-        raise HarnessError("--select names no task")
-    if not proven_on and given["split"] is None:
-        raise HarnessError(
-            "nothing to prove the choice on: name other tasks with --report, or divide those of "
-            "--select with --split-select 0.2"
-        )
+    chosen_on, proven_on = asked(given["select"], given["report"], given["split"])
+    bounds = values.named(given["parameters"], "NAME=LOW:HIGH, as in density=0.2:0.8")
     _refuse_contradictions(given)
     check_folder(out)
     check_format(out / "plot.png")  # whether there is a matplotlib
-    read = variants.read(recipe, any_weight=True)
-    spec = Spec(
-        recipe=read,
-        settings=settings(given),
-        select=tuple(chosen_on),
-        report=tuple(proven_on),
-        split=given["split"],
-        metadata=read_metadata(given["metadata"]),
-        include_path=given["include_path"],
-        metric=given["metric"],
-    )
-    return Plan(
+    read = recipe_file.read(recipe, any_shape=True)
+    spec = specified(read, chosen_on, proven_on, given)
+    return SearchPlan(
         spec=spec,
         rows=spec.load_rows(),
+        seed=given["seed"],
+        command=_typed(given["storage"]),
+        spans=_spans(read, given["low"], given["high"], bounds),
         groups=given["groups"],
-        low=given["low"],
-        high=given["high"],
         step=(given["step"] or Decimal("0.1")) if given["sampler"] == "grid" else None,
         sampler=given["sampler"],
         trials=given["trials"] or TRIALS,
         timeout=given["timeout"],
         prune=given["prune"] or PRUNE.get(given["sampler"], "none"),
-        baseline=_baseline(given["baseline"], read.domain_models),
+        baseline=_baseline(given["baseline"], read),
         storage=given["storage"],
-        seed=given["seed"],
-        command=_typed(given["storage"]),
     )
+
+
+def _spans(
+    recipe: StudyRecipe, low: Decimal | None, high: Decimal | None, bounds: Mapping[str, list[str]]
+) -> tuple[Span, ...]:
+    """What may be tried: λ, and every other parameter that has bounds, declared or typed."""
+    from harness.study import values
+    from harness.study.span import Span, declared
+
+    strength = recipe.strength
+    spans = [declared(strength, low, high)]
+    typed = {}
+    for name, texts in bounds.items():
+        option = f"--param {name}"
+        one = recipe.beside(name, option, "--low and --high")
+        ends = [values.number(end, f"{option}=", texts[-1]) for end in texts[-1].split(":")]
+        if len(ends) != 2:
+            raise HarnessError(f"{option}={texts[-1]}: expected LOW:HIGH, as in density=0.2:0.8")
+        typed[name] = Span(one, ends[0], ends[1], by_name=True)
+    searched = [one for one in recipe.method.searchable if one is not strength]
+    spans += [typed.pop(one.name) if one.name in typed else declared(one) for one in searched]
+    return (*spans, *typed.values())
 
 
 def _refuse_contradictions(given: dict[str, Any]) -> None:
@@ -210,25 +227,23 @@ def _typed(storage: str | None) -> str:
     """The command as it was typed, without a password in it."""
     if storage is None:
         return typed()
-    from harness.search.storage import masked
+    from harness.study.storage import masked
 
     return typed().replace(storage, masked(storage))
 
 
-def _baseline(text: str, models: Sequence[str]) -> Any:
-    from harness.sweep import weights
+def _baseline(text: str, recipe: StudyRecipe) -> list[Point]:
+    from harness.study import grid
 
+    models = recipe.domain_models
     even = [Decimal(1)] * len(models) if len(models) > 1 else None
-    try:
-        return weights.points([text], models, even)
-    except HarnessError as error:
-        raise HarnessError(str(error).replace("--weight", "--baseline")) from error
+    return grid.points(recipe, [grid.Axis(recipe.strength, [text], "--baseline ")], even)
 
 
 def _pool(given: dict[str, Any]) -> Any:
     """What makes the workers; None: one in this process."""
     if given["ray"] is None:
         return None
-    from harness.search.ray_pool import RayPool
+    from harness.study.ray_pool import RayPool
 
     return lambda spec: RayPool(spec, given["ray"], given["workers"], say=say)

@@ -5,15 +5,20 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.errors import HarnessError, told_in_one_line
 from harness.runs.quiet import quiet
 
+if TYPE_CHECKING:
+    from harness.study.recipe import StudyRecipe
+    from harness.study.spec import Settings, Spec
+
+WEIGHTS = "0:1:0.05"
 _TASKS = "Comma-separated tasks, groups, globs or YAML files of your own."
 
 
@@ -66,10 +71,17 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--weight",
     "weights",
     multiple=True,
-    default=("0:1:0.05",),
-    show_default=True,
+    show_default=WEIGHTS,
     help="Values of λ: START:STOP:STEP or a list 0.2,0.4. With several domain models once for all "
     "(a grid), or once for each, in the recipe's order.",
+)
+@click.option(
+    "--param",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUES",
+    help="Another parameter of the merge method, as its values of --weight: density=0.2:0.8:0.2. "
+    "All combinations are tried.",
 )
 @click.option(
     "--path",
@@ -111,6 +123,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def sweep(
     recipe: Path,
     weights: tuple[str, ...],
+    parameters: tuple[str, ...],
     ratio: str | None,
     select: tuple[str, ...],
     report: tuple[str, ...],
@@ -134,55 +147,86 @@ def sweep(
     """
     with told_in_one_line():
         from harness.bon.show import check_format
-        from harness.sweep import weights as values
-        from harness.sweep.store import check_folder
+        from harness.study import values
+        from harness.study.store import check_folder
 
-        chosen_on, proven_on = names(",".join(select)), names(",".join(report))
-        if not chosen_on:
-            raise HarnessError("--select names no task")
-        if not proven_on and split is None:
-            raise HarnessError(
-                "nothing to prove the choice on: name other tasks with --report, or divide those "
-                "of --select with --split-select 0.2"
-            )
+        chosen_on, proven_on = asked(select, report, split)
+        typed_values = values.named(parameters, "NAME=VALUES, as in density=0.2:0.8:0.2")
         for text in weights:
             values.parse(text)  # again with the models; here before anything is loaded
         check_folder(out)
         check_format(out / "plot.png")  # whether there is a matplotlib
         say("starting torch, mergekit and lm-eval")
-        from harness.sweep import rows as rows_of_tasks
-        from harness.sweep import run, table, variants
-        from harness.sweep.plan import Plan
+        from harness.study import grid, recipe_file
+        from harness.study import sweep as sweeping
+        from harness.sweep import table
 
-        read = variants.read(recipe)
+        read = recipe_file.read(recipe)
         models = read.domain_models
         if ratio and len(models) == 1:
             raise HarnessError(
                 f"--path {ratio}: {recipe} has one domain model, so there is no path"
             )
-        line = values.parse_ratio(ratio, models) if ratio else None
-        plan = Plan(
-            recipe=read,
-            points=values.points(weights, models, line),
-            settings=settings(given),
-            rows=rows_of_tasks.load(
-                chosen_on,
-                proven_on,
-                split=split,
-                include_path=given["include_path"],
-                metadata=read_metadata(given["metadata"]),
-            ),
-            metric=metric,
-            rule=rule,
-            split=split,
-            command=typed(),
+        read.refuse_shapes(typed_values)
+        axes = [grid.Axis(read.strength, weights or (WEIGHTS,), "--weight ")]
+        axes += [
+            grid.Axis(read.beside(name, f"--param {name}", "--weight"), texts, f"--param {name}=")
+            for name, texts in typed_values.items()
+        ]
+        spec = specified(read, chosen_on, proven_on, {**given, "split": split, "metric": metric})
+        plan = sweeping.SweepPlan(
+            spec=spec,
+            rows=spec.load_rows(),
             seed=seed,
-            include_path=given["include_path"],
+            command=typed(),
+            points=grid.points(read, axes, values.parse_ratio(ratio, models) if ratio else None),
+            rule=rule,
         )
         with quiet():
-            found, written = run.sweep(plan, out, say)
+            found, written = sweeping.sweep(plan, out, say)
         click.echo(table.text(found))
         click.echo("Written: " + ", ".join(map(str, written)))
+
+
+def asked(
+    select: Sequence[str], report: Sequence[str], split: float | None
+) -> tuple[list[str], list[str]]:
+    """The tasks that choose and those that prove.
+
+    Raises:
+        HarnessError: there are none.
+    """
+    chosen_on, proven_on = names(",".join(select)), names(",".join(report))
+    if not chosen_on:
+        raise HarnessError("--select names no task")
+    if not proven_on and split is None:
+        raise HarnessError(
+            "nothing to prove the choice on: name other tasks with --report, or divide those of "
+            "--select with --split-select 0.2"
+        )
+    return chosen_on, proven_on
+
+
+def specified(
+    recipe: StudyRecipe, select: Sequence[str], report: Sequence[str], given: Mapping[str, Any]
+) -> Spec:
+    """What to measure with, as the options that sweep and search share say.
+
+    Raises:
+        HarnessError: an option that makes no sense.
+    """
+    from harness.study.spec import Spec
+
+    return Spec(
+        recipe=recipe,
+        settings=settings(given),
+        select=tuple(select),
+        report=tuple(report),
+        split=given["split"],
+        metadata=read_metadata(given["metadata"]),
+        include_path=given["include_path"],
+        metric=given["metric"],
+    )
 
 
 def say(text: str) -> None:
@@ -219,11 +263,11 @@ def read_metadata(text: str) -> dict[str, Any]:
     return found
 
 
-def settings(given: dict[str, Any]) -> Any:
+def settings(given: Mapping[str, Any]) -> Settings:
     """What the options of `model_options` say."""
     from lm_eval.utils import simple_parse_args_string
 
-    from harness.sweep.bench import Settings
+    from harness.study.spec import Settings
 
     size = given["batch_size"]
     if size != "auto" and not (size.isdecimal() and int(size)):

@@ -1,2 +1,1 @@
-# SPDX-License-Identifier: Apache-2.0
-"""Choosing merge parameters on some rows and proving the gain on others."""
+"""Studies: points of a recipe's parameters are proposed, measured, chosen among and proven."""

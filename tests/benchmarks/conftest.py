@@ -79,7 +79,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     figures = config.stash[FIGURES]
     if not figures.rows:
         return
-    from harness.sweep.machine import machine, versions
+    from harness.study.machine import machine, versions
 
     now = datetime.datetime.now(datetime.UTC)
     about = {

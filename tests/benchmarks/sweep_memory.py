@@ -161,28 +161,32 @@ def status() -> dict[str, int]:
 
 
 def measure(folder: Path, dtype: str) -> dict[str, Any]:
-    """Run the bench in this process: its steps, and the bytes of the live model."""
+    """Measure merges in this process: its steps, and the bytes of the live model."""
     memory = Memory()
     with memory.step("import the libraries"):
         from harness.runs.quiet import quiet
-        from harness.sweep import rows, variants
-        from harness.sweep.bench import Bench, Settings
-        from harness.sweep.live import LiveMerge  # noqa: F401  (transformers and all that it needs)
-        from harness.sweep.store import Store
+        from harness.study import recipe_file
+        from harness.study.live import LiveMerge  # noqa: F401  (transformers and all that it needs)
+        from harness.study.merged_model import MergedModel
+        from harness.study.spec import Settings, Spec
+        from harness.study.worker import Job, Worker
     settings = Settings({"dtype": dtype, "device": "cpu"}, batch_size="1")
-    store = Store(folder / "out", {"made by": Path(__file__).name})
     with quiet():
         with memory.step("lay out the recipe"):
-            (selected,) = rows.load([str(folder / "task.yaml")], [])
-            bench = Bench(variants.read(folder / "recipe.yml"), settings)
+            spec = Spec(
+                recipe_file.read(folder / "recipe.yml"), settings, (str(folder / "task.yaml"),)
+            )
+            model = MergedModel(spec.recipe, settings)
+            worker = Worker(spec, model)
         with memory.step("load, check λ = 0"):
-            size = bench.model_bytes()
+            size = model.bytes()
         for weight in LAMBDAS:
+            point = spec.recipe.point({"weight": [weight]})
             with memory.step(f"write λ = {weight}"):
-                bench.set([weight])
+                model.set(point)
             with memory.step(f"score λ = {weight}"):
-                bench.measure(f"{weight}", [weight], selected, store)
-    store.close()
+                outcome = worker.run(Job(f"{weight}", point))
+                assert outcome.error is None, outcome.error
     return {"model": size, "steps": memory.steps}
 
 

@@ -15,15 +15,15 @@ from harness.errors import HarnessError
 from harness.models.ensemble import RewardEnsemble
 from harness.models.reward import Reward
 from harness.runs import identity, source
-from harness.search.identity import SCORED_BY
-from harness.sweep import rows
-from harness.sweep.bench import MEASURED_BY
+from harness.study import rows
+from harness.study.identity import SCORED_BY
+from harness.study.merged_model import MEASURED_BY
 from harness.tasks.base.fingerprint import fingerprint
 from harness.training import reward, sft
 from tests.harness.models.test_response_cache import cached
 from tests.harness.models.test_reward import requests, some_pairs
 from tests.harness.models.test_reward import reward as reward_of
-from tests.harness.search.searching import Searching
+from tests.harness.study.searching import Searching
 
 TRIAL = (*MEASURED_BY, *SCORED_BY)
 OF_A_SWEEP = (
@@ -44,19 +44,18 @@ OF_A_SWEEP = (
     "harness.patches",
     "harness.rows.messages",
     "harness.tasks.base.sections",
-    "harness.sweep.bench",
-    "harness.sweep.division",
-    "harness.sweep.evaluate",
-    "harness.sweep.live",
+    "harness.study.merged_model",
+    "harness.study.division",
+    "harness.study.evaluate",
+    "harness.study.live",
+    "harness.study.remembering",
+    "harness.study.rungs",
+    "harness.study.worker",
 )
 OF_A_TRIAL = (
-    "harness.runs.results",
     "harness.runs.group_tree",
-    "harness.search.grid",
-    "harness.search.remembering",
-    "harness.search.rungs",
-    "harness.search.worker",
-    "harness.sweep.choose",
+    "harness.study.simplex",
+    "harness.study.choose",
 )
 OF_NEITHER = (
     "harness.bon.curves",
@@ -65,6 +64,11 @@ OF_NEITHER = (
     "harness.compare.comparison",
     "harness.compare.table",
     "harness.demo.run",
+    "harness.runs.results",
+    "harness.study.facts",
+    "harness.study.measurement",
+    "harness.study.output",
+    "harness.study.sweep",
     "harness.commands.doctor",
     "harness.report.html",
     "harness.commands.search",
@@ -72,7 +76,7 @@ OF_NEITHER = (
     "harness.search.table",
     "harness.commands.sweep",
     "harness.sweep.plots",
-    "harness.sweep.summary",
+    "harness.study.sweep_summary",
     "harness.sweep.table",
     "harness.tasks.judgebench.task",
     "harness.text_table",
@@ -161,7 +165,7 @@ def test_a_tasks_own_code_counts_for_its_rows(
 
 @pytest.mark.parametrize(
     ("edited", "stale"),
-    [("dogerm_plugin.methods.linear", True), ("harness.sweep.choose", False)],
+    [("dogerm_plugin.methods.linear", True), ("harness.study.choose", False)],
     indirect=["edited"],
 )
 def test_a_sweep_is_measured_anew_where_its_scores_are_stale(
@@ -179,7 +183,7 @@ def test_a_sweep_is_measured_anew_where_its_scores_are_stale(
 
 @pytest.mark.parametrize(
     ("edited", "stale"),
-    [("harness.sweep.choose", True), ("harness.search.table", False)],
+    [("harness.study.choose", True), ("harness.search.table", False)],
     indirect=["edited"],
 )
 def test_a_search_is_a_new_one_where_its_trials_are_stale(

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The points of a sweep: every combination of the values that a user names, or a line."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import HarnessError
+from harness.study.point import Point
+from harness.study.recipe import each
+from harness.study.values import MOST, parse
+
+if TYPE_CHECKING:
+    from dogerm_plugin.methods.parameter import Parameter
+    from harness.study.recipe import StudyRecipe
+
+# Decimals of a value that --path works out: fewer than a float has, so that two labels never are
+# one value.
+SHARE_DIGITS = 9
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What a user wants to try of one parameter.
+
+    Attributes:
+        parameter: of the method.
+        texts: see `values.parse`; one, or for a parameter of each domain model one for each.
+        option: what stands before a text, for messages.
+    """
+
+    parameter: Parameter
+    texts: Sequence[str]
+    option: str
+
+    def ways(
+        self, models: Sequence[str], ratio: Sequence[Decimal] | None
+    ) -> Iterator[float | list[float]]:
+        """Every value of the parameter, or every list of one for each domain model.
+
+        Args:
+            models: the domain models.
+            ratio: how a total is divided among them: a line instead of all combinations.
+
+        Raises:
+            HarnessError: other counts than domain models; a number out of bounds.
+        """
+        axes = [self._numbers(text) for text in self.texts]
+        if not each(self.parameter):
+            if len(axes) != 1:
+                raise HarnessError(
+                    f"{self.option.strip()} is given {len(axes)} times: it is of the whole merge, "
+                    "give it once"
+                )
+            return map(float, axes[0])
+        if ratio is not None:
+            if len(axes) != 1:
+                raise HarnessError(f"--path takes one {self.option.strip()}, the total of the line")
+            return (list(map(float, _shares(total, ratio))) for total in axes[0])
+        if len(axes) not in (1, len(models)):
+            raise HarnessError(
+                f"{self.option.strip()} is given {len(axes)} times, and the recipe has "
+                f"{len(models)} domain models ({', '.join(models)}): give it once, or once for "
+                "each in this order"
+            )
+        axes = axes * len(models) if len(axes) == 1 else axes
+        return (list(map(float, way)) for way in itertools.product(*axes))
+
+    def _numbers(self, text: str) -> list[Decimal]:
+        numbers = parse(text, self.option)
+        one = self.parameter
+        owner = "a domain model's" if each(one) else "the merge's"
+        for number in numbers:
+            if not one.low <= number <= one.high or (one.kind is int and number % 1):
+                kind = " (whole numbers)" if one.kind is int else ""
+                raise HarnessError(
+                    f"{self.option}{text}: {number} is not {one.range}{kind}: it is "
+                    f"{one.described(owner)}"
+                )
+        return [number + 0 for number in numbers]  # no -0
+
+
+def points(
+    recipe: StudyRecipe, axes: Sequence[Axis], ratio: Sequence[Decimal] | None = None
+) -> list[Point]:
+    """Every point to measure, by its distance from the reward model, which is the first.
+
+    Args:
+        recipe: whose parameters.
+        axes: what to try; that of λ is the first.
+        ratio: how ``--path`` divides a total of λ among the domain models.
+
+    Returns:
+        All combinations that the method can merge with, or the line.
+
+    Raises:
+        HarnessError: see `Axis.ways`; nothing to try, or far too much.
+    """
+    models = recipe.domain_models
+    ways = [axis.ways(models, None if number else ratio) for number, axis in enumerate(axes)]
+    names = [axis.parameter.name for axis in axes]
+    allowed = (
+        values
+        for way in itertools.product(*ways)
+        if recipe.allows(values := dict(zip(names, way, strict=True)))
+    )
+    found: dict[str, Point] = {}
+    for values in allowed:
+        point = recipe.point(values)
+        found[point.label] = point
+        if len(found) > MOST:
+            raise HarnessError(
+                f"{axes[0].option.strip()}: a grid of more than {MOST:,} points; take larger "
+                "steps, a line (--path), or dogerm search"
+            )
+    moved = [point for point in found.values() if not point.at_rest]
+    if not moved:
+        typed = " ".join(f"{axis.option}{text}" for axis in axes for text in axis.texts)
+        most = axes[0].parameter.most_in_sum
+        raise HarnessError(
+            f"{typed}: nothing to try but {recipe.rest.label}, the reward model itself"
+            + (
+                f" ({axes[0].parameter.name}s that sum to more than {most:g} are left out)"
+                if most is not None and len(models) > 1
+                else ""
+            )
+        )
+    moved.sort(key=lambda point: (point.distance, _sorted_by(point)))
+    return [recipe.rest, *moved]
+
+
+def _sorted_by(point: Point) -> list[Any]:
+    return [value if isinstance(value, list) else [value] for value in point.values.values()]
+
+
+def ends(points: Sequence[Point]) -> list[Point]:
+    """The reward model itself, and the most that was tried of each domain model alone.
+
+    On a line through several models, where none is alone, its last point.
+
+    Args:
+        points: as `points` gives them.
+    """
+    alone: dict[int, Point] = {}
+    for point in points[1:]:
+        pairs = zip(point.strengths, points[0].strengths, strict=True)
+        used = [index for index, (value, rest) in enumerate(pairs) if value != rest]
+        if len(used) == 1:
+            alone[used[0]] = point  # the last is the largest
+    return [points[0], *((alone[index] for index in sorted(alone)) if alone else points[-1:])]
+
+
+def _shares(total: Decimal, ratio: Sequence[Decimal]) -> tuple[Decimal, ...]:
+    """A total divided in a ratio; what rounding leaves is the last one's, so the sum is exact.
+
+    >>> [str(share) for share in _shares(Decimal("0.5"), [Decimal(2), Decimal(1), Decimal(0)])]
+    ['0.333333333', '0.166666667', '0']
+    """
+    whole = sum(ratio, Decimal(0))
+    unit = Decimal(1).scaleb(-SHARE_DIGITS)
+    shares = [(total * part / whole).quantize(unit, ROUND_DOWN) if part else part for part in ratio]
+    last = max(index for index, part in enumerate(ratio) if part)
+    shares[last] += total - sum(shares)
+    return tuple(shares)

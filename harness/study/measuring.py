@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop that measures points and keeps what it measured, for sweeps and searches alike."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.study import interrupt
+from harness.study.measurement import Measurement, TaskResult
+from harness.study.merged_model import MergedModel
+from harness.study.point import Point
+from harness.study.pool import LocalPool, Pool
+from harness.study.rows import Rows
+from harness.study.spec import Spec
+from harness.study.store import Store
+from harness.study.worker import Job, Outcome, Worker
+
+# Told of each task at each point, and whether it was measured now.
+Tell = Callable[[Job, TaskResult, bool], None]
+
+
+@contextmanager
+def opened(
+    spec: Spec,
+    rows: Sequence[Rows],
+    model: MergedModel,
+    out: Path,
+    say: Callable[[str], None],
+    pool_of: Callable[[Spec], Pool] | None = None,
+) -> Iterator[Measuring]:
+    """What measures in a folder, and keeps it there.
+
+    Args:
+        spec: what to measure with.
+        rows: those of the spec, loaded.
+        model: of the spec's recipe.
+        out: the folder.
+        say: told of earlier results, and of what takes a while.
+        pool_of: makes the workers; by default one in this process.
+
+    Raises:
+        HarnessError: another process works in the folder; a worker can't be made.
+    """
+    store = Store(out, model.made_with)
+    pool: Pool | None = None
+    try:
+        for line in store.news():
+            say(line)
+        pool = pool_of(spec) if pool_of else LocalPool(Worker(spec, model, rows))
+        yield Measuring(store, rows, spec.metric, pool, say)
+    finally:
+        if pool is not None:
+            pool.close()
+        store.close()
+
+
+class Measuring:
+    """Measures what the store does not have, and reads everything back once.
+
+    Args:
+        store: where measurements are.
+        rows: of all roles.
+        metric: what the score is.
+        pool: who measures.
+        say: told what is measured anew.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        rows: Sequence[Rows],
+        metric: str,
+        pool: Pool,
+        say: Callable[[str], None],
+    ) -> None:
+        self.store = store
+        self.pool = pool
+        self._metric = metric
+        self._say = say
+        self._digests = [(one, one.digest()) for one in rows]
+
+    def measure(
+        self, points: Sequence[tuple[str, Point]], role: str, tell: Tell
+    ) -> dict[str, Measurement]:
+        """The measurements of points on all rows of a role; those that are not there are made.
+
+        Args:
+            points: each with what it is called.
+            role: of the rows.
+            tell: told of each task at each point.
+
+        Returns:
+            What a point is called -> its measurement.
+
+        Raises:
+            HarnessError: one of them can't be made; what is finished is kept.
+        """
+        digests = {rows.name: digest for rows, digest in self._digests if rows.role == role}
+        places = {place_of(point, role): (name, point) for name, point in points}
+        for task, digest in digests.items():
+            if self.store.outdated(places, task, digest):
+                self._say(
+                    f"{task} is measured anew: its rows, its settings, its code or their division "
+                    "are not those of the earlier results"
+                )
+        waiting = deque(
+            Job(name, point, role, task, keep=True)
+            for name, point in places.values()
+            for task in digests
+        )
+        found: dict[tuple[str, str], TaskResult] = {}
+
+        def done(job: Job, now: bool) -> None:
+            place = place_of(job.point, role)
+            result = TaskResult.read(self.store.path(place, str(job.task)), self._metric)
+            found[place, result.task] = result
+            tell(job, result, now)
+
+        under_way = 0
+        while waiting or under_way:
+            while waiting and under_way < self.pool.size:
+                job = waiting.popleft()
+                data = f"{role} {digests[str(job.task)]}"
+                if self.store.has(place_of(job.point, role), str(job.task), data):
+                    done(job, False)
+                else:
+                    self.pool.submit(job)
+                    under_way += 1
+            if under_way:
+                outcome = self.pool.next()
+                interrupt.check()
+                self._keep(outcome, digests)
+                done(outcome.job, True)
+                under_way -= 1
+        return {
+            name: Measurement(
+                point, role, tuple(found[place_of(point, role), task] for task in digests)
+            )
+            for name, point in points
+        }
+
+    def _keep(self, outcome: Outcome, digests: dict[str, str]) -> None:
+        if outcome.error is not None:
+            raise HarnessError(outcome.error)
+        job = outcome.job
+        for task, files in outcome.files.items():
+            data = f"{job.role} {digests[task]}"
+            with self.store.writing(place_of(job.point, job.role), task, data) as folder:
+                for name, content in files.items():
+                    (folder / name).write_bytes(content)
+
+
+def place_of(point: Point, role: str) -> str:
+    """Where a store has a point's measurements, whoever proposed it; see `Store.path`."""
+    return f"{point.label}/{role}"

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the chosen weight gained on the report rows, by the statistics of `dogerm compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness.compare import samples, verdicts
+from harness.compare.comparison import compare_runs
+from harness.errors import HarnessError
+from harness.runs.results import Run
+
+_FIGURES = ("items", "a", "b", "difference", "low", "high", "p", "test")
+
+
+def compare_all(
+    a: Sequence[Run],
+    b: Sequence[Run],
+    metric: str,
+    *,
+    seed: int = 0,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    include_path: Sequence[Path] = (),
+) -> dict[str, Any]:
+    """B against A on each report task, with one correction over all of them.
+
+    Args:
+        a: the baseline's runs, one a task.
+        b: the candidate's, in the same order.
+        metric: of one number an item; a task that has none such is left out, and a note says so.
+        seed: of the resampling.
+        confidence: see `harness.compare.statistics.compare`.
+        resamples: see there.
+        include_path: folders with a user's own groups.
+    """
+    found: list[verdicts.Section] = []
+    notes: list[str] = []
+    rising = True
+    for left, right in zip(a, b, strict=True):
+        try:
+            report = compare_runs(
+                left,
+                right,
+                metric,
+                resamples=resamples,
+                confidence=confidence,
+                seed=seed,
+                include_path=include_path,
+            )
+        except HarnessError as error:
+            notes.append(f"{left.path.name}: not compared: {error}")
+            continue
+        found += report.sections
+        notes += report.notes
+        rising = report.higher_is_better
+    alpha = round(1 - confidence, 12)
+    judged = verdicts.judged(found, alpha, rising)
+    return {
+        "metric": metric,
+        "confidence": confidence,
+        "resamples": resamples,
+        "seed": seed,
+        "sections": [_as_dict(section) for section in judged],
+        "notes": list(dict.fromkeys(notes)),
+    }
+
+
+def _as_dict(section: verdicts.Section) -> dict[str, Any]:
+    found = asdict(section.comparison)
+    return {
+        "name": section.name,
+        "depth": section.depth,
+        "is_group": section.is_group,
+        **{key: found[key] for key in _FIGURES},
+        "gained": section.gained,
+        "lost": section.lost,
+        "p_holm": section.p_holm,
+        "verdict": section.verdict,
+    }
+
+
+def margins(runs: Mapping[str, Sequence[Run]], bins: int = 40) -> dict[str, Any] | None:
+    """The distributions of chosen − rejected of several models, as histograms with the same bins.
+
+    Args:
+        runs: label -> runs of the same tasks.
+        bins: how many, an even number.
+
+    Returns:
+        Edges (bins + 1 numbers), counts and means by label; None where no task has margins.
+    """
+    import numpy as np
+
+    values: dict[str, list[float]] = {}
+    tasks: list[str] = []
+    for label, of_label in runs.items():
+        values[label] = []
+        for run in of_label:
+            found = _margins(run)
+            values[label] += found
+            if found and run.path.name not in tasks:
+                tasks.append(run.path.name)
+    if not any(values.values()):
+        return None
+    everything = [value for found in values.values() for value in found]
+    # 0 is an edge: what is right of it is what is decided right
+    most = max(map(abs, everything)) or 1.0
+    edges = np.linspace(-most, most, bins + 1)
+    return {
+        "tasks": tasks,
+        "items": max(map(len, values.values())),
+        "edges": edges.tolist(),
+        "counts": {k: np.histogram(v, edges)[0].tolist() for k, v in values.items()},
+        "mean": {k: float(np.mean(v)) for k, v in values.items() if v},
+    }
+
+
+def _margins(run: Run) -> list[float]:
+    found = []
+    for file in run.leaves.values():
+        leaf = samples.read_leaf(file, "margin")
+        found += [item.value for item in leaf.items.values()] if leaf else []
+    return found

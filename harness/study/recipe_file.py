@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads the recipe of a study, with all checks that can be made before its models are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from harness.errors import HarnessError
+from harness.study.recipe import StudyRecipe, each, named, refuse_shapes
+
+if TYPE_CHECKING:
+    from dogerm_plugin.methods.declaration import Method
+
+
+def read(path: Path, *, any_shape: bool = False) -> StudyRecipe:
+    """Read a recipe, with all checks that mergekit-yaml would make of it here.
+
+    Args:
+        path: the file.
+        any_shape: take what is no plain number for the parameter that is always varied, the one
+            with a value at which the merge is the reward model; it is replaced.
+
+    Raises:
+        HarnessError: not a recipe of this project's methods; slices or modules; a parameter that is
+            no plain number, whose shape a sweep would lose.
+        MergeError: a key or value that mergekit-yaml would refuse, too.
+    """
+    from dogerm_plugin.methods import registry
+    from dogerm_plugin.recipe import keys, paths
+    from dogerm_plugin.recipe.configuration import is_ours
+
+    text, content = _parsed(path)
+    if not is_ours(content["merge_method"]):
+        raise HarnessError(
+            f"{path}: merge_method is {content['merge_method']}, expected "
+            f"{' or '.join(registry.names())}"
+        )
+    for key in ("slices", "modules"):
+        if content.get(key):
+            raise HarnessError(
+                f"{path}: has {key}; a sweep sets one weight for each entry of `models:`: write "
+                "the recipe with models"
+            )
+    # From here on as they are found: what is handed on (best.yml) lies in another folder.
+    content = paths.in_content(content, path.parent)
+    models = content.get("models")
+    entries = [one for one in models if isinstance(one, dict)] if isinstance(models, list) else []
+    base = named(content.get("base_model"))
+    domain = [entry for entry in entries if named(entry.get("model")) != base]
+    if content["merge_method"] in registry.names():
+        _fill(path, content, domain, registry.of(content["merge_method"]), any_shape)
+    keys.check_text(yaml.safe_dump(content, sort_keys=False), str(path), several=False)
+    return StudyRecipe(str(path), text, content, tuple(named(entry["model"]) for entry in domain))
+
+
+def _fill(
+    path: Path,
+    content: dict[str, Any],
+    domain: Sequence[dict[str, Any]],
+    method: Method,
+    any_shape: bool,
+) -> None:
+    """Write the values at rest where there are none: what is to be chosen need not be written."""
+    rest = method.at_rest(len(domain))
+    if not any_shape:
+        refuse_shapes(str(path), content, domain, rest)
+    for name, value in rest.items():
+        if not each(method.by_name[name]):
+            _default(content, name, value)
+        else:
+            for entry, own in zip(domain, value, strict=True):
+                _default(entry, name, own)
+
+
+def _default(holder: dict[str, Any], name: str, value: Any) -> None:
+    parameters = holder.get("parameters") or {}
+    if isinstance(parameters, dict):  # else a mistake, told by the check of the whole recipe
+        holder["parameters"] = {**parameters, name: parameters.get(name, value)}
+
+
+def _parsed(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise HarnessError(f"{path}: can't be read as a YAML recipe ({error})") from error
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # 2001-99-99: a date
+        raise HarnessError(f"{path}: not one YAML document: {error}") from error
+    if not isinstance(content, dict) or "merge_method" not in content:
+        raise HarnessError(
+            f"{path}: not a recipe: expected keys such as merge_method, base_model and models"
+        )
+    return text, content

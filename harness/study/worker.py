@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One loaded model that measures merges: what a process, or an actor elsewhere, does for a study.
+
+A `Spec` makes a `Worker` anywhere, a `Job` says what to measure, an `Outcome` has all that is
+wanted of it: nothing is written, so workers need no folder in common.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.study import identity, machine, rungs
+from harness.study.evaluate import evaluate
+from harness.study.merged_model import MergedModel
+from harness.study.point import Point
+from harness.study.remembering import Remembering
+from harness.study.rows import SELECT, Rows
+from harness.study.spec import Spec
+
+
+@dataclass(frozen=True)
+class Job:
+    """One measurement.
+
+    Attributes:
+        label: names it: ``trial 17``, or λ for a point of a sweep.
+        point: which merge.
+        role: `SELECT` or `REPORT` of `harness.study.rows`.
+        task: one of the role's; None: all of them.
+        share: of the selection rows, in 0..1; see `harness.study.rungs`.
+        keep: whether the outcome has the run's files.
+    """
+
+    label: str
+    point: Point
+    role: str = SELECT
+    task: str | None = None
+    share: float = 1.0
+    keep: bool = False
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a measurement took.
+
+    Attributes:
+        merge_seconds: to set the point.
+        score_seconds: to score the rows.
+        peak_memory: resident memory of the process, bytes.
+        model_bytes: what the loaded model's tensors take.
+    """
+
+    merge_seconds: float = 0.0
+    score_seconds: float = 0.0
+    peak_memory: int = 0
+    model_bytes: int = 0
+
+    @classmethod
+    def of(cls, about: Mapping[str, Any]) -> Cost:
+        """What a run's settings, or a trial, say of it."""
+        return cls(**{one.name: about[one.name] for one in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job gave.
+
+    Attributes:
+        job: which.
+        error: why there is none (all else is empty then): a merge or a reward that is no finite
+            number.
+        results: task -> lm-eval's results.
+        scored: conversations that were scored for this job.
+        cost: what it took.
+        files: task -> file name -> content of the files of an lm-eval run, where ``job.keep``.
+    """
+
+    job: Job
+    error: str | None = None
+    results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    scored: int = 0
+    cost: Cost = field(default_factory=Cost)
+    files: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
+
+
+class Worker:
+    """Measures one job after another with one loaded model.
+
+    Args:
+        spec: what to measure with.
+        model: made already for `spec.recipe` and `spec.settings`.
+        rows: loaded already.
+
+    Raises:
+        MergeError: the recipe's models don't make a merge.
+        HarnessError: a task or an argument is wrong; or models, data or versions are not those of
+            `spec.identity`.
+    """
+
+    def __init__(
+        self, spec: Spec, model: MergedModel | None = None, rows: Sequence[Rows] | None = None
+    ) -> None:
+        self._model = model or MergedModel(spec.recipe, spec.settings)
+        self._rows = list(rows or spec.load_rows())
+        self._spec = spec
+        self._answers: Remembering | None = None
+        self._set_to: Point | None = None
+        self._told: set[tuple[str, str]] = set()
+        if spec.identity:
+            identity.check(spec.identity, identity.identity(self._model, self._rows, spec.metric))
+
+    def run(self, job: Job) -> Outcome:
+        """Measure a merge; a mistake that only this job's merge makes is told in the outcome."""
+        from dogerm_plugin.errors import MergeError
+
+        self._model.loaded  # noqa: B018  (loads it: a mistake in that is no point's own)
+        try:
+            return self._measured(job)
+        except (HarnessError, MergeError) as error:
+            return Outcome(job, error=" ".join(str(error).split()))
+
+    def _measured(self, job: Job) -> Outcome:
+        model, seconds = self._set(job.point)
+        began, before = time.perf_counter(), model.scored
+        results: dict[str, dict[str, Any]] = {}
+        files: dict[str, dict[str, bytes]] = {}
+        wanted = (one for one in self._rows if one.role == job.role)
+        for rows in (one for one in wanted if job.task in (None, one.name)):
+            about = self._about(job.point, 0.0 if results else seconds)
+            warn = (rows.role, rows.name) not in self._told
+            with rungs.part(rows, job.share):
+                done = evaluate(model, rows, about, told_as=str(job.point), warn=warn)
+            self._told.add((rows.role, rows.name))
+            results[rows.name] = done.results
+            if job.keep:
+                files[rows.name] = done.files
+        return Outcome(
+            job=job,
+            results=results,
+            scored=model.scored - before,
+            cost=Cost(
+                merge_seconds=seconds,
+                score_seconds=time.perf_counter() - began,
+                peak_memory=machine.peak_memory(),
+                model_bytes=self._model.bytes(),
+            ),
+            files=files,
+        )
+
+    def _set(self, point: Point) -> tuple[Remembering, float]:
+        if self._answers is None:
+            self._answers = Remembering(self._model.loaded)
+        if self._set_to != point:
+            self._set_to = None  # should it fail half-way
+            self._answers.forget()
+        seconds = self._model.set(point)
+        self._set_to = point
+        return self._answers, seconds
+
+    def _about(self, point: Point, merge_seconds: float) -> dict[str, Any]:
+        """The settings in an lm-eval run's results."""
+        settings = self._spec.settings
+        return {
+            "model": "reward",
+            "model_args": {**settings.model_args, "recipe": self._spec.recipe.path},
+            **point.named,
+            "batch_size": str(settings.batch_size),
+            "merge_seconds": merge_seconds,
+            "model_bytes": self._model.bytes(),
+        }
