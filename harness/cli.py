@@ -9,12 +9,12 @@ import click
 # name -> (where the click command is, its help in one line)
 COMMANDS = {
     "bon": ("harness.bon.command:bon", "Collect candidates for best-of-N, and plot the results."),
-    "card": ("harness.card.command:card", "Put measured figures into a merged model's card."),
+    "card": ("harness.commands.card:card", "Put measured figures into a merged model's card."),
     "check": ("harness.check.command:check", "Say what a file of preferences holds."),
     "compare": ("harness.compare.command:compare", "Tell whether one model beats another."),
     "demo": ("harness.demo.command:demo", "Merge and measure a real 135M reward model."),
     "doctor": ("harness.doctor:doctor", "Say what is installed, what works, and how to mend it."),
-    "report": ("harness.report.command:report", "Write what a sweep or search found as a page."),
+    "report": ("harness.commands.report:report", "Write what a sweep or search found as a page."),
     "search": (
         "harness.search.command:search",
         "Search weights by layer, part and model.",

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.bon.expected import oracle
-from harness.bon.output import complete
 from harness.bon.rescore import Rescorer
 from harness.bon.samples import Run, check_same_documents, check_sampled
 from harness.conversation import messages_of
 from harness.errors import HarnessError
+from harness.runs.atomic import complete
 
 # The column with the bare question, taken in this order.
 PROMPT_COLUMNS = ("question", "problem", "instruction", "prompt", "text")

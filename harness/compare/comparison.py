@@ -14,9 +14,10 @@ from typing import Any
 
 from harness.compare import hierarchy, statistics
 from harness.compare.matching import Matched, agrees, match, nothing_in_common
+from harness.compare.paired import NOISE, PairedComparison, PairedDifference
 from harness.compare.runs import Run
 from harness.compare.samples import COUNTS
-from harness.compare.verdicts import Section, judged, too_few_resamples
+from harness.compare.verdicts import alpha_of, judged, too_few_resamples
 from harness.errors import HarnessError
 
 
@@ -32,19 +33,30 @@ class Flip:
     prompt: str
 
 
-@dataclass(frozen=True)
-class Report:
-    """All of a comparison; `flips` by leaf task."""
+class ComparedSection(PairedDifference):
+    """A task or group of two runs.
 
-    metric: str
+    Attributes:
+        weights: what each leaf counts in it.
+        left_out: items that only A, and that only B has.
+    """
+
+    weights: dict[str, float]
+    left_out: tuple[int, int]
+
+
+class RunComparison(PairedComparison):
+    """All of the comparison of two runs.
+
+    Attributes:
+        kinds: the kinds of score of A, and of B.
+        flips: the items that differ, by leaf task.
+    """
+
     higher_is_better: bool
     kinds: tuple[list[str], list[str]]
-    confidence: float
-    resamples: int
-    seed: int
-    sections: list[Section]
+    sections: Sequence[ComparedSection]
     flips: dict[str, list[Flip]]
-    notes: list[str]
 
 
 def compare_runs(
@@ -56,7 +68,7 @@ def compare_runs(
     confidence: float = statistics.CONFIDENCE,
     seed: int = 0,
     include_path: Sequence[Path] = (),
-) -> Report:
+) -> RunComparison:
     """Compare every task that both runs have, and every group of such tasks.
 
     Args:
@@ -90,16 +102,25 @@ def compare_runs(
     sections = []
     for name, depth in hierarchy.order_of(tree, weights):
         strata = {leaf: matched[leaf].values for leaf in weights[name]}
-        found = statistics.compare(strata, weights[name], **options)
+        tested = statistics.compare(strata, weights[name], **options)
         sides = [matched[leaf].left_out for leaf in weights[name]]
-        section = Section(
+        section = ComparedSection(
             name=name,
             depth=depth,
             is_group=name not in matched,
+            items=tested.items,
+            a=tested.a,
+            b=tested.b,
+            difference=tested.difference,
+            low=tested.low,
+            high=tested.high,
+            gained=tested.risen if rising else tested.fallen,
+            lost=tested.fallen if rising else tested.risen,
+            p=tested.p,
+            test=tested.test,
+            p_holm=1.0,  # both until all sections are known
+            verdict=NOISE,
             weights=weights[name],
-            comparison=found,
-            gained=found.risen if rising else found.fallen,
-            lost=found.fallen if rising else found.risen,
             left_out=(sum(left for left, _ in sides), sum(left for _, left in sides)),
         )
         if _as_reported(section, a, b, key, notes):
@@ -112,10 +133,10 @@ def compare_runs(
             f"A's scores are of kind {', '.join(kinds[0])}, B's of kind {', '.join(kinds[1])}: "
             "decisions can be compared, margins can not"
         )
-    alpha = round(1 - confidence, 12)  # 1 - 0.95 is more than 0.05 in binary
+    alpha = alpha_of(confidence)
     sections = judged(sections, alpha, rising)
     notes += too_few_resamples(sections, resamples, alpha)
-    return Report(
+    return RunComparison(
         metric=metric,
         higher_is_better=rising,
         kinds=(kinds[0], kinds[1]),
@@ -123,16 +144,16 @@ def compare_runs(
         resamples=resamples,
         seed=seed,
         sections=sections,
-        flips={name: _flips(found) for name, found in matched.items()},
+        flips={name: _flips(pair) for name, pair in matched.items()},
         notes=notes,
     )
 
 
-def _as_reported(section: Section, a: Run, b: Run, metric: str, notes: list[str]) -> bool:
+def _as_reported(section: ComparedSection, a: Run, b: Run, metric: str, notes: list[str]) -> bool:
     """Whether a group's scores are those in the results files, where they are of the same items."""
     if not section.is_group or any(section.left_out):
         return True
-    for run, ours in ((a, section.comparison.a), (b, section.comparison.b)):
+    for run, ours in ((a, section.a), (b, section.b)):
         if not agrees(run, section.name, metric, ours):
             notes.append(
                 f"{section.name}: not compared, as its {metric} in the results of {run.path} is "

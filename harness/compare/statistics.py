@@ -16,7 +16,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -35,8 +35,8 @@ Pairs: TypeAlias = tuple[ArrayLike, ArrayLike]
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 
-MCNEMAR = "mcnemar"
-SIGN_FLIP = "sign-flip"
+MCNEMAR: Literal["mcnemar"] = "mcnemar"
+SIGN_FLIP: Literal["sign-flip"] = "sign-flip"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Comparison:
     risen: int
     fallen: int
     p: float
-    test: str
+    test: Literal["mcnemar", "sign-flip"]
 
 
 def compare(
@@ -110,8 +110,9 @@ def compare(
     risen = sum(int((values > 0).sum()) for values in differences.values())
     fallen = sum(int((values < 0).sum()) for values in differences.values())
     difference = sum(weights[name] * float(d.mean()) for name, d in differences.items())
+    test: Literal["mcnemar", "sign-flip"] = MCNEMAR
     if _all_right_or_wrong(pairs.values()) and _all_alike(weights, differences):
-        p, test = mcnemar(risen, fallen), MCNEMAR
+        p = mcnemar(risen, fallen)
     else:
         null = sum(
             weights[name] * sign_flipped_means(values, resamples, _generator(seed, name, 1))

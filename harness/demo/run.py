@@ -18,10 +18,10 @@ from typing import Any
 
 import click
 
-from harness.bon.output import complete
 from harness.demo.package import SHA256
 from harness.device import fast_dtype
 from harness.errors import HarnessError
+from harness.runs.atomic import complete
 
 STAMP = "made-with.txt"
 SECTIONS = ("chat", "chat-hard", "safety", "math", "code")

@@ -7,9 +7,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from harness.bon.output import complete
 from harness.demo.run import SECTIONS
-from harness.text_table import aligned
+from harness.show import picture
+from harness.show.text_table import aligned
 
 # λ -> section -> {"accuracy", "stderr", "pairs"}
 Scores = dict[float, dict[str, Any]]
@@ -63,13 +63,11 @@ def _mean_error(result: dict[str, Any]) -> float:
 
 def plot(scores: Scores, path: Path) -> Path:
     """Draw accuracy against λ, a line per section with its standard error, as in the paper."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     weights = sorted(scores)
-    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
     for index, section in enumerate(SECTIONS):
         values = [scores[w][section]["accuracy"] for w in weights]
         errors = [scores[w][section]["stderr"] for w in weights]
@@ -82,7 +80,5 @@ def plot(scores: Scores, path: Path) -> Path:
     axes.set_xticks(weights)
     axes.set_title("SmolLM2-135M reward model merged with a maths model")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    with complete(path) as partial:
-        figure.savefig(partial, dpi=150)
-    pyplot.close(figure)
+    picture.write(figure, path)
     return path

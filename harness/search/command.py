@@ -136,19 +136,21 @@ def search(recipe: Path, out: Path, **given: Any) -> None:
         from harness.search.storage import check_installed
 
         check_installed()
-        from harness.search import run, table
+        from harness.search import run
+        from harness.show import search_text
+        from harness.show.study_file import SearchFile
 
         plan = _plan(recipe, out, given)
         with quiet():
             found, written = run.search(plan, out, say, _pool(given))
-        click.echo(table.text(found))
+        click.echo(search_text.text(SearchFile.model_validate(found)))
         click.echo("Written: " + ", ".join(map(str, written)))
 
 
 def _plan(recipe: Path, out: Path, given: dict[str, Any]) -> Any:
-    from harness.bon.show import check_format
     from harness.search.plan import Plan
     from harness.search.worker import Spec
+    from harness.show.picture import check_format
     from harness.sweep import variants
     from harness.sweep.store import check_folder
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from harness import interrupt
 from harness.errors import HarnessError
-from harness.report.numbers import duration
 from harness.search.plan import HALVING, MEDIAN
 from harness.search.pool import Pool
 from harness.search.rungs import SHARES
 from harness.search.space import Space
 from harness.search.study import Trials
 from harness.search.worker import Job, Outcome
+from harness.show.numbers import duration
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -12,7 +12,7 @@ from harness.search.kept import Kept
 from harness.search.plan import Plan
 from harness.search.space import Space
 from harness.search.study import measured
-from harness.sweep.naming import lambda_is
+from harness.show.naming import lambda_is
 from harness.sweep.rows import SELECT
 from harness.sweep.weights import Point
 

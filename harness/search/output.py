@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of a finished search: ``search.json``, ``best.yml`` and a picture of its trials."""
+"""``best.yml``: the recipe with what a search chose."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +14,6 @@ from harness.search.study import measured
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-FILES = ("best.yml", "trials.png", "search.json")
 
 
 def best_recipe(plan: Plan, content: Mapping[str, Any], best: FrozenTrial, out: Path) -> str:
@@ -43,24 +38,3 @@ def best_recipe(plan: Plan, content: Mapping[str, Any], best: FrozenTrial, out: 
         f"To merge, in the folder where that was typed: mergekit-yaml {out / 'best.yml'} merged/",
     ]
     return plan.spec.recipe.written(about["weights"], header)
-
-
-def write(content: dict[str, Any], out: Path) -> list[Path]:
-    """Write each whole, search.json last; gives what was written.
-
-    Args:
-        content: of ``search.json``.
-        out: the folder.
-    """
-    from harness.search import plots
-    from harness.sweep.plots import write as write_figure
-
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    stage = Path(tempfile.mkdtemp(prefix=".partial-", dir=out))
-    try:
-        (stage / "search.json").write_text(text + "\n", encoding="utf-8")
-        (stage / "best.yml").write_text(content["best_recipe"], encoding="utf-8")
-        write_figure(plots.trials_figure(content), stage / "trials.png")
-        return [(stage / name).replace(out / name) for name in FILES]
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)

@@ -14,7 +14,7 @@ from optuna.exceptions import StorageInternalError
 
 from harness.errors import HarnessError, first_line
 from harness.interrupt import stoppable
-from harness.search import identity, output, samplers, storage
+from harness.search import identity, samplers, storage
 from harness.search.driver import label_of, pruner, run_trials
 from harness.search.found import Found, ranked, sweep_label
 from harness.search.kept import Keeper
@@ -24,6 +24,7 @@ from harness.search.space import Space
 from harness.search.study import Trials, measured
 from harness.search.summary import summary
 from harness.search.worker import Job, Spec, Worker
+from harness.show import study_output
 from harness.sweep import choose
 from harness.sweep.bench import Bench
 from harness.sweep.rows import REPORT, check_metric
@@ -109,7 +110,7 @@ def search(
                 rising=rising,
             )
             content = summary(plan, found, out, time.perf_counter() - began)
-            return content, output.write(content, out)
+            return content, study_output.write(content, out)
         except StorageInternalError as error:
             where = storage.masked(plan.storage or storage.in_folder(out))
             raise HarnessError(

@@ -133,7 +133,7 @@ def sweep(
     version is set aside, what was made with other data is replaced.
     """
     with told_in_one_line():
-        from harness.bon.show import check_format
+        from harness.show.picture import check_format
         from harness.sweep import weights as values
         from harness.sweep.store import check_folder
 
@@ -150,8 +150,10 @@ def sweep(
         check_folder(out)
         check_format(out / "plot.png")  # whether there is a matplotlib
         say("starting torch, mergekit and lm-eval")
+        from harness.show import sweep_text
+        from harness.show.study_file import SweepFile
         from harness.sweep import rows as rows_of_tasks
-        from harness.sweep import run, table, variants
+        from harness.sweep import run, variants
         from harness.sweep.plan import Plan
 
         read = variants.read(recipe)
@@ -181,7 +183,7 @@ def sweep(
         )
         with quiet():
             found, written = run.sweep(plan, out, say)
-        click.echo(table.text(found))
+        click.echo(sweep_text.text(SweepFile.model_validate(found)))
         click.echo("Written: " + ", ".join(map(str, written)))
 
 

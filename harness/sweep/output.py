@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of a finished sweep: ``sweep.json``, ``best.yml`` and the pictures."""
+"""``best.yml``: the recipe with what a sweep chose."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness.sweep.naming import lambda_is
+from harness.show.naming import lambda_is
 from harness.sweep.plan import Plan
-
-FILES = ("best.yml", "lambda.png", "margins.png", "sweep.json")
 
 
 def best_recipe(plan: Plan, content: dict[str, Any], out: Path) -> str:
@@ -36,32 +31,3 @@ def best_recipe(plan: Plan, content: dict[str, Any], out: Path) -> str:
         f"To merge, in the folder where that was typed: mergekit-yaml {out / 'best.yml'} merged/",
     ]
     return plan.recipe.written(point.as_floats(), header)
-
-
-def write(content: dict[str, Any], out: Path) -> list[Path]:
-    """Write ``sweep.json``, ``best.yml`` and the pictures, each whole, sweep.json last.
-
-    Returns:
-        What was written.
-    """
-    from harness.sweep import plots
-
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    stage = Path(tempfile.mkdtemp(prefix=".partial-", dir=out))
-    try:
-        (stage / "sweep.json").write_text(text + "\n", encoding="utf-8")
-        (stage / "best.yml").write_text(content["best_recipe"], encoding="utf-8")
-        for name, figure in (
-            ("lambda.png", plots.lambda_figure(content)),
-            ("margins.png", plots.margins_figure(content)),
-        ):
-            if figure is not None:
-                plots.write(figure, stage / name)
-        for name in FILES:
-            if (stage / name).exists():
-                (stage / name).replace(out / name)
-            else:
-                (out / name).unlink(missing_ok=True)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-    return [out / name for name in FILES if (out / name).exists()]

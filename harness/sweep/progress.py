@@ -6,8 +6,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from harness.show.naming import lambda_is
 from harness.sweep.choose import Section
-from harness.sweep.naming import lambda_is
 
 
 class Progress:

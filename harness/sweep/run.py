@@ -10,9 +10,10 @@ from typing import Any
 
 from harness.compare.runs import find_run
 from harness.interrupt import stoppable
-from harness.sweep import choose, output, weights
+from harness.show import study_output
+from harness.show.naming import lambda_is
+from harness.sweep import choose, weights
 from harness.sweep.bench import Bench
-from harness.sweep.naming import lambda_is
 from harness.sweep.plan import Plan
 from harness.sweep.progress import Progress
 from harness.sweep.rows import REPORT, SELECT, check_metric
@@ -60,7 +61,7 @@ def sweep(plan: Plan, out: Path, say: Callable[[str], None]) -> tuple[dict[str, 
             _measure(plan, ends, REPORT, bench, store, say)
             seconds = time.perf_counter() - began
             found = summary(plan, store, measured, scores, (best, chosen), ends, seconds, rising)
-            return found, output.write(found, out)
+            return found, study_output.write(found, out)
         finally:
             store.close()
 

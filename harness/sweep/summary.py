@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.compare.runs import find_run
+from harness.show.naming import lambda_is
 from harness.sweep import choose, machine, output, proof
-from harness.sweep.naming import lambda_is
 from harness.sweep.plan import Plan
 from harness.sweep.rows import REPORT, SELECT
 from harness.sweep.store import Store

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from harness.errors import HarnessError
-from harness.sweep import output, plots
-from tests.harness.sweep import example
+from harness.show import picture, study_output
+from tests.harness.show import example
 from tests.harness.sweep.sweeping import Workshop
 
 
@@ -96,7 +96,7 @@ def test_a_failure_leaves_the_earlier_files(
 ) -> None:
     """All four are of one sweep at any time."""
     sweep = example.sweep()
-    written = output.write(sweep, tmp_path)
+    written = study_output.write(sweep, tmp_path)
     assert [path.name for path in written] == [
         "best.yml",
         "lambda.png",
@@ -109,15 +109,15 @@ def test_a_failure_leaves_the_earlier_files(
     def fails(*_: Any) -> None:
         raise HarnessError("no room")
 
-    monkeypatch.setattr(plots, "write", fails)
+    monkeypatch.setattr(picture, "write", fails)
     with pytest.raises(HarnessError, match="no room"):
-        output.write({**sweep, "metric": "margin", "best_recipe": "other"}, tmp_path)
+        study_output.write({**sweep, "metric": "margin", "best_recipe": "other"}, tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_picture_that_there_is_nothing_for_goes(tmp_path: Path) -> None:
     sweep = example.sweep()
-    output.write(sweep, tmp_path)
-    written = output.write({**sweep, "margins": None}, tmp_path)
+    study_output.write(sweep, tmp_path)
+    written = study_output.write({**sweep, "margins": None}, tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(written)
     assert [path.name for path in written] == ["best.yml", "lambda.png", "sweep.json"]

@@ -190,7 +190,7 @@ def test_the_code_digest_is_of_all_that_a_score_depends_on(
         "sweep/live.py",
         "sweep/evaluate.py",
     )
-    others = ("sweep/table.py", "report/html.py", "tasks/rewardbench/README.md")
+    others = ("show/sweep_text.py", "show/html.py", "tasks/rewardbench/README.md")
     here = Path(made_with.__file__).parents[1]
     for name in (*counted, *others):
         assert (here / name).is_file()

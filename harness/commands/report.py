@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of `dogerm report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.errors import told_in_one_line
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder to write to, if not FOLDER itself.",
+)
+def report(folder: Path, output: Path | None) -> None:
+    """Write what a sweep or a search found as report.html and report.md.
+
+    FOLDER is what `dogerm sweep -o` or `dogerm search -o` wrote. The page is one file: its pictures
+    are in it, it runs no script and asks for nothing from elsewhere. report.md says the same, and
+    refers to the pictures lambda.png and margins.png.
+    """
+    from harness.show.report import write
+
+    with told_in_one_line():
+        for path in write(folder, output):
+            click.echo(path)

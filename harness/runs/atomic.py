@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files and folders that are written as a whole: complete, or the earlier ones stay."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.errors import HarnessError
+
+PARTIAL = ".partial-"
+
+
+def make_folder(path: Path) -> None:
+    """Create the folder that a file is to be written to, before the work for it is done.
+
+    Raises:
+        HarnessError: it can't be created.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+@contextmanager
+def complete(path: Path) -> Iterator[Path]:
+    """Yield the path to write to; what is there takes the place of `path` if the body succeeds.
+
+    It has the ending of `path`, lies beside it under a name that nothing had, and is removed
+    whatever the body raises. A link is followed, and a file that was there gives its mode.
+
+    Raises:
+        HarnessError: the file can't be written.
+    """
+    final = Path(os.path.realpath(path))
+    try:
+        descriptor, name = tempfile.mkstemp(suffix=path.suffix, prefix=PARTIAL, dir=final.parent)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    os.close(descriptor)
+    partial = Path(name)
+    try:
+        yield partial
+        partial.chmod(_mode(final))
+        partial.replace(final)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def staging(parent: Path) -> Iterator[Path]:
+    """Yield a new folder in `parent`; what is not moved out of it is removed, whatever happens."""
+    stage = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=parent))
+    try:
+        yield stage
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+@contextmanager
+def together(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Yield a folder to write files to that belong together; they are moved when all are written.
+
+    Args:
+        folder: where to.
+        names: of the files, in the order in which they are moved; the earlier one of a file that
+            was not written is removed.
+    """
+    with staging(folder) as stage:
+        yield stage
+        for name in names:
+            if (stage / name).exists():
+                (stage / name).replace(folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
+
+
+def _mode(final: Path) -> int:
+    """Of the file that is replaced, or of any new file; a temporary one is its owner's only."""
+    if final.exists():
+        return final.stat().st_mode & 0o7777
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def _unwritable(path: Path, error: OSError) -> HarnessError:
+    return HarnessError(
+        f"{path} can't be written ({error.strerror or error}); make room, or name another place"
+    )
