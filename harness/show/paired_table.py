@@ -59,6 +59,8 @@ def lines(comparison: PairedComparison) -> list[str]:
 
 def how_to_read(comparison: PairedComparison) -> list[str]:
     """What one must know to read the table, a sentence or two each."""
+    if not comparison.sections:
+        return []
     draws = f"{comparison.resamples:,}"
     used = {section.test for section in comparison.sections}
     tests = {
