@@ -1,4 +1,4 @@
-"""The one error of the merge side: one line that names the cause and the way out."""
+"""Mistakes that a user can mend: one line each, which names the cause and the way out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from collections.abc import Iterable
 import click
 
 
-class MergeError(click.ClickException, ValueError):
+class UserError(ValueError):
+    """A mistake that the user can repair; its message is one line.
+
+    What was found, where, what was expected, and the way out. It is a `ValueError` because that is
+    what the hosts themselves raise for bad input.
+    """
+
+
+class MergeError(click.ClickException, UserError):
     """Bad input to a merge.
 
     mergekit's commands are click commands, and click prints a `ClickException` as one line with

@@ -44,9 +44,10 @@ def reward_model_layout(architecture: ModuleType) -> None:
 
     @functools.wraps(original)
     def get_architecture_info(config: Any, options: Any) -> Any:
-        from dogerm_plugin import merge, recipe
+        from dogerm_plugin.recipe import configuration
+        from dogerm_plugin.run import merge
 
-        if recipe.is_ours(config.merge_method):
+        if configuration.is_ours(config.merge_method):
             return merge.reward_model_architecture(config, options)
         return original(config, options)
 
@@ -67,7 +68,7 @@ def finished_merge_or_none(mergekit_merge: ModuleType) -> None:
     def run_merge(
         merge_config: Any, out_path: str, options: Any, config_source: str | None = None
     ) -> None:
-        from dogerm_plugin import merge
+        from dogerm_plugin.run import merge
 
         merge.run(original, merge_config, out_path, options, config_source)
 
@@ -83,7 +84,7 @@ def align_by_gather(plan: ModuleType) -> None:
     original = plan.ExecuteMergeMethodTask
 
     def task(**fields: Any) -> Any:
-        from dogerm_plugin import alignment
+        from dogerm_plugin.host import alignment
 
         kind = alignment.MergeAligned if alignment.is_by_row(**fields) else original
         return kind(**fields)
@@ -107,10 +108,10 @@ def check_recipe_first(script: ModuleType) -> None:
 
     @functools.wraps(original)
     def callback(*args: Any, **kwargs: Any) -> Any:
-        from dogerm_plugin import recipe_keys, recipe_paths
+        from dogerm_plugin.recipe import keys, paths
 
-        recipe_keys.check_file(kwargs["config_file"], several=command.name != "mergekit-yaml")
-        with recipe_paths.of_file(kwargs["config_file"]):
+        keys.check_file(kwargs["config_file"], several=command.name != "mergekit-yaml")
+        with paths.of_file(kwargs["config_file"]):
             return original(*args, **kwargs)
 
     command.callback = callback

@@ -8,13 +8,11 @@ from contextlib import contextmanager
 
 import click
 
+from dogerm_plugin.errors import UserError
 
-class HarnessError(ValueError):
-    """A mistake that the user can repair.
 
-    The message is one line: what was found, where, what was expected, and the way out.
-    It is a ``ValueError`` because that is what lm-eval itself raises for bad input.
-    """
+class HarnessError(UserError):
+    """A mistake in what is evaluated, trained or shown."""
 
 
 @contextmanager

@@ -18,14 +18,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-TESTED = ("0.4.13", "0.5")
+from harness.models import NAMES
 
-# lm-eval imports a target when a user names the model, not before
-MODELS = {
-    "reward": "harness.models.reward:Reward",
-    "reward-ensemble": "harness.models.ensemble:RewardEnsemble",
-    "reward-implicit": "harness.models.implicit:RewardImplicit",
-}
+TESTED = ("0.4.13", "0.5")
 
 
 def _refuse_untested_release() -> None:
@@ -45,7 +40,7 @@ def register_models(_: ModuleType) -> None:
     _tell_users_in_one_line()
     from lm_eval.api.registry import model_registry
 
-    for name, target in MODELS.items():
+    for name, target in NAMES.items():
         if name not in model_registry:
             model_registry.register(name, target=target)
 
@@ -81,7 +76,7 @@ def keep_answers(model: ModuleType) -> None:
 
     def __new__(cls: Any, lm: Any, *args: Any, **kwargs: Any) -> Any:
         if cls is caching and getattr(type(lm), "KEEPS_ANSWERS", False):
-            from harness.models.kept_answers import KeptAnswers as cls
+            from harness.models.score.kept_answers import KeptAnswers as cls
         return object.__new__(cls)
 
     caching.__new__ = __new__
@@ -99,7 +94,7 @@ def register_tasks(manager: ModuleType) -> None:
 
     @functools.wraps(check)
     def _check_duplicates(built: list[Any]) -> None:
-        from harness.overlap import shared_once
+        from harness.tasks.base.overlap import shared_once
 
         check(shared_once(built))
 
@@ -141,7 +136,7 @@ def check_run_options(evaluator: ModuleType) -> None:
 
     @functools.wraps(original)
     def evaluate(*args: Any, **kwargs: Any) -> Any:
-        from harness import run_options
+        from harness.tasks.base import run_options
 
         given = signature.bind(*args, **kwargs)
         loaded = given.arguments.get("task_dict")
@@ -169,7 +164,7 @@ def tell_config_mistakes(config: ModuleType) -> None:
         try:
             return original(self)
         except (ValueError, TypeError, OSError) as error:
-            if self.model not in MODELS:
+            if self.model not in NAMES:
                 raise
             from harness.errors import HarnessError, first_line
 
@@ -266,14 +261,14 @@ def saved_results_are_whole(tracker: ModuleType) -> None:
 
     @functools.wraps(save_results)
     def save_results_aggregated(self: Any, results: Any, *args: Any, **kwargs: Any) -> None:
-        from harness.saved import UNSAVED
+        from harness.tasks.base.unsaved import UNSAVED
 
         save_results(self, results, *args, **kwargs)
         UNSAVED.results(self, results)
 
     @functools.wraps(save_samples)
     def save_results_samples(self: Any, task_name: str, samples: Any) -> None:
-        from harness.saved import UNSAVED
+        from harness.tasks.base.unsaved import UNSAVED
 
         save_samples(self, task_name, samples)
         UNSAVED.samples(self, task_name, len(samples))
@@ -292,7 +287,7 @@ def unsaved_results_fail(run: ModuleType) -> None:
 
     @functools.wraps(execute)
     def _execute(args: Any) -> None:
-        from harness.saved import UNSAVED
+        from harness.tasks.base.unsaved import UNSAVED
 
         execute(args)
         UNSAVED.tell()

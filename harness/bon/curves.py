@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.compare.runs import read_json
 from harness.errors import HarnessError
+from harness.runs.results import read_json
 
 KEY = re.compile(r"(best_of_n|oracle|majority|longest)@(\d+),none")
 # What does not depend on the reward model, from the best to the worst that there usually is.

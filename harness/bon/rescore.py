@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.documents import Docs
 from harness.errors import HarnessError
+from harness.rows.documents import Docs
 
 # The way that needs no scoring here, so that no generated program is executed.
 INSTEAD = (

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.compare.runs import DATED, check_saved, results_beside
 from harness.errors import HarnessError
-from harness.local_files import read
+from harness.rows.local_files import read
+from harness.runs.results import DATED, check_saved, results_beside
 
 COLUMNS = ("doc_id", "doc", "resps", "filtered_resps", "filter", "metrics", "doc_hash")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.check.survey import Fault, Faults
-from harness.conversation import Turns
 from harness.errors import HarnessError, first_line
+from harness.rows.conversation import Turns
 from harness.rows.differences import differ_in_blanks, differing_keys
 from harness.rows.hidden import Hidden
 from harness.rows.markup import Markup
@@ -33,8 +33,9 @@ class SeenByModel:
     """
 
     def __init__(self, name: str, chat_template: str | None, allow_markup: bool) -> None:
-        from harness.models import template_trial
-        from harness.models.template import Encoder, choose_template
+        from harness.models.score import template_trial
+        from harness.models.score.chat_template import choose_template
+        from harness.models.score.template import Encoder
 
         tokenizer, longest = _load(name)
         template = choose_template(tokenizer, chat_template)
@@ -96,7 +97,7 @@ def _load(name: str) -> tuple[Any, int]:
     """A model's tokenizer, and how many tokens it takes."""
     from transformers import AutoConfig, AutoTokenizer
 
-    from harness.models.opened import check_folder
+    from harness.models.load.opened import check_folder
 
     if not Path(name).is_dir() and name.count("/") != 1:
         raise HarnessError(f"--model {name}: there is no such folder, and it is no Hub id")

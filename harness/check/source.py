@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness import local_files
 from harness.errors import HarnessError
+from harness.rows import local_files
 
 Row = dict[str, Any]
 
@@ -52,7 +52,7 @@ class Source(NamedTuple):
             raise HarnessError(
                 f"{self.path} is no {', '.join(local_files.ENDINGS)} file (or .gz, .zst of one)"
             )
-        from harness.datasets import from_hub
+        from harness.rows.datasets import from_hub
 
         found = from_hub(self.path, self.split, self.configuration, advice=ADVICE)
         for number, row in enumerate(found, start=1):

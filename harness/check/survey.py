@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.conversation import (
+from harness.errors import HarnessError
+from harness.rows.columns import Columns, Passed
+from harness.rows.conversation import (
     Conversation,
     Origin,
     Turns,
@@ -17,10 +19,8 @@ from harness.conversation import (
     messages_of,
     with_response,
 )
-from harness.errors import HarnessError
-from harness.pairs import pair, read_sides
-from harness.rows.columns import Columns, Passed
 from harness.rows.messages import is_filled
+from harness.rows.pairs import pair, read_sides
 
 PLACES = 5  # of rows with one fault that are named
 

@@ -73,7 +73,7 @@ def card(
 
 def _figures(path: Path, out: Path, recipe: Recipe, include_path: tuple[Path, ...]) -> Figures:
     """The content of one --results, whichever kind it is."""
-    from harness.compare.runs import read_json
+    from harness.runs.results import read_json
     from harness.show.card import of_runs, of_studies
     from harness.show.read import FILES
 

@@ -15,10 +15,11 @@ from typing import Any
 from harness.compare import hierarchy, statistics
 from harness.compare.matching import Matched, agrees, match, nothing_in_common
 from harness.compare.paired import NOISE, PairedComparison, PairedDifference
-from harness.compare.runs import Run
-from harness.compare.samples import COUNTS
 from harness.compare.verdicts import alpha_of, judged, too_few_resamples
 from harness.errors import HarnessError
+from harness.runs.group_tree import order_of
+from harness.runs.results import Run
+from harness.tasks.base.metrics import COUNTS
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def compare_runs(
     )
     rising = _higher_is_better(a, b, metric, matched)
     sections = []
-    for name, depth in hierarchy.order_of(tree, weights):
+    for name, depth in order_of(tree, weights):
         strata = {leaf: matched[leaf].values for leaf in weights[name]}
         tested = statistics.compare(strata, weights[name], **options)
         sides = [matched[leaf].left_out for leaf in weights[name]]

@@ -2,9 +2,9 @@
 """What a leaf task counts in its groups' scores, by the groups' own rules.
 
 A results file names a group's members and their weights, but not the rule that makes one number of
-them (`harness.sections.by_weight`, `mean_of_members`, lm-eval's own mean over leaves). The group's
-YAML does. All these rules are weighted sums with weights that do not depend on the scores, so a
-group's score is a weighted sum of its leaves'.
+them (`harness.tasks.base.sections.by_weight`, `mean_of_members`, lm-eval's own mean over leaves).
+The group's YAML does. All these rules are weighted sums with weights that do not depend on the
+scores, so a group's score is a weighted sum of its leaves'.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from lm_eval.config.group import GroupConfig
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from harness.errors import HarnessError
-from harness.own_data import OwnPreferences
-from harness.sections import Member
-from harness.task_index import task_manager
+from harness.runs.group_tree import leaves_below
 from harness.tasks import FOLDER
+from harness.tasks.base.own_data import OwnPreferences
+from harness.tasks.base.sections import Member
+from harness.tasks.base.task_index import task_manager
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def own_data(tree: Mapping[str, Sequence[str]], configs: Mapping[str, Any]) -> s
 
 def _is_section(group: str, config: Mapping[str, Any]) -> bool:
     return (
-        config.get("process_results") == f"{OwnPreferences.__module__}.OwnPreferences.score"
+        config.get("process_results") == f"{OwnPreferences.known_as()}.score"
         and "section" in (config.get("dataset_kwargs") or {})
         and str(config.get("task")).startswith(f"{group}-")
     )
@@ -173,10 +174,3 @@ def _linear(rule: Any, members: Sequence[tuple[str, float]]) -> list[float]:
     if abs(score(trial) - expected) > 1e-9:
         raise HarnessError("the score is not a weighted sum of the members' scores")
     return weights
-
-
-def leaves_below(name: str, tree: Mapping[str, Sequence[str]]) -> list[str]:
-    """The leaf tasks of a group at whatever depth, once each; a leaf's own name."""
-    if not tree.get(name):
-        return [name]
-    return list(dict.fromkeys(leaf for child in tree[name] for leaf in leaves_below(child, tree)))

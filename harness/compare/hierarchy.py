@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from harness.compare import groups
 from harness.compare.matching import Matched
-from harness.compare.runs import Run
 from harness.errors import HarnessError
+from harness.runs.group_tree import leaves_below
+from harness.runs.results import Run
 
 
 def tree_of(a: Run, b: Run) -> dict[str, list[str]]:
@@ -48,7 +48,7 @@ def weights_of(
     weights, partial, lacking = {}, [], []
     unknown: dict[str, list[str]] = {}
     for name in names:
-        below = set(groups.leaves_below(name, tree))
+        below = set(leaves_below(name, tree))
         if below & (set(a.leaves) | set(b.leaves)) - set(matched):
             lacking.append(name)
             continue
@@ -66,22 +66,3 @@ def weights_of(
     if partial:
         notes.append(f"partial, as there was no data for the others: {', '.join(partial)} tasks")
     return weights
-
-
-def order_of(tree: Mapping[str, list[str]], names: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Names with their depth: a group before its members, tasks outside of groups last."""
-    order: dict[str, int] = {}
-
-    def visit(name: str, depth: int) -> None:
-        if name in names:
-            order.setdefault(name, depth)
-        for child in tree.get(name, ()):
-            visit(child, depth + (name in names))
-
-    children = {child for members in tree.values() for child in members}
-    for name in tree:
-        if name not in children:
-            visit(name, 0)
-    for name in names:
-        order.setdefault(name, 0)
-    return list(order.items())

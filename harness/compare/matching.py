@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from harness.compare import samples
 from harness.compare.prompt_pairs import AloneError
-from harness.compare.runs import Run
 from harness.compare.samples import Item, Leaf
 from harness.errors import HarnessError
+from harness.runs.results import Run
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.answer import LIKELIHOOD
 from harness.compare import prompt_pairs
 from harness.errors import HarnessError
-
-# Metrics of which lm-eval's table has the sum over the items (`harness.candidates`).
-COUNTS = ("truncated",)
+from harness.rows.answer import LIKELIHOOD
+from harness.tasks.base.metrics import COUNTS
 
 _KIND = re.compile(r"['\"]kind['\"]: ['\"]([^'\"]+)")
 
@@ -45,7 +43,7 @@ class Leaf:
 
     Attributes:
         metric: with the filter, as in the results file: ``accuracy,none``.
-        kinds: what the scores are (`harness.answer`); empty where it is a generation task.
+        kinds: what the scores are (`harness.rows.answer`); empty where it is a generation task.
     """
 
     file: Path

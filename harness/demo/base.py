@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from dogerm_plugin.output import staged
+from dogerm_plugin.run.output import staged
 from harness.demo.package import GGUF, gguf_folder
 
 BASE_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"

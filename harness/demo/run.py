@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import os
@@ -12,16 +11,18 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import click
 
 from harness.demo.package import SHA256
-from harness.device import fast_dtype
 from harness.errors import HarnessError
+from harness.models.load.device import fast_dtype
+from harness.runs import identity
 from harness.runs.atomic import complete
+from harness.runs.source import HOOKS
+from harness.tasks import FOLDER
 
 STAMP = "made-with.txt"
 SECTIONS = ("chat", "chat-hard", "safety", "math", "code")
@@ -82,7 +83,7 @@ def _forget_other_versions(out: Path) -> None:
         raise HarnessError(
             f"{out} is not empty and not a demo's folder; name a new one with -o FOLDER"
         )
-    digest = _made_with()
+    digest = made_with()
     before = stamp.read_text(encoding="utf-8").strip() if stamp.exists() else digest
     if before != digest:
         earlier = out / f"earlier-{before[:12]}"
@@ -100,15 +101,22 @@ def free_name(folder: Path, name: str) -> str:
     return next(one for one in names if not os.path.lexists(folder / one))
 
 
-def _made_with() -> str:
+def made_with() -> str:
     """A digest of all that a result of the demo depends on."""
     here = Path(__file__).parent
-    parts = [*sorted(here.glob("adapters/*/*")), here.parent / "tasks/minipref/data.jsonl"]
-    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts))
-    for library in ("dogerm", "torch", "transformers", "mergekit", "lm_eval"):
-        digest.update(f"{library} {version(library)}\n".encode())
-    digest.update(f"{SHA256} {fast_dtype()}".encode())
-    return digest.hexdigest()
+    tasks = [*FOLDER.glob("_*.yaml"), *(FOLDER / "minipref").glob("*.yaml")]
+    files = [*here.glob("adapters/*/*"), *tasks, FOLDER / "minipref/data.jsonl"]
+    return identity.digest(
+        {
+            **{file.relative_to(here.parent).as_posix(): identity.of_file(file) for file in files},
+            **identity.software((*identity.LIBRARIES, "gguf")),
+            **identity.code(
+                __name__, "harness.models.reward", "harness.tasks.base.preference", *HOOKS
+            ),
+            "base model": SHA256,
+            "dtype": fast_dtype(),
+        }
+    )
 
 
 def write_recipe(out: Path, models: Models, weight: float) -> Path:

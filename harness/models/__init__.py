@@ -1,1 +1,8 @@
 """lm-eval models of this project, one file each; lm-eval imports them on demand."""
+
+# What users write after --model, and where lm-eval finds it when they do, not before.
+NAMES = {
+    "reward": "harness.models.reward:Reward",
+    "reward-ensemble": "harness.models.ensemble:RewardEnsemble",
+    "reward-implicit": "harness.models.implicit:RewardImplicit",
+}

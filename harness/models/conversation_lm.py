@@ -15,17 +15,19 @@ from lm_eval.api.model import CacheHook
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoConfig
 
-from dogerm_plugin.adapter import Adapter
-from harness.conversation import Conversation, Message
+from dogerm_plugin.anatomy.adapter import Adapter
 from harness.errors import HarnessError, first_line
-from harness.models import adapters, quantization, response_cache, template_args, template_trial
-from harness.models.arguments import check, folder_or_hub_id, parameters, refuse_misspelt
-from harness.models.checkpoint import explain_loading_error
-from harness.models.mistakes import LOADING_ERRORS, explain
+from harness.models.load import adapters, quantization
+from harness.models.load.arguments import check, folder_or_hub_id, parameters, refuse_misspelt
+from harness.models.load.checkpoint import explain_loading_error
+from harness.models.load.mistakes import LOADING_ERRORS, explain
+from harness.models.load.processes import warn_of_a_lone_process
 from harness.models.only_scores import OnlyScores
-from harness.models.outside import DATE
-from harness.models.processes import warn_of_a_lone_process
-from harness.models.template import Encoder, choose_template
+from harness.models.score import response_cache, template_args, template_trial
+from harness.models.score.chat_template import choose_template
+from harness.models.score.outside import DATE
+from harness.models.score.template import Encoder
+from harness.rows.conversation import Conversation, Message
 
 
 class ConversationLM(OnlyScores, HFLM):
@@ -201,7 +203,7 @@ class ConversationLM(OnlyScores, HFLM):
 
     def set_cache_hook(self, cache_hook: CacheHook) -> None:
         """Take the cache of ``--use_cache``, if this model filled it or it is new."""
-        response_cache.claim_hook(cache_hook, self.identity)
+        response_cache.claim_hook(cache_hook, self)
         super().set_cache_hook(cache_hook)
 
     def barrier(self) -> None:

@@ -25,18 +25,18 @@ from typing import TYPE_CHECKING, Any
 from lm_eval.api.model import LM, CacheHook
 from lm_eval.models.huggingface import HFLM
 
-from harness.answer import Answer
-from harness.conversation import Message
 from harness.errors import HarnessError
-from harness.models import response_cache
-from harness.models.arguments import number, parameters, refuse_misspelt
 from harness.models.combine import NAMES, RANK_MEAN, combine
-from harness.models.kept_answers import keep
+from harness.models.load.arguments import number, parameters, refuse_misspelt
+from harness.models.load.processes import MemberProcesses
 from harness.models.members import member_names
 from harness.models.only_scores import OnlyScores
-from harness.models.processes import MemberProcesses
-from harness.models.requests import answer_to
 from harness.models.reward import Reward
+from harness.models.score import response_cache
+from harness.models.score.kept_answers import keep
+from harness.models.score.requests import answer_to
+from harness.rows.answer import Answer
+from harness.rows.conversation import Message
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -156,7 +156,7 @@ class RewardEnsemble(OnlyScores, MemberProcesses, LM):
                 "--use_cache does not go with combine=rank-mean: a rank holds for one document's "
                 "set of responses, and the cache knows single responses; leave it out"
             )
-        response_cache.claim_hook(cache_hook, self.identity)
+        response_cache.claim_hook(cache_hook, self)
         super().set_cache_hook(cache_hook)
 
     def identity(self) -> dict[str, str]:

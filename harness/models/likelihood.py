@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.answer import LIKELIHOOD, Answer
-from harness.conversation import Conversation
 from harness.errors import HarnessError
+from harness.rows.answer import LIKELIHOOD, Answer
+from harness.rows.conversation import Conversation
 
 # As HFLM._loglikelihood_tokens gets them: (context, continuation), and the tokens of both.
 Request = tuple[Any, list[int], list[int]]

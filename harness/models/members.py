@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from lm_eval.utils import sanitize_model_name
 
 from harness.errors import HarnessError
-from harness.models.arguments import folder_or_hub_id
+from harness.models.load.arguments import folder_or_hub_id
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 

@@ -6,14 +6,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from harness.errors import HarnessError
-from harness.models.requests import refusal
+from harness.models.score.requests import refusal
 
 
 class OnlyScores:
     """Mixin, before the model class: refuses what is not the scoring of answers.
 
     Attributes:
-        KEEPS_ANSWERS: ``--use_cache`` is `harness.models.kept_answers` for this model.
+        KEEPS_ANSWERS: ``--use_cache`` is `harness.models.score.kept_answers` for this model.
     """
 
     KEEPS_ANSWERS: ClassVar[bool] = True

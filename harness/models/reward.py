@@ -14,14 +14,14 @@ from typing import Any, ClassVar
 
 from transformers import AutoModelForSequenceClassification
 
-from dogerm_plugin.adapted import trunk_of, without_load_report
-from harness.answer import REWARD
+from dogerm_plugin.anatomy.adapted import trunk_of, without_load_report
 from harness.errors import HarnessError
-from harness.models import checkpoint, loading
-from harness.models.head import check_single_reward, without_adapter_wrapper
-from harness.models.scorer import Scorer
+from harness.models.load import checkpoint, loading
+from harness.models.load.head import check_single_reward, without_adapter_wrapper
+from harness.models.score.scorer import Scorer
+from harness.models.score.template import Encoded
 from harness.models.scoring import ScoringLM
-from harness.models.template import Encoded
+from harness.rows.answer import REWARD
 
 
 class Reward(ScoringLM):

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from harness.answer import Answer
 from harness.errors import HarnessError
-from harness.models import finite, progress
-from harness.models.batches import Limits, Row, batches, even, packs
 from harness.models.conversation_lm import ConversationLM
-from harness.models.kept_answers import keep
-from harness.models.requests import Distinct, answer_to, conversation, named
-from harness.models.shown import Shown
-from harness.models.template import Encoded
-from harness.models.tree import size
+from harness.models.score import finite, progress
+from harness.models.score.batches import Limits, Row, batches, even, packs
+from harness.models.score.kept_answers import keep
+from harness.models.score.requests import Distinct, answer_to, conversation, named
+from harness.models.score.shown import Shown
+from harness.models.score.template import Encoded
+from harness.models.score.tree import size
+from harness.rows.answer import Answer
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -76,7 +76,7 @@ class ScoringLM(ConversationLM):
 
         Args:
             requests: lm-eval requests whose arguments are ``(context, response)``; see
-                `harness.conversation.with_response`. Equal conversations are scored once. This
+                `harness.rows.conversation.with_response`. Equal conversations are scored once. This
                 project's tasks get an `Answer`, which also says whether the row was truncated;
                 others get what lm-eval's own tasks can unpack.
             disable_tqdm: no progress bar.

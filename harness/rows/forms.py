@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from harness import transcripts
 from harness.errors import HarnessError
+from harness.rows import transcripts
 from harness.rows.messages import Message, is_messages, messages
 from harness.rows.text import refuse_broken, shown
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from harness.conversation import Turns
 from harness.errors import HarnessError
+from harness.rows.conversation import Turns
 from harness.rows.messages import ABOUT, is_filled
 
 TRIED = 3  # conversations that a part is tried on before it counts as left out

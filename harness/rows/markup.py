@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from harness.conversation import Turns
+from harness.rows.conversation import Turns
 from harness.rows.hidden import FAILURES
 from harness.rows.messages import Message
 from harness.rows.text import strings

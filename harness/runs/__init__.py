@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of results, lm-eval's and this project's: read, kept and known again."""
+"""The files of finished runs, lm-eval's and ours: what they were made with, and when that holds."""

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness import interrupt
 from harness.errors import HarnessError
 from harness.search.plan import HALVING, MEDIAN
 from harness.search.pool import Pool
@@ -18,6 +17,7 @@ from harness.search.space import Space
 from harness.search.study import Trials
 from harness.search.worker import Job, Outcome
 from harness.show.numbers import duration
+from harness.study import interrupt
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -7,19 +7,17 @@ code is ever taken for one of this search; and a worker elsewhere is held agains
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.runs.identity import code, differences, digest
 from harness.sweep.bench import Bench
 from harness.sweep.rows import SELECT, Rows
-from harness.sweep.store import differences
 
 _MODEL_FILE = "model file "
-# What of this package a score, or what a trial's numbers mean, depends on.
-_CODE = ("grid.py", "remembering.py", "rungs.py", "space.py", "worker.py")
+# With all that these import: what scores a trial, and what its numbers mean.
+SCORED_BY = ("harness.search.worker", "harness.search.space")
 
 
 def identity(bench: Bench, rows: Sequence[Rows], metric: str) -> dict[str, str]:
@@ -33,24 +31,22 @@ def identity(bench: Bench, rows: Sequence[Rows], metric: str) -> dict[str, str]:
     fixed = bench.made_with
     found = {part: text for part, text in fixed.items() if not part.startswith(_MODEL_FILE)}
     folders: dict[Path, int] = {}
-    for part, digest in fixed.items():
+    for part, text in fixed.items():
         if part.startswith(_MODEL_FILE):
             path = Path(part.removeprefix(_MODEL_FILE))
             number = folders.setdefault(path.parent, len(folders))
-            found[f"{path.name} of model {number + 1}"] = digest
+            found[f"{path.name} of model {number + 1}"] = text
     for one in rows:
         if one.role == SELECT:
             found[f"rows of {one.name}"] = one.digest()
-    code = b"\0".join((Path(__file__).parent / name).read_bytes() for name in _CODE)
-    found["search"] = hashlib.sha256(code).hexdigest()[:16]
+    found.update(code(*SCORED_BY))
     found["metric"] = metric
     return found
 
 
 def name_of(found: Mapping[str, str]) -> str:
     """A study's name: another one for anything else."""
-    text = json.dumps(found, sort_keys=True)
-    return f"dogerm-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return f"dogerm-{digest(found)}"
 
 
 def check(wanted: Mapping[str, str], here: Mapping[str, str]) -> None:

@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from harness import interrupt
-from harness.compare.runs import find_run
 from harness.errors import HarnessError
+from harness.runs.identity import digest
+from harness.runs.results import find_run
 from harness.search.pool import Pool
 from harness.search.worker import Job, Outcome
+from harness.study import interrupt
 from harness.sweep import choose
-from harness.sweep.made_with import as_line
 from harness.sweep.rows import Rows
 from harness.sweep.store import Store
 from harness.sweep.weights import Point
@@ -130,5 +129,5 @@ def _place(job: Job) -> str:
     if all(isinstance(weight, int | float) for weight in job.weights):
         label = Point(tuple(Decimal(str(weight)) for weight in job.weights)).label
     else:
-        label = f"groups-{hashlib.sha256(as_line(job.weights).encode()).hexdigest()[:16]}"
+        label = f"groups-{digest(job.weights)}"
     return f"{label}/{job.role}"

@@ -21,7 +21,7 @@ class Plan:
     Attributes:
         spec: what is measured, and how.
         rows: those of the spec, loaded.
-        groups: see `dogerm_plugin.groups.parse`; None: one λ for each domain model.
+        groups: see `dogerm_plugin.recipe.groups.parse`; None: one λ for each domain model.
         low: the least λ (with several domain models: Σλ) of a group.
         high: the largest.
         step: of the grid.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.models.requests import conversation_key
+from harness.models.score.requests import conversation_key
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance

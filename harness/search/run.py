@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.exceptions import StorageInternalError
 
 from harness.errors import HarnessError, first_line
-from harness.interrupt import stoppable
+from harness.runs.identity import code
 from harness.search import identity, samplers, storage
 from harness.search.driver import label_of, pruner, run_trials
 from harness.search.found import Found, ranked, sweep_label
@@ -25,6 +25,7 @@ from harness.search.study import Trials, measured
 from harness.search.summary import summary
 from harness.search.worker import Job, Spec, Worker
 from harness.show import study_output
+from harness.study.interrupt import stoppable
 from harness.sweep import choose
 from harness.sweep.bench import Bench
 from harness.sweep.rows import REPORT, check_metric
@@ -69,7 +70,7 @@ def search(
     space = _space(plan, bench)
     sampler = samplers.sampler(plan.sampler, plan.seed, _points(space))
     with stoppable(say, "stopped; the same command goes on from here"), told_if_full(out):
-        store = Store(out, bench.made_with)
+        store = Store(out, {**bench.made_with, **code(Worker.__module__)})
         pool: Pool | None = None
         try:
             for line in store.news():
@@ -150,7 +151,7 @@ def _run(
 def _space(plan: Plan, bench: Bench) -> Space:
     assigned = None
     if plan.groups is not None:
-        from dogerm_plugin import groups
+        from dogerm_plugin.recipe import groups
 
         assigned = groups.assign(bench.layout, plan.groups)
     models = plan.spec.recipe.domain_models

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.documents import Docs
+from harness.rows.documents import Docs
 from harness.sweep.rows import Rows
 
 # Each twice the last, as successive halving wants it.

@@ -37,7 +37,7 @@ class Space:
 
     Attributes:
         models: the domain models, in the recipe's order.
-        groups: group -> its tensors (`dogerm_plugin.groups.assign`); None: all share one λ.
+        groups: group -> its tensors (`dogerm_plugin.recipe.groups.assign`); None: all share one λ.
         low: the least Σλ of a group.
         high: the largest.
         step: of the grid; None where λs are drawn.
@@ -117,7 +117,7 @@ class Space:
 
     def weights(self, lambdas: Mapping[str, float]) -> tuple[Any, ...]:
         """For each domain model what mergekit takes as `weight`: a number, or conditions."""
-        from dogerm_plugin import groups
+        from dogerm_plugin.recipe import groups
 
         found: list[Any] = []
         for index in range(len(self.models)):

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from harness.runs.identity import differences
 from harness.search import identity
 from harness.search.heartbeat import Heartbeat
 from harness.search.samplers import retried
 from harness.search.storage import HEARTBEAT, try_again, without_warnings
-from harness.sweep import store
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -174,11 +174,9 @@ def _nearest(
     if name in studies:
         return None, []
     found = [
-        (store.differences(before, about), other)
-        for other, before in reversed(studies.items())
-        if before
+        (differences(before, about), other) for other, before in reversed(studies.items()) if before
     ]
     if not found:
         return None, []
-    differences, nearest = min(found, key=lambda one: len(one[0]))
-    return nearest, differences
+    changed, nearest = min(found, key=lambda one: len(one[0]))
+    return nearest, changed

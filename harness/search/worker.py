@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.compare.runs import find_run
 from harness.errors import HarnessError
+from harness.runs.results import find_run
 from harness.search import identity, rungs
 from harness.search.remembering import Remembering
 from harness.sweep import choose, machine

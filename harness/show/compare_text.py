@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.compare.comparison import Flip, RunComparison
-from harness.compare.runs import Run
 from harness.runs.atomic import complete
+from harness.runs.results import Run
 from harness.show import paired_table
 
 _RUN_KEYS = ("date", "git_hash", "lm_eval_version", "transformers_version", "model_name")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.compare.runs import read_json
 from harness.errors import HarnessError
+from harness.runs.results import read_json
 from harness.show.study_file import FILES, FORM, PointScores, SearchFile, SweepFile, parsed
 
 

@@ -12,16 +12,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import interrupt
 from harness.errors import HarnessError
-from harness.sweep import machine, made_with
+from harness.runs import identity
+from harness.runs.source import HOOKS
+from harness.study import interrupt
+from harness.sweep import machine
 from harness.sweep.rows import Rows
-from harness.sweep.store import Store
 from harness.sweep.variants import Recipe
 
 if TYPE_CHECKING:
-    from dogerm_plugin.layout import Layout
+    from dogerm_plugin.anatomy.layout import Layout
     from harness.sweep.live import LiveMerge, LiveReward
+    from harness.sweep.store import Store
+
+# With all that these import: what makes a score of a merge.
+MEASURED_BY = (__name__, *HOOKS)
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Bench:
         _autoload.install(force=True)
         from mergekit.options import MergeOptions
 
-        from dogerm_plugin.in_memory import Merges
+        from dogerm_plugin.run.in_memory import Merges
 
         for name in ("pretrained", "tokenizer", "subfolder", "revision"):
             if name in settings.model_args:
@@ -99,16 +104,17 @@ class Bench:
             local = [Path(part.path) for part in parts if part and Path(part.path).is_dir()]
             folders.update(dict.fromkeys([one.checkpoint.folder, *local]))
         self._say("reading the model files once, to know them again")
-        files = made_with.model_files(folders)
+        files = identity.model_files(folders)
         return {
-            "recipe": made_with.as_line(self.recipe.with_weights(self._zero)),
+            "recipe": identity.as_text(self.recipe.with_weights(self._zero)),
             **{f"model file {path}": digest for path, digest in files.items()},
-            **{f"version of {name}": text for name, text in made_with.software().items()},
-            "model_args": made_with.as_line(dict(self.settings.model_args)),
-            **made_with.argument_files(self.settings.model_args),
-            "device": made_with.device(self.settings.model_args),
+            **identity.software(),
+            **identity.code(*MEASURED_BY),
+            "model_args": identity.as_text(dict(self.settings.model_args)),
+            **identity.argument_files(self.settings.model_args),
+            "device": identity.device(self.settings.model_args),
             "batch_size": str(self.settings.batch_size),
-            "merge options": made_with.as_line(dict(self.settings.merge_options)),
+            "merge options": identity.as_text(dict(self.settings.merge_options)),
         }
 
     @cached_property

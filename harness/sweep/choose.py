@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness.compare import hierarchy
-from harness.compare.runs import Run
 from harness.errors import HarnessError
+from harness.runs.group_tree import leaves_below, order_of
+from harness.runs.results import Run
 
 BEST, ONE_STANDARD_ERROR = "best", "one-standard-error"
 
@@ -76,9 +76,9 @@ def sections(run: Run, metric: str) -> list[Section]:
             is_group=section in tree,
             score=float(with_metric[section][key]),
             stderr=_number(with_metric[section].get(f"{name}_stderr,{rule}")),
-            items=sum(counts.get(leaf, 0) for leaf in _leaves(section, tree)),
+            items=sum(counts.get(leaf, 0) for leaf in leaves_below(section, tree)),
         )
-        for section, depth in hierarchy.order_of(tree, with_metric)
+        for section, depth in order_of(tree, with_metric)
     ]
 
 
@@ -88,12 +88,6 @@ def is_rising(run: Run, metric: str) -> bool:
     name = metric.partition(",")[0]
     found = [one[name] for one in results["higher_is_better"].values() if name in one]
     return bool(found[0]) if found and found[0] is not None else True
-
-
-def _leaves(name: str, tree: dict[str, list[str]]) -> list[str]:
-    from harness.compare.groups import leaves_below
-
-    return leaves_below(name, tree)
 
 
 def _number(value: Any) -> float | None:

@@ -7,10 +7,10 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.candidates import CandidateTask
-from harness.conversation import messages_of
-from harness.documents import Docs
 from harness.errors import HarnessError
+from harness.rows.conversation import messages_of
+from harness.rows.documents import Docs
+from harness.tasks.base.candidates import CandidateTask
 
 # Hashed with every prompt; with another text the prompts would be divided otherwise.
 SALT = "dogerm split 1"

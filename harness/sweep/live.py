@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One loaded reward model whose body is overwritten by one merge after another.
 
-The merged tensors come from mergekit's own tasks (`dogerm_plugin.in_memory`), one at a time, and
-are written into the loaded model's parameters. The head stays as it was loaded, which is what a
+The merged tensors come from mergekit's own tasks (`dogerm_plugin.run.in_memory`), one at a time,
+and are written into the loaded model's parameters. The head stays as it was loaded, which is what a
 merge keeps.
 """
 
@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.errors import HarnessError
-from harness.models.head import body_of
-from harness.models.requests import conversation_key
+from harness.models.load.head import body_of
 from harness.models.reward import Reward
-from harness.models.template import Encoded
+from harness.models.score.requests import conversation_key
+from harness.models.score.template import Encoded
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
     from lm_eval.api.model import CacheHook
     from mergekit.config import MergeConfiguration
 
-    from dogerm_plugin.in_memory import Merges
+    from dogerm_plugin.run.in_memory import Merges
 
 
 class LiveReward(Reward):

@@ -10,8 +10,8 @@ from typing import Any
 from harness.compare import samples, verdicts
 from harness.compare.comparison import ComparedSection, compare_runs
 from harness.compare.paired import PairedComparison
-from harness.compare.runs import Run, find_run
 from harness.errors import HarnessError
+from harness.runs.results import Run, find_run
 
 
 def compare_all(

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.candidates import CandidateTask
-from harness.compare.samples import COUNTS
 from harness.errors import HarnessError
-from harness.quiet import quiet
+from harness.runs.quiet import quiet
 from harness.sweep import division, task_names
-from harness.sweep.fingerprint import fingerprint
-from harness.task_index import task_manager
+from harness.tasks.base.candidates import CandidateTask
+from harness.tasks.base.fingerprint import fingerprint
+from harness.tasks.base.metrics import COUNTS
+from harness.tasks.base.task_index import task_manager
 
 SELECT, REPORT = "select", "report"
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.compare.runs import find_run
-from harness.interrupt import stoppable
+from harness.runs.results import find_run
 from harness.show import study_output
 from harness.show.naming import lambda_is
+from harness.study.interrupt import stoppable
 from harness.sweep import choose, weights
 from harness.sweep.bench import Bench
 from harness.sweep.plan import Plan
@@ -79,8 +79,8 @@ def _measure(
     for one in rows:
         if store.outdated(places, one.name, one.digest()):
             say(
-                f"{one.name} is measured anew: its rows, its settings or their division are not "
-                "those of the earlier results"
+                f"{one.name} is measured anew: its rows, its settings, its code or their division "
+                "are not those of the earlier results"
             )
     progress = Progress(say, len(points) * len(rows))
     for point, where in zip(points, places, strict=True):

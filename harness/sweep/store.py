@@ -9,7 +9,6 @@ take them up again should everything be as it was. What was made with other data
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -22,13 +21,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.errors import HarnessError
-from harness.sweep.made_with import as_line
+from harness.runs.identity import as_text, differences, digest
 
 RESULTS, EARLIER = "results", "earlier-results"
 MADE_WITH = "made-with.json"
 _LOCK, _PARTIAL = ".lock", ".partial-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_LONGEST, _LISTED = 120, 5
+_LISTED = 5
 
 
 def check_folder(folder: Path) -> None:
@@ -157,7 +156,8 @@ class Store:
         if stamp.exists() and before == made_with:
             return
         if _holds_measurements(self.results):
-            self.changed = differences(before, made_with)
+            unreadable = [f"their {MADE_WITH} can't be read"]
+            self.changed = differences(before, made_with) if before else unreadable
             self.aside = self._place_of(before)
             self.aside.parent.mkdir(exist_ok=True)
             if self.aside.exists():  # such results were there twice: the latest are kept
@@ -170,10 +170,10 @@ class Store:
             self.taken_up = True
             return
         self.results.mkdir(exist_ok=True)
-        write_text(stamp, as_line(made_with) + "\n")
+        write_text(stamp, as_text(made_with) + "\n")
 
     def _place_of(self, made_with: Mapping[str, str]) -> Path:
-        return self.folder / EARLIER / hashlib.sha256(as_line(made_with).encode()).hexdigest()[:16]
+        return self.folder / EARLIER / digest(made_with)
 
 
 def _holds_measurements(results: Path) -> bool:
@@ -201,22 +201,6 @@ def _sync(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:
-    """What has changed of what measurements are made with, for a message."""
-    if not before:
-        return [f"their {MADE_WITH} can't be read"]
-    found = []
-    for part in sorted({*before, *now}):
-        if part not in now:
-            found.append(f"{part} is gone")
-        elif part not in before:
-            found.append(f"{part} is new")
-        elif before[part] != now[part]:
-            text = f"{part}: {before[part]} -> {now[part]}"
-            found.append(text if len(text) <= _LONGEST else f"{part} has changed")
-    return found
 
 
 def write_text(path: Path, text: str) -> None:

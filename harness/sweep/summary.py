@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.compare.runs import find_run
+from harness.runs.results import find_run
 from harness.show.naming import lambda_is
 from harness.sweep import choose, machine, output, proof
 from harness.sweep.plan import Plan

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from harness.candidates import CandidateTask
 from harness.errors import HarnessError, first_line
+from harness.tasks.base.candidates import CandidateTask
 
 # What lm-eval raises where a task's YAML is wrong.
 _MISTAKES = (

@@ -87,8 +87,8 @@ def read(path: Path, *, any_weight: bool = False) -> Recipe:
             no plain number, whose shape a sweep would lose.
         MergeError: a key or value that mergekit-yaml would refuse, too.
     """
-    from dogerm_plugin import method, recipe_keys, recipe_paths  # noqa: F401  (registers the method)
-    from dogerm_plugin.recipe import is_ours
+    from dogerm_plugin.recipe import keys, paths
+    from dogerm_plugin.recipe.configuration import is_ours
 
     text, content = _parsed(path)
     if not is_ours(content["merge_method"]):
@@ -102,7 +102,7 @@ def read(path: Path, *, any_weight: bool = False) -> Recipe:
                 "the recipe with models"
             )
     # From here on as they are found: what is handed on (best.yml) lies in another folder.
-    content = recipe_paths.in_content(content, path.parent)
+    content = paths.in_content(content, path.parent)
     models = content.get("models")
     entries = [one for one in models if isinstance(one, dict)] if isinstance(models, list) else []
     base = _name(content.get("base_model"))
@@ -119,7 +119,7 @@ def read(path: Path, *, any_weight: bool = False) -> Recipe:
     for entry in domain:
         if not entry.get("parameters"):  # what is to be chosen need not be written
             entry["parameters"] = {"weight": 0}
-    recipe_keys.check_text(yaml.safe_dump(content, sort_keys=False), str(path), several=False)
+    keys.check_text(yaml.safe_dump(content, sort_keys=False), str(path), several=False)
     return Recipe(str(path), text, content, tuple(_name(entry["model"]) for entry in domain))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dogerm_plugin import adapted
-from dogerm_plugin.adapter import LANGUAGE_MODEL, read
-from dogerm_plugin.output import check_target, staged
+from dogerm_plugin.anatomy import adapted
+from dogerm_plugin.anatomy.adapter import LANGUAGE_MODEL, read
+from dogerm_plugin.run.output import check_target, staged
 
 
 def export_checkpoint(

@@ -1,6 +1,6 @@
 """The output folder of a run: whose run it is, where its checkpoints are, whether it is finished.
 
-out/run.json        the configuration as used and the training data's fingerprint
+out/run.json        the configuration as used, and what the run is made with
 out/checkpoints/    removed when the run is finished
 out/adapter_model.safetensors, adapter_config.json, figures.json, figures.png
 """
@@ -14,21 +14,34 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.runs import identity
 
 _RUN = "run.json"
+_DATA = "training data"
+_LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "peft", "jinja2", "trl")
 _ADAPTER = "adapter_model.safetensors"
 _GENERATED = b"generated_from_trainer"  # a tag of the model cards that trainers write
 
 
-def fingerprint(kind: str, settings: dict[str, Any], training_ids: list[list[int]]) -> str:
-    """What makes two runs the same: the kind, every setting, and every token that is trained on."""
-    digest = sha256(json.dumps([kind, settings], sort_keys=True).encode())
+def made_with(module: str, training_ids: list[list[int]]) -> dict[str, str]:
+    """What makes two runs the same beside their settings: code, versions, every trained token.
+
+    Args:
+        module: whose loop trains.
+        training_ids: of all rows.
+    """
+    data = sha256()
     for ids in training_ids:
-        digest.update(repr(ids).encode())
-    return digest.hexdigest()
+        data.update(repr(ids).encode())
+    return {
+        "kind of training": module.rpartition(".")[2],
+        _DATA: data.hexdigest(),
+        **identity.software(_LIBRARIES),
+        **identity.code(module),
+    }
 
 
-def claim(folder: Path, settings: dict[str, Any], mark: str) -> Path | None:
+def claim(folder: Path, settings: dict[str, Any], made_with: dict[str, str]) -> Path | None:
     """Make `folder` this run's own, and return the checkpoint to go on from, if there is one.
 
     Raises:
@@ -37,11 +50,12 @@ def claim(folder: Path, settings: dict[str, Any], mark: str) -> Path | None:
     record = folder / _RUN
     if record.is_file():
         earlier = _read(record)
-        if earlier.get("fingerprint") != mark:
+        before = earlier.get("settings", {}), earlier.get("made_with", {})
+        if before != (json.loads(json.dumps(settings)), made_with):
             raise HarnessError(
                 f"{folder} holds a run with another configuration or other data "
-                f"({_difference(earlier.get('settings', {}), settings)}): choose another folder or "
-                "remove it"
+                f"({_difference(before[0], settings) or _other(before[1], made_with)}): choose "
+                "another folder or remove it"
             )
         if (folder / _ADAPTER).is_file():
             raise HarnessError(f"{folder}: this run is finished already: nothing to do")
@@ -49,7 +63,7 @@ def claim(folder: Path, settings: dict[str, Any], mark: str) -> Path | None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise HarnessError(f"{folder} is not empty and holds no run: choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"fingerprint": mark, "settings": settings}
+    content = {"made_with": made_with, "settings": settings}
     record.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return None
 
@@ -103,14 +117,23 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
+def _other(before: dict[str, str], now: dict[str, str]) -> str:
+    """What else than the settings differs: the data alone, if they do."""
+    if not before:
+        return "of an earlier version of dogerm"
+    if before.get(_DATA) != now[_DATA]:
+        return "other data"
+    return "; ".join(identity.differences(before, now))
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
     for key in sorted(set(old) | set(new)):
         one, other = old.get(key), new.get(key)
         if isinstance(one, dict) and isinstance(other, dict):
             found = _difference(one, other, f"{prefix}{key}.")
-            if found != "other data":
+            if found is not None:
                 return found
         elif json.dumps(one) != json.dumps(other):
             shown = f"`{prefix}{key}` was {json.dumps(one)}, is {json.dumps(other)}"
             return shown if len(shown) < 200 else f"`{prefix}{key}` differs"
-    return "other data"
+    return None

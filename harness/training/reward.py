@@ -63,12 +63,11 @@ def train_reward(
     training, validation = gather(config, PAIR, data_folder, lambda row: shown.encode(row, encode))
     shown.tell()
     ids = [row for part in training for row in part.ids]
-    mark = runs.fingerprint(
-        "reward",
-        config.as_dict(),
+    made_with = runs.made_with(
+        __name__,
         [r["chosen_ids"] + r["rejected_ids"] + [r.get("margin", 0.0)] * margins for r in ids],
     )
-    checkpoint = runs.claim(output, config.as_dict(), mark)
+    checkpoint = runs.claim(output, config.as_dict(), made_with)
     warn_about_memory()
     set_seed(config.training.seed)  # the head starts at random
     model = load_model(AutoModelForSequenceClassification, source, num_labels=1)

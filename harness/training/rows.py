@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from harness import local_files, transcripts
-from harness.conversation import Conversation, Origin, as_response, plain_text
 from harness.errors import HarnessError
-from harness.pairs import Columns, pair
+from harness.rows import local_files, transcripts
 from harness.rows.columns import MEANS, Passed
+from harness.rows.conversation import Conversation, Origin, as_response, plain_text
+from harness.rows.pairs import Columns, pair
 from harness.training.balance import balance_length
 from harness.training.config import Source
 from harness.training.generated import basics, sums
@@ -37,9 +37,9 @@ Row = dict[str, Any]
 def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
     """All rows of one source, as dicts with exactly `keys`, balanced and corrupted as it says.
 
-    Rows have any form that `harness.pairs` reads. A row's prompt is a text that knows its messages
-    (`harness.conversation.Conversation`), an answer that is more than text a `Response`; with a
-    column of margins there is ``margin``, too.
+    Rows have any form that `harness.rows.pairs` reads. A row's prompt is a text that knows its
+    messages (`harness.rows.conversation.Conversation`), an answer that is more than text a
+    `Response`; with a column of margins there is ``margin``, too.
 
     Rows without a prompt column whose `chosen` and `rejected` are whole transcripts, as hh-rlhf's
     are, are split where the two part. Those with an empty or the same answer, an empty turn, or a
@@ -175,7 +175,7 @@ def _row(raw: Row, keys: tuple[str, ...], source: Source, where: str) -> Row:
 
 
 def _columns(raw: Row, keys: tuple[str, ...], source: Source) -> Columns:
-    """The names for `harness.pairs`; a row with one answer has it on both sides."""
+    """The names for `harness.rows.pairs`; a row with one answer has it on both sides."""
     given = source.columns
     prompt = given.prompt
     if keys == ANSWERED:

@@ -57,8 +57,8 @@ def train_sft(
     )
     shown.tell()
     ids = [row for part in training for row in part.ids]
-    mark = runs.fingerprint("sft", config.as_dict(), [r["input_ids"] + r["labels"] for r in ids])
-    checkpoint = runs.claim(output, config.as_dict(), mark)
+    made_with = runs.made_with(__name__, [r["input_ids"] + r["labels"] for r in ids])
+    checkpoint = runs.claim(output, config.as_dict(), made_with)
     warn_about_memory()
     set_seed(config.training.seed)
     model = load_model(AutoModelForCausalLM, source)

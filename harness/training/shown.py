@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from harness.conversation import Conversation, Turns
 from harness.errors import HarnessError
+from harness.rows.conversation import Conversation, Turns
 from harness.rows.differences import differ_in_blanks, differing_keys
 from harness.rows.hidden import Hidden
 from harness.rows.markup import Markup

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.conversation import Turns
 from harness.errors import HarnessError
-from harness.models.rendering import own_rendering
+from harness.models.score.rendering import own_rendering
+from harness.rows.conversation import Turns
 from harness.training.turns import Turn, whole
 
 

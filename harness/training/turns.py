@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness import transcripts
-from harness.conversation import Conversation, Response, Turns
+from harness.rows import transcripts
+from harness.rows.conversation import Conversation, Response, Turns
 from harness.rows.messages import Message as Turn
 
 __all__ = ["Turn", "parse_turns", "whole"]

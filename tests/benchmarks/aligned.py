@@ -22,7 +22,7 @@ from mergekit.io.tasks import GatherTensors
 from mergekit.merge_methods.task_adapter import ExecuteMergeMethodTask
 from mergekit.tokenizer import BuildTokenizer, PermutedVocabulary, TokenizerInfo
 
-from dogerm_plugin.alignment import Alignment, MergeAligned
+from dogerm_plugin.host.alignment import Alignment, MergeAligned
 from dogerm_plugin.method import METHOD
 from tests.benchmarks.measure import alternate
 

@@ -33,7 +33,7 @@ def by_lm_eval(args: argparse.Namespace, dtype: str) -> tuple[list[dict[str, Any
     """Rows and rewards (chosen, rejected), out of a real lm-eval run."""
     import lm_eval
 
-    from harness.task_index import task_manager
+    from harness.tasks.base.task_index import task_manager
 
     manager = task_manager(metadata={"data_dir": str(args.data_dir)})
     results = lm_eval.simple_evaluate(

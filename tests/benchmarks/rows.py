@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.conversation import Conversation, Message, messages_of, plain_text
+from harness.rows.conversation import Conversation, Message, messages_of, plain_text
 
 TIE = 2  # Auto-J's label for it
 

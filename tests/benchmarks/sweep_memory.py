@@ -164,7 +164,7 @@ def measure(folder: Path, dtype: str) -> dict[str, Any]:
     """Run the bench in this process: its steps, and the bytes of the live model."""
     memory = Memory()
     with memory.step("import the libraries"):
-        from harness.quiet import quiet
+        from harness.runs.quiet import quiet
         from harness.sweep import rows, variants
         from harness.sweep.bench import Bench, Settings
         from harness.sweep.live import LiveMerge  # noqa: F401  (transformers and all that it needs)

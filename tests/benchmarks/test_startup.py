@@ -7,7 +7,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from harness.cli import COMMANDS
+from harness.commands.cli import COMMANDS
 from tests.benchmarks.measure import Child, alternate_processes, in_process
 from tests.benchmarks.table import Figures
 

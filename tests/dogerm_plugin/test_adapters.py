@@ -18,10 +18,10 @@ from transformers import (
     PreTrainedModel,
 )
 
-from dogerm_plugin import lora_cache
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.in_memory import Merges
-from dogerm_plugin.locks import lock_of
+from dogerm_plugin.files.locks import lock_of
+from dogerm_plugin.host import lora_cache
+from dogerm_plugin.run.in_memory import Merges
 
 OWN = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
 
@@ -273,7 +273,7 @@ def test_a_cache_that_cannot_be_written(trio: Trio, tmp_path: Path) -> None:
 
 
 def test_reading_an_adapter_says_what_is_wrong(trio: Trio, tmp_path: Path) -> None:
-    from dogerm_plugin import adapter
+    from dogerm_plugin.anatomy import adapter
 
     make(trio.lm, tmp_path / "lora")
     for name, text in (("list", "[]"), ("no", "{}"), ("deep", "[" * 100_000)):

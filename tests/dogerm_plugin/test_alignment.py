@@ -21,11 +21,11 @@ from mergekit.plan import MergePlanner
 from mergekit.tokenizer import BuildTokenizer, PermutedVocabulary, TokenizerInfo
 from mergekit.tokenizer.config import TokenEmbeddingConfig
 
-from dogerm_plugin import alignment
-from dogerm_plugin.alignment import Alignment, MergeAligned
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.prepare import prepare
-from dogerm_plugin.recipe import prepared
+from dogerm_plugin.host import alignment
+from dogerm_plugin.host.alignment import Alignment, MergeAligned
+from dogerm_plugin.recipe.configuration import prepared
+from dogerm_plugin.run.prepare import prepare
 
 MODELS = [ModelReference.model_validate(name) for name in ("rm", "lm", "other", "last")]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]

@@ -13,7 +13,7 @@ import tiny
 from merging import Trio
 from transformers import AutoConfig
 
-from dogerm_plugin.config_differences import differences
+from dogerm_plugin.anatomy.config_differences import differences
 
 
 def configure(folder: Path, changes: dict[str, Any]) -> None:

@@ -76,8 +76,8 @@ def lacking(report: dict[str, Any]) -> set[str]:
 
 def scored(folder: Path) -> float:
     """The reward of one row by `--model reward`'s loader and scorer."""
-    from harness.models.loading import loader_for
-    from harness.models.scorer import Scorer
+    from harness.models.load.loading import loader_for
+    from harness.models.score.scorer import Scorer
 
     config = AutoConfig.from_pretrained(folder)
     loader = loader_for(str(folder), config, AutoModelForSequenceClassification)

@@ -11,8 +11,8 @@ import torch
 from mergekit.graph import Task
 from merging import Trio
 
-from dogerm_plugin.execution import OneByOne
-from dogerm_plugin.writer import StreamingWriter
+from dogerm_plugin.host.execution import OneByOne
+from dogerm_plugin.host.writer import StreamingWriter
 
 RAN: list[str] = []
 

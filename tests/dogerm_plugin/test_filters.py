@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergekit.config import ConditionalParameter, evaluate_setting
 
-from dogerm_plugin.filters import conditions
+from dogerm_plugin.recipe.filters import conditions
 
 
 def evaluated(found: list[dict], name: str) -> float:

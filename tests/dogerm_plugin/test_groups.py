@@ -15,12 +15,13 @@ from merging import Trio
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from dogerm_plugin import architecture, groups
-from dogerm_plugin.anatomy import Anatomy, examine
-from dogerm_plugin.architecture import LAYER
-from dogerm_plugin.checkpoint import open_checkpoint
+from dogerm_plugin.anatomy import architecture
+from dogerm_plugin.anatomy.architecture import LAYER
+from dogerm_plugin.anatomy.body import Anatomy, examine
+from dogerm_plugin.anatomy.checkpoint import open_checkpoint
+from dogerm_plugin.anatomy.layout import Layout, lay_out
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.layout import Layout, lay_out
+from dogerm_plugin.recipe import groups
 
 
 def laid_out(rm: Path, *others: Path) -> Layout:

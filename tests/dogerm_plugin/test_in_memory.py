@@ -17,7 +17,7 @@ from mergekit.options import MergeOptions
 from mergekit.plan import MergePlanner
 
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.in_memory import Merges
+from dogerm_plugin.run.in_memory import Merges
 
 Tensors = dict[str, torch.Tensor]
 

@@ -15,7 +15,7 @@ from merging import Trio
 from safetensors.torch import load_file
 
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.in_memory import Merges
+from dogerm_plugin.run.in_memory import Merges
 
 
 def overwrite(file: Path) -> None:

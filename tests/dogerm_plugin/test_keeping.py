@@ -11,7 +11,7 @@ import pytest
 from merging import Trio
 from transformers import AutoModelForSequenceClassification
 
-from dogerm_plugin import manifest, output
+from dogerm_plugin.run import manifest, output
 
 MINE = {
     "README.md": "my own card",

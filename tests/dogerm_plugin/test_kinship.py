@@ -20,12 +20,12 @@ from mergekit.scripts.run_yaml import main
 from merging import Trio
 
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.in_memory import Merges
-from dogerm_plugin.kinship import Kinship
-from dogerm_plugin.merge import compare_first
-from dogerm_plugin.prepare import Prepared, prepare
-from dogerm_plugin.recipe import prepared
-from dogerm_plugin.sample import take
+from dogerm_plugin.recipe.configuration import prepared
+from dogerm_plugin.run.in_memory import Merges
+from dogerm_plugin.run.kinship import Kinship
+from dogerm_plugin.run.merge import compare_first
+from dogerm_plugin.run.prepare import Prepared, prepare
+from dogerm_plugin.run.sample import take
 
 State = dict[str, torch.Tensor]
 Q, GATE = "model.layers.{}.self_attn.q_proj.weight", "model.layers.{}.mlp.gate_proj.weight"

@@ -15,8 +15,8 @@ import torch
 from merging import Trio
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from dogerm_plugin import output
 from dogerm_plugin.errors import MergeError
+from dogerm_plugin.run import output
 
 
 def leftovers(folder: Path) -> list[str]:

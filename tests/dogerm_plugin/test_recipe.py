@@ -8,8 +8,8 @@ import pytest
 import yaml
 from merging import Trio
 
-from dogerm_plugin import recipe, recipe_keys
 from dogerm_plugin.errors import MergeError
+from dogerm_plugin.recipe import configuration, keys
 
 
 def refused(trio: Trio, tmp_path: Path, **changes: object) -> str:
@@ -195,8 +195,8 @@ def test_mergekits_own_methods_are_left_alone() -> None:
     from mergekit import merge_methods
 
     theirs = [m.spec.name for m in merge_methods.registered_methods()]
-    assert [name for name in theirs if recipe.is_ours(name)] == recipe.method_names()
-    recipe_keys.check_text("merge_method: linear\nanything: [goes, {here: 1}]\n")
+    assert [name for name in theirs if configuration.is_ours(name)] == configuration.method_names()
+    keys.check_text("merge_method: linear\nanything: [goes, {here: 1}]\n")
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "recipe.bin").write_bytes(bytes(range(256)))
     for name in ("recipe.bin", "missing.yml", "."):
         with pytest.raises(MergeError, match="can't be read as a YAML recipe"):
-            recipe_keys.check_file(str(tmp_path / name))
+            keys.check_file(str(tmp_path / name))
 
 
 def test_checked_again_for_programs(trio: Trio, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_prepared_leaves_the_callers_recipe_alone(trio: Trio) -> None:
     content = merging.recipe(trio.rm, (trio.rm, 0.7), (trio.lm, 0.3), dtype="bfloat16")
     config = MergeConfiguration.model_validate(content)
     before = copy.deepcopy(config)
-    ours = recipe.prepared(config)
+    ours = configuration.prepared(config)
     assert config == before
     assert ours.out_dtype == "bfloat16" and ours.dtype is None
     assert ours.models[0].parameters == {"own_weight": 0.7}
@@ -260,7 +260,7 @@ def test_models_come_in_the_order_they_are_written(trio: Trio) -> None:
     from mergekit.config import MergeConfiguration
 
     content = merging.recipe(trio.rm, (trio.other, 0.1), (trio.lm, 0.3), (trio.rm, 0.6))
-    ours = recipe.prepared(MergeConfiguration.model_validate(content))
+    ours = configuration.prepared(MergeConfiguration.model_validate(content))
     assert [str(model) for model in ours.referenced_models()] == [
         str(trio.rm),
         str(trio.other),

@@ -13,7 +13,7 @@ import yaml
 from click.testing import CliRunner
 from merging import Trio
 
-from dogerm_plugin.recipe_paths import find, in_content
+from dogerm_plugin.recipe.paths import find, in_content
 
 
 @pytest.fixture

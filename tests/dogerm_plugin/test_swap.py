@@ -12,8 +12,8 @@ import merging
 import pytest
 from merging import Trio
 
-from dogerm_plugin import inside, journal, manifest, output, target
 from dogerm_plugin.errors import MergeError
+from dogerm_plugin.run import inside, journal, manifest, output, target
 
 OLD = {"config.json": "old", "model-00001-of-00002.safetensors": "old", "vocab.json": "old"}
 NEW = {"config.json": "new", "model.safetensors": "new"}

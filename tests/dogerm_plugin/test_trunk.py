@@ -7,7 +7,7 @@ import tiny
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from dogerm_plugin.trunk import Names
+from dogerm_plugin.anatomy.trunk import Names
 
 LAST = "norm.weight", "layers.3.mlp.up_proj.weight", "embed_tokens.weight"
 TRUNK = [f"layers.{n}.{part}.weight" for n in range(4) for part in ("mlp.up_proj", "mlp.down_proj")]

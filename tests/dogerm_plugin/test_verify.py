@@ -11,8 +11,8 @@ from mergekit.io.tensor_writer import TensorWriter
 from merging import Trio
 
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.verify import verify
-from dogerm_plugin.writer import StreamingWriter
+from dogerm_plugin.host.writer import StreamingWriter
+from dogerm_plugin.run.verify import verify
 
 HEAD = {"score.weight": torch.tensor([[0.0, -0.0, 1.5]])}
 STATE = HEAD | {"model.a": torch.ones(2), "model.b": torch.ones(3)}

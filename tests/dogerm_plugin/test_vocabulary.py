@@ -11,9 +11,9 @@ import torch
 from mergekit.options import MergeOptions
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from dogerm_plugin import vocabulary
+from dogerm_plugin.anatomy import vocabulary
+from dogerm_plugin.anatomy.vocabulary import padded_embeddings
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.vocabulary import padded_embeddings
 
 ROWS = "model.embed_tokens.weight"
 WEIGHT = 0.3

@@ -19,7 +19,7 @@ from merging import Trio
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
-from dogerm_plugin.checkpoint import open_checkpoint
+from dogerm_plugin.anatomy.checkpoint import open_checkpoint
 from dogerm_plugin.errors import MergeError
 
 NAME = "model.layers.0.mlp.up_proj.weight"

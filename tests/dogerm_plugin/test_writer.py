@@ -8,7 +8,7 @@ import torch
 from mergekit.io.tensor_writer import TensorWriter
 from safetensors.torch import load_file
 
-from dogerm_plugin.writer import StreamingWriter
+from dogerm_plugin.host.writer import StreamingWriter
 
 STATE = {
     "odd": torch.arange(3, dtype=torch.bfloat16),

@@ -164,7 +164,7 @@ def write_rows(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def tasks() -> Callable[..., Any]:
     """A TaskManager that knows this project's tasks only; metadata as ``--metadata`` gives it."""
-    from harness.task_index import task_manager
+    from harness.tasks.base.task_index import task_manager
 
     def manager(**metadata: Any) -> Any:
         return task_manager(metadata={key: str(value) for key, value in metadata.items()})

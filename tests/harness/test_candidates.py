@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.answer import Answer, kind_suffix
 from harness.errors import HarnessError
+from harness.rows.answer import Answer, kind_suffix
 from tests.harness.conftest import oracle, preference_rows
 
 Tasks = Callable[..., Any]

@@ -5,7 +5,7 @@ import sys
 
 from click.testing import CliRunner
 
-from harness.cli import COMMANDS, main
+from harness.commands.cli import COMMANDS, main
 
 
 def test_help_names_every_command() -> None:
@@ -27,7 +27,7 @@ def test_every_command_loads() -> None:
 HELP = """
 import sys, click
 from click.testing import CliRunner
-from harness.cli import main
+from harness.commands.cli import main
 
 HEAVY = ("torch", "transformers", "mergekit", "lm_eval", "datasets", "numpy", "matplotlib",
          "optuna", "ray", "trl", "peft", "safetensors")

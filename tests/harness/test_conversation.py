@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.conversation import (
+from harness.errors import HarnessError
+from harness.rows.conversation import (
     Conversation,
     Origin,
     Response,
@@ -17,7 +18,6 @@ from harness.conversation import (
     plain_text,
     with_response,
 )
-from harness.errors import HarnessError
 
 TALK = [
     {"role": "user", "content": "What is 1 + 1?"},

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from harness import datasets
-from harness.datasets import PREFERENCE, load
 from harness.errors import HarnessError
+from harness.rows import datasets
+from harness.rows.datasets import PREFERENCE, load
 from tests.harness.conftest import preference_rows
 
 ROWS = preference_rows("math-prm", 3) + preference_rows("hep-go", 2, start=3)

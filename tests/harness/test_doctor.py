@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 import harness.tasks
-from harness import doctor
-from harness.doctor import BENCHMARKS
+from harness.commands import doctor
+from harness.commands.doctor import BENCHMARKS
 
 
 def report() -> tuple[int, str]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.documents import Docs
 from harness.errors import HarnessError
+from harness.rows.documents import Docs
 
 ROWS = [{"prompt": f"é {number}", "labels": [number, None, 0.5]} for number in range(7)]
 

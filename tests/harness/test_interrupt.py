@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness import interrupt
+from harness.study import interrupt
 
 
 class _Thing:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.local_files import local_files, read
+from harness.rows.local_files import local_files, read
 from tests.harness.conftest import preference_rows
 from tests.harness.test_datasets import write
 

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from harness import metrics
+from harness.tasks.base import metrics
 
 NAN = float("nan")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
-from harness.task_index import task_manager
+from harness.tasks.base.task_index import task_manager
 from tests.harness.conftest import oracle
 from tests.harness.tasks.test_preference_test_sets import pairs
 

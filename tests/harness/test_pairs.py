@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
-from harness.pairs import Columns, pair
+from harness.rows.pairs import Columns, pair
 
 
 def user(text: str) -> dict[str, str]:

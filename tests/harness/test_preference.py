@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.conversation import Conversation
 from harness.errors import HarnessError
-from harness.preference import pairwise
+from harness.rows.conversation import Conversation
+from harness.tasks.base.preference import pairwise
 from tests.harness.conftest import oracle, preference_rows
 
 Write = Callable[..., Path]

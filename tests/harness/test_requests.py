@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness.candidates import CandidateTask
-from harness.conversation import Conversation
-from harness.requests import KEPT
+from harness.rows.conversation import Conversation
+from harness.tasks.base.candidates import CandidateTask
+from harness.tasks.base.requests import KEPT
 from tests.harness.conftest import preference_rows
 
 LEAF = "rewardbench-hep-python"

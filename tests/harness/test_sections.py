@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.sections import Member, by_weight, honour_callables, mean_of_members
+from harness.tasks.base.sections import Member, by_weight, honour_callables, mean_of_members
 
 
 def group_of(

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.conversation import Message, messages_of
 from harness.errors import HarnessError
-from harness.transcripts import Pair, is_transcript, pair, turns
+from harness.rows.conversation import Message, messages_of
+from harness.rows.transcripts import Pair, is_transcript, pair, turns
 
 NAMES = {"user": "Human", "assistant": "Assistant"}
 

@@ -11,7 +11,7 @@ from typing import Any
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from harness.task_index import task_manager
+from harness.tasks.base.task_index import task_manager
 
 # What `datasets.load_dataset` takes in place of an id, to read local files.
 _BUILDERS = ("arrow", "csv", "json", "pandas", "parquet", "text", "webdataset")
@@ -138,7 +138,7 @@ def _of_task(config: Mapping[str, Any]) -> Benchmark | None:
 
 def is_hub_id(path: str) -> bool:
     """Whether a name can be an id on the Hub: no file or folder here, and spelt as an id."""
-    from harness.local_files import ENDINGS
+    from harness.rows.local_files import ENDINGS
 
     if path in ("", *_BUILDERS) or path.endswith(tuple(ENDINGS)) or Path(path).exists():
         return False

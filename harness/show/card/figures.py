@@ -86,7 +86,7 @@ def check_no_two_alike(figures: Sequence[Figures]) -> None:
 
 def mark_selection(figures: Sequence[Figures]) -> None:
     """Mark the scores on rows that chose λ, by any of these results: they are no test scores."""
-    from harness.compare.groups import leaves_below
+    from harness.runs.group_tree import leaves_below
 
     selection = frozenset(name for found in figures for name in found.selection)
     for found in figures:

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.compare.runs import DATED, read_json
 from harness.errors import HarnessError
+from harness.runs.results import DATED, read_json
 from harness.show.blocks import Block, Code, Text
 from harness.show.card.benchmarks import Benchmark, benchmarks
 from harness.show.card.figures import Figures, Score
@@ -84,7 +84,7 @@ def read(paths: list[Path], model: Path) -> Figures:
 
 
 def _scores(run: Run) -> Iterator[Score]:
-    from harness.compare.hierarchy import order_of
+    from harness.runs.group_tree import order_of
 
     results = run.content["results"]
     for name, depth in order_of(run.tree, results):

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.compare.groups import leaves_below
 from harness.errors import HarnessError
+from harness.runs.group_tree import leaves_below
 from harness.show import paired_table
 from harness.show import read as studies
 from harness.show.blocks import Block, Code, Text

@@ -64,7 +64,7 @@ def read(folder: Path) -> Recipe:
     Raises:
         HarnessError: there is no model, no recipe, or one that can't be read.
     """
-    from harness.compare.runs import read_json
+    from harness.runs.results import read_json
 
     path = folder / NAME
     for needed in (path, folder / "config.json"):

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.datasets import Row, Schema
-from harness.documents import Document
 from harness.errors import HarnessError
-from harness.preference import PreferenceTask
+from harness.rows.datasets import Row, Schema
+from harness.rows.documents import Document
+from harness.tasks.base.preference import PreferenceTask
 
 # A row's label: which response people preferred.
 FIRST, SECOND, TIE = 0, 1, 2

@@ -7,12 +7,12 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from harness import datasets
-from harness.bon.answers import gsm8k_answer
-from harness.bon.expected import best_of_n, majority, oracle
-from harness.candidates import CandidateTask, Metric, total
-from harness.documents import Docs, Document
 from harness.errors import HarnessError
+from harness.rows import datasets
+from harness.rows.documents import Docs, Document
+from harness.tasks.base.candidates import CandidateTask, Metric, total
+from harness.tasks.bon.answers import gsm8k_answer
+from harness.tasks.bon.expected import best_of_n, majority, oracle
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 

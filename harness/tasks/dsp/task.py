@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from harness.candidates import CandidateTask
-from harness.datasets import Row, Schema
-from harness.documents import Document
 from harness.errors import HarnessError
-from harness.preference import PAIRWISE, pairwise
+from harness.rows.datasets import Row, Schema
+from harness.rows.documents import Document
+from harness.tasks.base.candidates import CandidateTask
+from harness.tasks.base.preference import PAIRWISE, pairwise
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """HH: which of two transcripts people preferred, for helpfulness or for harmlessness.
 
-Bai et al., arXiv 2204.05862. The transcripts are parsed into turns: `harness.transcripts`.
+Bai et al., arXiv 2204.05862. The transcripts are parsed into turns: `harness.rows.transcripts`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import datasets, transcripts
-from harness.documents import Document
 from harness.errors import HarnessError
-from harness.preference import PreferenceTask
-from harness.sections import AbsentSubset
+from harness.rows import datasets, transcripts
+from harness.rows.documents import Document
+from harness.tasks.base.preference import PreferenceTask
+from harness.tasks.base.sections import AbsentSubset
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -38,7 +38,8 @@ class TranscriptSchema(datasets.Schema):
         """Check every row, and warn of what is left out or unusual.
 
         Raises:
-            HarnessError: as in `harness.datasets.Schema.check`; no row is a pair of transcripts.
+            HarnessError: as in `harness.rows.datasets.Schema.check`; no row is a pair of
+            transcripts.
         """
         rows = list(rows)
         super().check(rows, source)

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.conversation import Message
-from harness.datasets import Row, Schema
-from harness.documents import Docs, Document
 from harness.errors import HarnessError
-from harness.preference import PreferenceTask
+from harness.rows.conversation import Message
+from harness.rows.datasets import Row, Schema
+from harness.rows.documents import Docs, Document
+from harness.tasks.base.preference import PreferenceTask
 
 
 def by_position(prompt: Any) -> list[Message]:

@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from harness.answer import Answer
-from harness.candidates import CandidateTask, Metric
-from harness.datasets import Row, Schema
-from harness.documents import Document
 from harness.errors import HarnessError
-from harness.preference import PAIRWISE
+from harness.rows.answer import Answer
+from harness.rows.datasets import Row, Schema
+from harness.rows.documents import Document
+from harness.tasks.base.candidates import CandidateTask, Metric
+from harness.tasks.base.preference import PAIRWISE
 from harness.tasks.rewardbench2 import scoring
 
 TIES = "Ties"

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness import datasets, metrics
-from harness.candidates import CandidateTask, Metric
-from harness.documents import Document
 from harness.errors import HarnessError
+from harness.rows import datasets
+from harness.rows.documents import Document
+from harness.tasks.base import metrics
+from harness.tasks.base.candidates import CandidateTask, Metric
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -64,7 +65,7 @@ class SolutionSchema(datasets.Schema):
         """Check every row, then every problem.
 
         Raises:
-            HarnessError: as in `harness.datasets.Schema.check`; a problem with two wordings,
+            HarnessError: as in `harness.rows.datasets.Schema.check`; a problem with two wordings,
                 without exactly one right solution, or without a wrong one (by ``problem_id``).
         """
         rows = list(rows)

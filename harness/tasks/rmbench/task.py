@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness import datasets, metrics
-from harness.candidates import CandidateTask, Metric
-from harness.documents import Document
 from harness.errors import HarnessError
+from harness.rows import datasets
+from harness.rows.documents import Document
+from harness.tasks.base import metrics
+from harness.tasks.base.candidates import CandidateTask, Metric
 
 # From plain to fancy: the order of `chosen` and of `rejected`.
 STYLES = ("concise", "detailed plain text", "detailed markdown")

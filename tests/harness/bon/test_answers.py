@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.bon.answers import gsm8k_answer
+from harness.tasks.bon.answers import gsm8k_answer
 
 
 @pytest.mark.parametrize(

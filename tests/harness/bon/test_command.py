@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from harness.cli import main
+from harness.commands.cli import main
 from tests.harness.bon.conftest import sample
 from tests.harness.test_command import launch
 

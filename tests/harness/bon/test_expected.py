@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.bon.expected import best_of_n, majority, oracle
+from harness.tasks.bon.expected import best_of_n, majority, oracle
 
 NAN = math.nan
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from harness.cli import main
+from harness.commands.cli import main
 from harness.demo.base import unpack_base
 from harness.demo.checkpoints import make_reward_model
 from harness.errors import HarnessError

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
-from harness.check.command import check
+from harness.commands.check import check
 from tests.harness.rows.conftest import own_set, whole_model  # noqa: F401  # fixtures
 from tests.harness.rows.test_scored_forms import FORMS, REFUSED, assistant, call, user
 

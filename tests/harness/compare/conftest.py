@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import harness.tasks
-from harness.cli import main
+from harness.commands.cli import main
 
 
 def reader(column: int, kind: str = "reward") -> Any:

@@ -238,7 +238,7 @@ def test_two_real_reward_models(
                 *("--output_path", str(folders[-1])),
             ],
         )
-    code = "from harness.cli import main; main()"
+    code = "from harness.commands.cli import main; main()"
     output = tmp_path / "compare.json"
     done = subprocess.run(
         [sys.executable, "-c", code, "compare", *map(str, folders), "-o", str(output)],

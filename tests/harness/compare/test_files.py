@@ -12,8 +12,8 @@ import pytest
 
 from harness.compare import groups
 from harness.compare.comparison import compare_runs
-from harness.compare.runs import find_run, newest, read_json
 from harness.errors import HarnessError
+from harness.runs.results import find_run, newest, read_json
 from harness.show import compare_text
 from tests.harness.compare.conftest import dogerm
 

@@ -11,11 +11,11 @@ from harness.compare.groups import (
     LeafWeight,
     definitions,
     leaf_weights,
-    leaves_below,
     own_data,
 )
 from harness.errors import HarnessError
-from harness.sections import by_weight
+from harness.runs.group_tree import leaves_below
+from harness.tasks.base.sections import by_weight
 
 TREE = {"all": ["left", "right"], "left": ["a", "b"], "right": ["c", "gone"], "gone": []}
 LEAVES = {"a": LeafWeight(30, None), "b": LeafWeight(10, None), "c": LeafWeight(60, 5.0)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.compare.comparison import compare_runs
-from harness.compare.runs import find_run
+from harness.runs.results import find_run
 from tests.harness.compare.conftest import dogerm, evaluate, reader
 from tests.harness.compare.test_compare import by_length
 from tests.harness.test_command import results

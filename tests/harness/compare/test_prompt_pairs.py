@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from harness.compare.comparison import RunComparison, compare_runs
 from harness.compare.prompt_pairs import AloneError, pair_scores
-from harness.compare.runs import find_run
 from harness.compare.statistics import SIGN_FLIP
+from harness.runs.results import find_run
 from harness.tasks.rewardbench2 import scoring
 from tests.harness.compare.conftest import dogerm, evaluate, reader
 from tests.harness.test_command import results

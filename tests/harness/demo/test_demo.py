@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file
 
+from harness.commands.demo import WEIGHTS, demo
 from harness.demo import run
-from harness.demo.command import WEIGHTS, demo
 from harness.demo.package import gguf_folder
 from harness.errors import HarnessError
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from harness.commands.train import train
 from harness.errors import HarnessError
-from harness.training.command import train
 from tests.harness.conftest import CHATML
 from tests.harness.models.test_checkpoint import reward, scored_by
 from tests.harness.models.test_reward import rewards, some_pairs

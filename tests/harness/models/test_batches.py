@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.models.batches import WINDOW, Limits, Row, batches, even, packs
-from harness.models.tree import size
+from harness.models.score.batches import WINDOW, Limits, Row, batches, even, packs
+from harness.models.score.tree import size
 
 LENGTHS = [(7 * n) % 50 + 1 for n in range(2 * WINDOW + 9)]
 

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from harness.models import bounds
+from harness.models.score import bounds
 
 
 def test_the_main_thread_is_stopped_in_a_single_long_operation() -> None:

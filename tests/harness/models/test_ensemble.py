@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness.conversation import Conversation
 from harness.errors import HarnessError
 from harness.models.combine import combine
+from harness.rows.conversation import Conversation
 from tests.harness.conftest import CHATML, preference_rows
 from tests.harness.models.test_reward import requests, reward, rewards, some_pairs
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.conversation import Conversation
 from harness.errors import HarnessError
+from harness.rows.conversation import Conversation
 from tests.harness.conftest import preference_rows, sharpened
 from tests.harness.models.test_reward import TALK, requests, rewards, some_pairs
 

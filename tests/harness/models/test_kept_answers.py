@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from harness.conversation import Conversation
 from harness.errors import HarnessError
-from harness.models.answer_store import AnswerStore
+from harness.models.score.answer_store import AnswerStore
+from harness.rows.conversation import Conversation
 from tests.harness.conftest import preference_rows
 from tests.harness.models.test_response_cache import cached
 from tests.harness.models.test_reward import requests, reward, rewards, some_pairs
@@ -179,7 +179,7 @@ def test_pickles_are_never_read(run: Callable[..., Any], plain: Any, tmp_path: P
     from lm_eval.api.model import hash_args
     from sqlitedict import SqliteDict
 
-    from harness.models.response_cache import OWNER_KEY
+    from harness.models.score.response_cache import OWNER_KEY
 
     cache, file = filled(run, tmp_path)
     keys = [*AnswerStore(file), OWNER_KEY, hash_args("loglikelihood", ("a", "b"))]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from harness.models.packed_attention import attention_within
-from harness.models.tree import Pack
+from harness.models.score.packed_attention import attention_within
+from harness.models.score.tree import Pack
 
 TREES = Pack.of([[[1, 2, 3], [1, 2, 4, 5]]]).trees
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.models.processes import warn_of_a_lone_process
+from harness.models.load.processes import warn_of_a_lone_process
 from tests.harness.conftest import preference_rows
 from tests.harness.test_command import numbers, results
 

@@ -187,7 +187,7 @@ def test_objectives_that_look_like_tokens(own: Own) -> None:
     """As many objectives as a conversation has tokens: found out by the next row."""
     import torch
 
-    from harness.models.remote_code import read
+    from harness.models.load.remote_code import read
 
     body = "assert len(input_ids[0]) > 11; return Output(score=end.expand(1, {}))"
     probe = reward(own(body.format(1)), trust_remote_code=True)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
-from harness.models import bounds
-from harness.models.rendering import OutOfBounds, Rendering, own_rendering
-from harness.models.template_args import fixed_date, variables
+from harness.models.score import bounds
+from harness.models.score.rendering import OutOfBounds, Rendering, own_rendering
+from harness.models.score.template_args import fixed_date, variables
 from tests.harness.conftest import CHATML
 
 TALK = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "2"}]

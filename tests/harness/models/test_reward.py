@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.conversation import Conversation
 from harness.errors import HarnessError
+from harness.rows.conversation import Conversation
 from tests.harness.conftest import CHATML, preference_rows
 
 Save = Callable[..., Path]
@@ -293,7 +293,7 @@ def test_values_that_make_no_sense(
 
 def test_values_that_lm_eval_takes(reward_model: Path) -> None:
     """Its command gives device=cuda:0 where the user gives none, whether there is a GPU or not."""
-    from harness.models.arguments import check
+    from harness.models.load.arguments import check
 
     check({"device": "cuda:0", "batch_size": "auto:4", "max_batch_size": None, "dtype": None})
     model = reward(reward_model, batch_size="2", dtype="bfloat16", max_length=64)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.models.scorer import pooled_position
+from harness.models.score.scorer import pooled_position
 from tests.harness.conftest import sharpened
 from tests.harness.models.test_reward import rewards
 
@@ -116,7 +116,7 @@ def alone(model: Any, ids: list[int]) -> float:
 def scorer(model: Any, **options: Any) -> Any:
     import torch
 
-    from harness.models.scorer import Scorer
+    from harness.models.score.scorer import Scorer
 
     return Scorer(model, torch.device("cpu"), **options)
 
@@ -292,7 +292,7 @@ def test_how_long_rows_of_unlike_length_may_be(settings: Any, limit: int | None)
 
     import torch
 
-    from harness.models.rope import Rope
+    from harness.models.score.rope import Rope
 
     model: Any = torch.nn.Linear(1, 1)
     model.config = SimpleNamespace(rope_scaling=settings, max_position_embeddings=256)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.models.sharing import SharedPrefixes, reach
-from harness.models.tree import size
+from harness.models.score.sharing import SharedPrefixes, reach
+from harness.models.score.tree import size
 from tests.harness.models.test_reward import requests, reward, rewards, some_pairs
 from tests.harness.models.test_scorer import alone, build, scorer
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness.conversation import PLAIN_TEMPLATE
 from harness.errors import HarnessError
-from harness.models.template import ChatTemplate, Encoder, choose_template
+from harness.models.score.chat_template import ChatTemplate, choose_template
+from harness.models.score.template import Encoder
+from harness.rows.conversation import PLAIN_TEMPLATE
 
 TALK = [
     {"role": "user", "content": "What is 1 + 1?"},

@@ -164,10 +164,10 @@ def test_a_sweeps_model_has_the_same_date(dated: Path) -> None:
 
 def test_what_is_kept_of_a_sweep_knows_date_and_variables() -> None:
     """They are among the model's arguments, and the fixed date is in the code."""
-    from harness.sweep import made_with
+    from harness.runs import identity
 
     lines = {
-        made_with.as_line(arguments)
+        identity.as_text(arguments)
         for arguments in (
             {},
             {"date": "2025-01-31"},

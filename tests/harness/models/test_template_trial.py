@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
-from harness.models.rendering import Rendering
-from harness.models.template_trial import try_out
+from harness.models.score.rendering import Rendering
+from harness.models.score.template_trial import try_out
 from tests.harness.conftest import CHATML
 from tests.harness.models.test_reward import by_transformers, reward, rewards, some_pairs
 
@@ -135,7 +135,7 @@ def test_every_kind_of_model_is_refused(
 
 def test_a_template_that_wants_a_system_turn_scores(reward_model: Path) -> None:
     """The rows have one; the trial must not refuse what it has not."""
-    from harness.conversation import Conversation
+    from harness.rows.conversation import Conversation
 
     strict = FINE["wants a system turn"]
     system = {"role": "system", "content": "Be kind."}

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from harness import datasets
 from harness.errors import HarnessError
-from harness.local_files import ending, local_files, numbered, read
+from harness.rows import datasets
+from harness.rows.local_files import ending, local_files, numbered, read
 from harness.rows.section import section_name
 from harness.training.config import Source
 from harness.training.rows import PAIR, read_rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.conversation import Turns
+from harness.rows.conversation import Turns
 from harness.rows.hidden import Hidden
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.conversation import Turns
-from harness.models.template import Encoder, choose_template
+from harness.models.score.chat_template import choose_template
+from harness.models.score.template import Encoder
+from harness.rows.conversation import Turns
 from harness.rows.markup import Markup
 
 LLAMA_2 = (

@@ -418,8 +418,8 @@ def test_the_cache_knows_tools_and_calls(
 
 def test_an_implicit_reward_counts_all_that_follows_the_prompt(language_model: Path) -> None:
     """As in DPO: the calls, what the tool says, and the answer."""
-    from harness.conversation import Turns
     from harness.models.implicit import RewardImplicit
+    from harness.rows.conversation import Turns
 
     lm = RewardImplicit(str(language_model), device="cpu", chat_template=WHOLE)
     answer = [assistant("Wait.", tool_calls=call("weather")), RESULT, assistant("Rain.")]

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from tests.harness.sweep.sweeping import Workshop
 
-CODE = "from harness.search.command import search; search()"
+CODE = "from harness.commands.search import search; search()"
 
 
 class Searching(Workshop):
@@ -28,7 +28,7 @@ class Searching(Workshop):
 
     def search(self, *more: str) -> Result:
         """Run the command in this process."""
-        from harness.search.command import search
+        from harness.commands.search import search
 
         return CliRunner().invoke(search, self.searching(*more))
 

@@ -23,9 +23,9 @@ import yaml
 from click.testing import CliRunner
 
 from dogerm_plugin.errors import MergeError
+from harness.commands.search import search
 from harness.errors import HarnessError
 from harness.search import ray_actor, ray_cluster, ray_pool
-from harness.search.command import search
 from harness.search.pool import LocalPool
 from harness.search.ray_pool import RayPool
 from harness.search.worker import REPORT, Job, Outcome, Spec, Worker
@@ -437,7 +437,7 @@ def test_grid_search_gives_the_same_with_ray(spec: Spec, tmp_path: Path) -> None
     alone = CliRunner().invoke(search, [*given, str(tmp_path / "alone")])
     assert alone.exit_code == 0, alone.output
 
-    code = "from harness.search.command import search; search()"
+    code = "from harness.commands.search import search; search()"
     with_ray = [*given, str(tmp_path / "ray"), "--ray", "local", "--workers", "2"]
     command = [sys.executable, "-c", code, *with_ray]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from lm_eval.api.instance import Instance
 
-from harness.conversation import Conversation
+from harness.rows.conversation import Conversation
 from harness.search import rungs
 from harness.search.remembering import Remembering
 from harness.sweep import rows as rows_of_tasks

@@ -105,7 +105,7 @@ class Workshop:
 
     def sweep(self, *more: str) -> Result:
         """Run the command in this process."""
-        from harness.cli import main
+        from harness.commands.cli import main
 
         return CliRunner().invoke(main, self.arguments(*more))
 
@@ -117,7 +117,7 @@ class Workshop:
 
     def start(self, *more: str) -> subprocess.Popen[str]:
         """Run the command in a process of its own, its progress in a pipe."""
-        code = "from harness.cli import main; main()"
+        code = "from harness.commands.cli import main; main()"
         command = [sys.executable, "-c", code, *self.arguments(*more)]
         pipe = subprocess.PIPE
         return subprocess.Popen(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.compare.runs import Run
 from harness.errors import HarnessError
+from harness.runs.results import Run
 from harness.sweep.choose import (
     BEST,
     ONE_STANDARD_ERROR,

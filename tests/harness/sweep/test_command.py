@@ -114,7 +114,7 @@ def test_an_error_leaves_an_earlier_sweep_as_it_was(workshop: Workshop) -> None:
 
 def test_help_needs_no_heavy_library() -> None:
     code = (
-        "import sys; from harness.sweep.command import sweep\n"
+        "import sys; from harness.commands.sweep import sweep\n"
         "try: sweep(['--help'])\n"
         "except SystemExit: print(sorted({'torch', 'transformers', 'matplotlib'} & {*sys.modules}))"
     )
@@ -127,7 +127,7 @@ def test_help_needs_no_heavy_library() -> None:
 
 
 def test_it_is_a_command_of_dogerm() -> None:
-    from harness.cli import main
+    from harness.commands.cli import main
 
     result = CliRunner().invoke(main, ["--help"])
     assert "sweep" in result.output

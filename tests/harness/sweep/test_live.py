@@ -17,7 +17,7 @@ from mergekit.config import MergeConfiguration
 from mergekit.merge import run_merge
 from mergekit.options import MergeOptions
 
-from dogerm_plugin.in_memory import Merges
+from dogerm_plugin.run.in_memory import Merges
 from harness.errors import HarnessError
 from harness.models.reward import Reward
 from harness.sweep.live import LiveMerge, LiveReward

@@ -25,7 +25,7 @@ def workshop(tmp_path: Path, reward_model: Path, language_model: Path) -> Worksh
 
 def compared(a: Path, b: Path, folder: Path, metric: str) -> list[dict[str, Any]]:
     """The sections that `dogerm compare` gives."""
-    from harness.cli import main
+    from harness.commands.cli import main
 
     out = folder / "compare.json"
     command = ["compare", str(a), str(b), "--metric", metric, "-o", str(out)]

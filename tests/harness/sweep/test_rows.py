@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.documents import Docs
 from harness.errors import HarnessError
+from harness.rows.documents import Docs
 from harness.sweep import division, rows
 from tests.harness.conftest import preference_rows
 from tests.harness.sweep.sweeping import TASK, pairs
@@ -306,7 +306,7 @@ def test_the_digest_is_of_a_users_own_class(tmp_path: Path) -> None:
         "utf-8",
     )
     code = (
-        "from harness.own_data import OwnPreferences\n\nclass Mine(OwnPreferences):\n"
+        "from harness.tasks.base.own_data import OwnPreferences\n\nclass Mine(OwnPreferences):\n"
         "    def score(self, doc, scores):\n        return {**super().score(doc, scores), %s}\n"
     )
     found = []

@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from harness.runs import identity
 from harness.show import read as report
-from harness.sweep import made_with
 from tests.harness.sweep.sweeping import (
     Workshop,
     disk_of_one_mebibyte,
@@ -202,13 +202,15 @@ def test_other_code_or_libraries_start_anew(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workshop.swept()
-    monkeypatch.setattr(made_with, "code_digest", lambda: "other")
-    versions = made_with.version
+    edited = {"code of harness/models/score/scorer.py": "other"}
+    code, versions = identity.code, identity.version
+    monkeypatch.setattr(identity, "code", lambda *modules: code(*modules) | edited)
     monkeypatch.setattr(
-        made_with, "version", lambda name: "9.9" if name == "torch" else versions(name)
+        identity, "version", lambda name: "9.9" if name == "torch" else versions(name)
     )
     result = workshop.sweep()
-    assert "version of dogerm: " in result.stderr
+    now = "other code (harness/models/score/scorer.py)"
+    assert f"version of dogerm: {versions('dogerm')} -> {now}" in result.stderr
     assert f"version of torch: {torch.__version__} -> 9.9" in result.stderr
     assert "from an earlier run" not in result.stderr
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.sweep import made_with
 from harness.sweep.store import Store, check_folder, told_if_full, write_text
 
 A, B = {"recipe": "a", "version": "1"}, {"recipe": "b", "version": "1"}
@@ -172,76 +171,3 @@ def test_only_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
         open("/dev/full", "w", encoding="utf-8") as full,
     ):
         full.write("a")
-
-
-def test_the_code_digest_is_of_all_that_a_score_depends_on(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Of what merges, scores, and makes metrics; not of tables and pictures."""
-    package = tmp_path / "harness"
-    counted = (
-        "../dogerm_plugin/linear.py",
-        "metrics.py",
-        "models/scorer.py",
-        "bon/expected.py",
-        "tasks/rewardbench2/task.py",
-        "tasks/rewardbench/rewardbench_chat.yaml",
-        "sweep/bench.py",
-        "sweep/live.py",
-        "sweep/evaluate.py",
-    )
-    others = ("show/sweep_text.py", "show/html.py", "tasks/rewardbench/README.md")
-    here = Path(made_with.__file__).parents[1]
-    for name in (*counted, *others):
-        assert (here / name).is_file()
-        (package / name).resolve().parent.mkdir(parents=True, exist_ok=True)
-        (package / name).resolve().write_text("1", "utf-8")
-    monkeypatch.setattr(made_with, "__file__", str(package / "sweep/made_with.py"))
-    found = [made_with.code_digest()]
-    for name in counted:
-        (package / name).resolve().write_text("2", "utf-8")
-        found.append(made_with.code_digest())
-    assert len(set(found)) == len(counted) + 1
-    for name in others:
-        (package / name).resolve().write_text("2", "utf-8")
-    assert made_with.code_digest() == found[-1]
-
-
-def test_the_files_of_a_model_are_known_by_their_content(tmp_path: Path) -> None:
-    names = (
-        "model.safetensors",
-        "weights-of-mine.safetensors",
-        "config.json",
-        "tokenizer.model",
-        "chat_template.jinja",
-        "additional_chat_templates/tool.jinja",
-        "modeling_mine.py",
-    )
-    for name in (*names, "README.md", "mergekit_config.yml"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("1", "utf-8")
-    found = made_with.model_files([tmp_path])
-    assert set(found) == {str(tmp_path / name) for name in names}
-    (tmp_path / names[0]).write_text("2", "utf-8")
-    after = made_with.model_files([tmp_path])
-    assert {name for name in found if after[name] != found[name]} == {str(tmp_path / names[0])}
-
-
-def test_a_file_in_an_argument_counts_by_its_content(tmp_path: Path) -> None:
-    file = tmp_path / "template.jinja"
-    arguments = {
-        "chat_template": str(file),
-        "dtype": "float32",
-        "max_length": 64,
-        "text": "x" * 999,
-    }
-    assert made_with.argument_files(arguments) == {}
-    file.write_text("1", "utf-8")
-    (first,) = made_with.argument_files(arguments).values()
-    file.write_text("2", "utf-8")
-    assert made_with.argument_files(arguments) != {f"file chat_template={file}": first}
-
-
-def test_the_device_counts_without_its_number() -> None:
-    assert made_with.device({"device": "cuda:1"}) == "cuda"
-    assert made_with.device({"device": "cpu"}) == "cpu"

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.bon.answers import gsm8k_answer
 from harness.errors import HarnessError
+from harness.tasks.bon.answers import gsm8k_answer
 from tests.harness.conftest import oracle
 
 Tasks = Callable[..., Any]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness import transcripts
 from harness.errors import HarnessError
+from harness.rows import transcripts
 from tests.harness.conftest import oracle
 
 Tasks = Callable[..., Any]
@@ -212,7 +212,7 @@ def test_the_hub_is_asked_for_the_subsets_folder(
         return real(str(tmp_path / "hub"), *args, cache_dir=str(tmp_path / "cache"), **options)
 
     monkeypatch.setattr(hub, "load_dataset", load_dataset)
-    monkeypatch.setattr("harness.datasets._loaded", {})
+    monkeypatch.setattr("harness.rows.datasets._loaded", {})
     names = ["hh-helpful-base", "hh-harmless-base"]
     results = run(tasks(), names, bootstrap_iters=0)
     assert [accuracy(results, name) for name in names] == [1.0, 0.0]

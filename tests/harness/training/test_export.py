@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForSequenceClassification
 
-from harness.training.command import train
+from harness.commands.train import train
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from harness.commands.train import train
 from harness.errors import HarnessError
-from harness.training.command import train
 from harness.training.config import Columns, Source
 from harness.training.rows import ANSWERED, PAIR, read_rows
 from harness.training.shown import Shown

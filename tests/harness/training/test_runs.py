@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from harness.training.command import train
+from harness.commands.train import train
 from harness.training.folder import last_checkpoint
 from tests.harness.training.conftest import pairs
 
@@ -150,7 +150,7 @@ def test_a_killed_run_goes_on(
     )
     out, whole = tmp_path / "out", tmp_path / "whole"
     arguments = ["sft", str(config), "--model", str(language_model), "-o"]
-    command = [sys.executable, "-c", "from harness.training.command import train; train()"]
+    command = [sys.executable, "-c", "from harness.commands.train import train; train()"]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     with subprocess.Popen(
         [*command, *arguments, str(out)],

@@ -1,0 +1,268 @@
+"""Lays the merge out: each tensor of the output, and the tensor of each model that goes into it.
+
+The output has the reward model's own tensor names. The other models are shown
+to mergekit through a `ModelView`, which gives their tensors the reward model's names and hides
+their heads. What does not fit is refused here, before a weight is read.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from mergekit.options import MergeOptions
+
+from dogerm_plugin.anatomy.body import Anatomy
+from dogerm_plugin.anatomy.config_differences import differences
+from dogerm_plugin.anatomy.head import is_single
+from dogerm_plugin.errors import MergeError
+
+LOG = logging.getLogger("dogerm")
+
+# What two models of one pretrained base share. Heads too: tensors have the same shape, and another
+# meaning, when they are cut into another number of heads.
+SAME = (
+    ("hidden_size", "hidden size"),
+    ("num_hidden_layers", "layers"),
+    ("num_attention_heads", "attention heads"),
+)
+
+
+@dataclass
+class Layout:
+    """Where every output tensor comes from.
+
+    Attributes:
+        body: output names of the tensors that are interpolated.
+        kept: output names of body tensors that only the reward model has (a vision tower).
+        head: output names of the reward head; the same as on the reward model's disk.
+        sources: for each model, output name → names on that model's disk: one name, or several
+            that transformers' own conversion joins into the output tensor.
+        vocabulary: output names whose axis 0 is the vocabulary.
+    """
+
+    reward: Anatomy
+    others: list[Anatomy]
+    body: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    head: list[str] = field(default_factory=list)
+    sources: dict[Any, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    vocabulary: set[str] = field(default_factory=set)
+
+    def check_inputs(self) -> None:
+        """Hold the models' files against their state when they were examined.
+
+        Raises:
+            MergeError: one has changed.
+        """
+        for anatomy in (self.reward, *self.others):
+            anatomy.checkpoint.stamps.check()
+
+    @contextmanager
+    def inputs_unchanged(self) -> Iterator[None]:
+        """`check_inputs` after the work, and before any error of it, which may come of a change."""
+        try:
+            yield
+        except Exception:
+            self.check_inputs()
+            raise
+        self.check_inputs()
+
+    def shape(self, anatomy: Anatomy, name: str) -> tuple[int, ...] | None:
+        """Shape of an output tensor in one model; None where a conversion makes it."""
+        stored = self.sources[anatomy.model].get(name, ())
+        return anatomy.checkpoint.tensors[stored[0]].shape if len(stored) == 1 else None
+
+
+def lay_out(reward: Anatomy, others: list[Anatomy], options: MergeOptions) -> Layout:
+    """Match the models' tensors.
+
+    Raises:
+        MergeError: no reward head; unlike model type, width or depth; a body tensor that one
+            side lacks; unlike shapes (vocabulary rows aside: see `vocabulary`).
+    """
+    _check_reward_model(reward, others)
+    # a head in a file of its own is copied with that file
+    head = [name for name in reward.head if name in reward.checkpoint.tensors]
+    layout = Layout(reward, others, head=head)
+    layout.sources[reward.model] = {name: (name,) for name in head}
+    for other in others:
+        layout.sources[other.model] = {}
+        _check_configs(reward, other, options)
+        inside = _place(reward, other) or ("", "")
+        if other.reward_head:
+            LOG.warning(
+                "%s: its own head (%s) is ignored; the output has the reward model's",
+                other.model,
+                ", ".join(other.reward_head),
+            )
+        _match(layout, other, inside)
+    body = set.union(*(set(layout.sources[other.model]) for other in others))
+    layout.body = sorted(body)
+    merged = {stored for name in body for stored in layout.sources[reward.model][name]}
+    for _, stored in sorted(reward.body.items()):
+        if stored not in merged:
+            layout.kept.append(stored)
+            layout.sources[reward.model][stored] = (stored,)
+    if layout.kept:
+        LOG.warning(
+            "%s: %d tensors that no other model has stay as they are: %s",
+            reward.model,
+            len(layout.kept),
+            ", ".join(sorted({".".join(name.split(".")[:2]) for name in layout.kept})),
+        )
+    by_stored = {stored: relative for relative, stored in reward.body.items()}
+    layout.vocabulary = {
+        name
+        for name, (stored, *rest) in layout.sources[reward.model].items()
+        if not rest and by_stored.get(stored) in reward.vocabulary
+    }
+    _check_shapes(layout)
+    return layout
+
+
+def _check_reward_model(reward: Anatomy, others: Iterable[Anatomy]) -> None:
+    if reward.reward_head:
+        _warn_of_several_outputs(reward)
+        return
+    class_name = type(reward.network).__name__
+    outside = ", ".join(list(reward.head)[:4])
+    if len(reward.head) > 4:
+        outside += f" and {len(reward.head) - 4} more"
+    swapped = [other for other in others if other.reward_head]
+    hint = (
+        f"{swapped[0].model} has one: base_model and models look swapped"
+        if swapped
+        else "base_model must be the reward model, such as a LlamaForSequenceClassification"
+    )
+    raise MergeError(
+        f"base_model {reward.model} ({class_name}) has no reward head, which is linear layers "
+        f"from the hidden size to one number and nothing else beside trunk and LM head (found "
+        f"outside the trunk: {outside or 'nothing'}); {hint}"
+    )
+
+
+def _warn_of_several_outputs(reward: Anatomy) -> None:
+    """Say that a classifier gives several labels; code of its own may sum objectives up."""
+    tensors = [reward.stored[name] for name in reward.reward_head]
+    if reward.network.is_custom_code() or any(is_single(tensor) for tensor in tensors):
+        return
+    LOG.warning(
+        "%s: its head (%s) gives several numbers, and a reward model one: the output will have "
+        "that head too, and --model reward won't take it",
+        reward.model,
+        ", ".join(reward.reward_head),
+    )
+
+
+def _place(reward: Anatomy, other: Anatomy) -> tuple[str, str] | None:
+    """Where one trunk sits inside the other: (prefix in reward, prefix in other).
+
+    A multimodal model wraps the text model that a plain language model is. ("", "") when both
+    trunks have the same names, None when neither contains the other.
+    """
+    mine, theirs = set(reward.fused.values()), set(other.fused.values())
+    if mine == theirs:
+        return "", ""
+    for outer, inner in ((reward, theirs), (other, mine)):
+        for path, module in outer.trunk.named_modules():
+            needed = {name for name, _ in module.named_parameters()}
+            if path and needed and needed <= inner <= set(module.state_dict()):
+                return (f"{path}.", "") if outer is reward else ("", f"{path}.")
+    return None
+
+
+def _check_configs(reward: Anatomy, other: Anatomy, options: MergeOptions) -> None:
+    """Say in a user's words why two models can't be one merge, or may make a bad one."""
+    mine, theirs = reward.config.get_text_config(), other.config.get_text_config()
+    if mine.model_type != theirs.model_type and not options.allow_crimes:
+        raise MergeError(
+            f"{other.model} is a {theirs.model_type} model, the reward model {reward.model} a "
+            f"{mine.model_type}: a merge needs one pretrained base for both"
+        )
+    if os.path.realpath(reward.checkpoint.folder) == os.path.realpath(other.checkpoint.folder):
+        raise MergeError(
+            f"models: {other.model} is the reward model {reward.model} itself, spelled differently"
+        )
+    for key, word in SAME:
+        a, b = getattr(mine, key, None), getattr(theirs, key, None)
+        if a != b:
+            raise MergeError(
+                f"{other.model} has {word} {b}, the reward model {reward.model} has {a}: a merge "
+                "needs one pretrained base for both"
+            )
+    found = differences(mine, theirs)
+    towers = [getattr(one.config, "vision_config", None) for one in (reward, other)]
+    if all(hasattr(one, "to_dict") for one in towers):
+        inside = differences(*towers)
+        found |= {f"vision_config.{key}": values for key, values in inside.items()}
+    if found:
+        LOG.warning(
+            "%s: its weights were trained with other settings than the reward model's %s, whose "
+            "settings the output has: %s",
+            other.model,
+            reward.model,
+            ", ".join(f"{key} {b} (reward model: {a})" for key, (a, b) in found.items()),
+        )
+
+
+def _match(layout: Layout, other: Anatomy, inside: tuple[str, str]) -> None:
+    """Pair the two bodies' stored tensors; where they are stored unlike, pair what they become."""
+    reward = layout.reward
+    mine = _group(reward, inside[0])
+    theirs = _group(other, inside[1])
+    missing = sorted(set(mine) - set(theirs))
+    extra = sorted(set(theirs) - set(mine))
+    for names, lacks, has in ((missing, other, reward), (extra, reward, other)):
+        if names:
+            where = next(iter((mine if has is reward else theirs)[names[0]].values()))
+            raise MergeError(
+                f"{lacks.model} lacks body tensor {where}, which {has.model} has"
+                f"{f' (and {len(names) - 1} more)' if len(names) > 1 else ''}: both must come "
+                "from one pretrained base"
+            )
+    for final, stored in mine.items():
+        if set(stored) == set(theirs[final]):
+            for relative, name in stored.items():
+                _pair(layout, other, name, (name,), (theirs[final][relative],))
+        else:  # one side stores experts apart, the other joined: the class's own form is common
+            name = f"{reward.prefix}{inside[0]}{final}"
+            _pair(layout, other, name, tuple(stored.values()), tuple(theirs[final].values()))
+
+
+def _pair(
+    layout: Layout, other: Anatomy, name: str, mine: tuple[str, ...], theirs: tuple[str, ...]
+) -> None:
+    layout.sources[layout.reward.model][name] = mine
+    layout.sources[other.model][name] = theirs
+
+
+def _group(anatomy: Anatomy, inside: str) -> dict[str, dict[str, str]]:
+    """Class's tensor name → {relative stored name: name on disk}, below the prefix `inside`."""
+    groups: dict[str, dict[str, str]] = defaultdict(dict)
+    for relative, stored in anatomy.body.items():
+        final = anatomy.fused[relative]
+        if final.startswith(inside):
+            groups[final.removeprefix(inside)][relative.removeprefix(inside)] = stored
+    return dict(groups)
+
+
+def _check_shapes(layout: Layout) -> None:
+    reward = layout.reward
+    for other in layout.others:
+        for name in layout.sources[other.model]:
+            mine, theirs = layout.shape(reward, name), layout.shape(other, name)
+            if name in layout.vocabulary and mine and theirs:
+                mine, theirs = mine[1:], theirs[1:]
+            if mine is not None and theirs is not None and mine != theirs:
+                mine, theirs = layout.shape(reward, name), layout.shape(other, name)
+                raise MergeError(
+                    f"{name} has shape {list(mine or ())} in the reward model {reward.model} and "
+                    f"{list(theirs or ())} in {other.model}: both must come from one "
+                    "pretrained base"
+                )

@@ -1,0 +1,144 @@
+"""The merges of one recipe at any weights, tensor by tensor in memory, nothing written.
+
+The models are examined once and their files mapped, not read whole: at any moment there are the
+tensors that are being merged and no more. What comes out is what mergekit-yaml would write, for it
+is made by mergekit's own tasks for the same plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mergekit.common import dtype_from_name
+from mergekit.config import MergeConfiguration
+from mergekit.graph import Task
+from mergekit.io.tasks import LoaderCache
+from mergekit.options import MergeOptions
+
+from dogerm_plugin.anatomy import vocabulary
+from dogerm_plugin.anatomy.layout import Layout
+from dogerm_plugin.errors import MergeError, from_host
+from dogerm_plugin.host.execution import OneByOne
+from dogerm_plugin.host.view import ModelView
+from dogerm_plugin.run import prepare
+from dogerm_plugin.run.kinship import Kinship
+
+
+class Merges:
+    """One recipe's models, examined and laid out, to be merged at one set of weights after another.
+
+    Args:
+        config: the recipe; its weights are those that the check at the start is made with.
+        options: mergekit's; `cuda` does the arithmetic, and leaves the tensors, on the GPU.
+
+    Attributes:
+        layout: where every output tensor comes from.
+
+    Raises:
+        MergeError: the recipe or its models; see `prepare.prepare`.
+    """
+
+    def __init__(self, config: MergeConfiguration, options: MergeOptions | None = None) -> None:
+        self._options = options or MergeOptions(quiet=True)
+        self._views: dict[Any, ModelView] = {}  # filled by `prepare`
+        self._fixed = _without_weights(config)
+        self._known: dict[Task, Any] = {}
+        with self._shown():
+            ours = prepare.handed(config, self._options)
+            self._prepared = prepare.prepare(ours, self._options)
+        self._kinship = Kinship.of(self._prepared.layout)
+
+    @property
+    def layout(self) -> Layout:
+        return self._prepared.layout
+
+    def tensors(self, config: MergeConfiguration) -> Iterator[tuple[str, torch.Tensor]]:
+        """Every tensor that mergekit-yaml writes for `config`, in the dtype that it is written in.
+
+        Between two tensors nothing of mergekit's is held: other merges may run meanwhile, and the
+        iterator may be left before its end.
+
+        Args:
+            config: this recipe with other weights.
+
+        Raises:
+            MergeError: it differs in more than weights; λs that are no shares; a tensor with NaN or
+                Inf, or a result that does not fit its dtype; the first time, models that have no
+                base in common (`kinship`); a file of the models that changed since they were
+                examined (told after the last tensor at the latest).
+        """
+        if _without_weights(config) != self._fixed:
+            raise MergeError("the recipe differs from the one that was laid out in more than λ")
+        with self.layout.inputs_unchanged(), self._shown():
+            ready = self._prepared.with_weights_of(config, self._options)
+            if ready.tokenizer is not None and not self._known:  # the same for all weights
+                with vocabulary.alignment_repaired():
+                    self._known = {ready.tokenizer: ready.tokenizer.execute()}
+        try:
+            for task in ready.tasks:
+                with self._shown():
+                    tensor = self._run(task.tensor_task)
+                if tensor is None:
+                    continue  # optional, and in no model
+                yield task.tensor_name, _as_saved(tensor, task.dtype)
+                del tensor
+            self.layout.check_inputs()
+            self._kinship.conclude()
+        finally:
+            self._flush()
+
+    def _run(self, task: Task) -> torch.Tensor | None:
+        device = self._options.device or "cpu"
+        ((_, tensor),) = OneByOne([task], device, device, self._known, self._kinship.watch).run(
+            quiet=True
+        )
+        return tensor
+
+    def _flush(self) -> None:
+        for view in self._views.values():
+            view.flush()
+
+    @contextmanager
+    def _shown(self) -> Iterator[None]:
+        """Show mergekit this recipe's views of the models, in this thread, for a moment."""
+        cache = LoaderCache()  # one in each thread; `loaders` is the class's, common to all
+        before = vars(cache).get("loaders")
+        cache.loaders = self._views
+        try:
+            yield
+        except MergeError:
+            raise
+        except Exception as error:  # whatever the host libraries meet
+            raise from_host(error) from error
+        finally:
+            if before is None:
+                del cache.loaders
+            else:
+                cache.loaders = before
+
+
+def _as_saved(tensor: torch.Tensor, dtype: str | None) -> torch.Tensor:
+    return tensor.to(dtype=dtype_from_name(dtype)) if dtype else tensor
+
+
+def _without_weights(config: MergeConfiguration) -> dict[str, Any]:
+    """All of a recipe but its `weight` parameters."""
+    return {key: _strip(value) for key, value in config.model_dump(mode="json").items()}
+
+
+def _strip(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: _strip(
+                {name: one for name, one in (inner or {}).items() if name != "weight"}
+                if key == "parameters"
+                else inner
+            )
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_strip(one) for one in value]
+    return value

@@ -1,0 +1,204 @@
+"""A recipe made ready: its models examined and laid out, every tensor of the merge planned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mergekit.architecture.base import ModelArchitecture
+from mergekit.common import ModelReference
+from mergekit.config import ConditionalParameter, MergeConfiguration
+from mergekit.graph import Task
+from mergekit.io.tasks import LoaderCache, SaveTensor
+from mergekit.merge_methods.task_adapter import ExecuteMergeMethodTask
+from mergekit.options import MergeOptions
+from mergekit.plan import MergePlanner
+from mergekit.tokenizer import BuildTokenizer
+
+from dogerm_plugin.anatomy import architecture, body, checkpoint, layout, vocabulary
+from dogerm_plugin.errors import MergeError, from_host
+from dogerm_plugin.host import view
+from dogerm_plugin.host.lora_cache import adapters_merged
+from dogerm_plugin.linear import check_weights
+from dogerm_plugin.method import no_weight
+from dogerm_plugin.recipe import configuration, paths, values
+
+NOT_ALIKE = "this model's layers are not all alike, so they can't be moved"
+
+
+class LaidOut(configuration.OrderedConfiguration):
+    """A recipe whose architecture is worked out already, on its way through mergekit."""
+
+    architecture: Any
+
+
+def lay_out(
+    config: MergeConfiguration, options: MergeOptions
+) -> tuple[layout.Layout, ModelArchitecture]:
+    """Examine the models and match their tensors; from then on mergekit sees them as `view` does.
+
+    Raises:
+        MergeError: the models don't fit each other; see `layout` and `vocabulary`.
+    """
+    values.check_values(config)
+    models = configuration.OrderedConfiguration.referenced_models(config)
+    parts = [_examine(model, options) for model in models]
+    plan = layout.lay_out(parts[0], parts[1:], options)
+    padded = vocabulary.padded_embeddings(plan, config, options)
+    LoaderCache().loaders.update(view.views(plan, padded))
+    aligned = config.tokenizer is not None or config.tokenizer_source is not None
+    rows = plan.vocabulary if aligned else set().union(*padded.values())
+    return plan, architecture.architecture(plan, rows)
+
+
+def _examine(model: ModelReference, options: MergeOptions) -> body.Anatomy:
+    try:
+        return body.examine(checkpoint.open_checkpoint(model, options), options)
+    except MergeError:
+        raise
+    except Exception as error:  # whatever the Hub's client and transformers meet
+        explained = from_host(error).message
+        raise MergeError(
+            f"{model}: can't be read: {explained}; if it is a Hub id, check its name, your access "
+            "and the network, or give a local folder"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A merge that only has to be run.
+
+    Attributes:
+        config: the recipe as mergekit is handed it.
+        layout: where every output tensor comes from.
+        architecture: the output in mergekit's terms.
+        targets: all of mergekit's tasks for writing it, to a folder that `writer` says.
+        tasks: those of them that save a tensor, one per output tensor.
+        tokenizer: that of them that builds the output's tokenizer; None without `tokenizer:`.
+    """
+
+    config: configuration.OrderedConfiguration
+    layout: layout.Layout
+    architecture: ModelArchitecture
+    targets: tuple[Task, ...]
+
+    @property
+    def tasks(self) -> tuple[SaveTensor, ...]:
+        return tuple(task for task in self.targets if isinstance(task, SaveTensor))
+
+    @property
+    def tokenizer(self) -> BuildTokenizer | None:
+        return next((task for task in self.targets if isinstance(task, BuildTokenizer)), None)
+
+    @property
+    def names(self) -> set[str]:
+        """The output's tensors."""
+        return {task.tensor_name for task in self.tasks}
+
+    def with_weights_of(self, config: MergeConfiguration, options: MergeOptions) -> Prepared:
+        """The same models merged with another recipe's weights.
+
+        Args:
+            config: this merge's recipe but for the weights; not prepared.
+            options: mergekit's.
+
+        Raises:
+            MergeError: λs that are no shares, or a filter that matches nothing.
+        """
+        values.check_values(config)
+        ours = handed(config, options)
+        return _planned(ours, self.layout, self.architecture, options)
+
+
+def handed(config: MergeConfiguration, options: MergeOptions) -> configuration.OrderedConfiguration:
+    """A recipe as mergekit is handed it: its folders found, adapters merged into their models.
+
+    Raises:
+        MergeError: an adapter that is none, or does not fit; see `lora_cache.adapters_merged`.
+    """
+    ours = configuration.prepared(paths.in_configuration(config))
+    return adapters_merged(ours, options)
+
+
+def prepare(ours: configuration.OrderedConfiguration, options: MergeOptions) -> Prepared:
+    """Everything that can go wrong with a recipe and its models does so here.
+
+    Args:
+        ours: as `handed` gives it.
+        options: mergekit's.
+
+    Raises:
+        MergeError: see `lay_out`; λs that are no shares; slices that can't be stacked.
+    """
+    plan, arch = lay_out(ours, options)
+    return _planned(ours, plan, arch, options)
+
+
+def _planned(
+    ours: configuration.OrderedConfiguration,
+    plan: layout.Layout,
+    arch: ModelArchitecture,
+    options: MergeOptions,
+) -> Prepared:
+    ours.parameters = {**(ours.parameters or {}), "result_dtype": _dtypes(ours, plan)}
+    return Prepared(ours, plan, arch, _check_plan(ours, arch, options, plan))
+
+
+def _dtypes(config: MergeConfiguration, plan: layout.Layout) -> Any:
+    """The dtype to round to: the recipe's, or the reward model's own.
+
+    Aligned embeddings need it said by name: mergekit promotes them to the models' common dtype.
+    """
+    if config.out_dtype:
+        return config.out_dtype
+    tensors = plan.reward.checkpoint.tensors
+    rows = sorted(name for name in plan.vocabulary if name in tensors)
+    rows = [name for name in rows if name not in plan.head]
+    return [ConditionalParameter(filter=n, value=tensors[n].dtype) for n in rows] or None
+
+
+def _check_plan(
+    config: configuration.OrderedConfiguration,
+    arch: ModelArchitecture,
+    options: MergeOptions,
+    plan: layout.Layout,
+) -> tuple[Task, ...]:
+    """Plan the merge without running it, and check λ and the pairing of every tensor."""
+    planner = MergePlanner(
+        config.model_copy(deep=True), arch, options=options, out_model_config=plan.reward.config
+    )
+    try:
+        targets = planner.plan_to_disk(out_path="said when it is written")
+    except IndexError:  # one layer has more tensors than another
+        raise MergeError("slices: " + NOT_ALIKE) from None
+    finally:
+        # mergekit caches by planner, and so keeps 64 of them with all their tasks
+        MergePlanner._model_arch.cache_clear()
+    values.check_filters(config, [weight.name for weight in arch.all_weights(plan.reward.config)])
+    body = set(plan.body)
+    for task in targets:
+        if not isinstance(task, SaveTensor):
+            continue
+        merge: ExecuteMergeMethodTask = task.tensor_task
+        name = task.tensor_name
+        base = merge.base_model
+        if base != plan.reward.model or base not in merge.model_order:
+            raise MergeError(f"slices: {name} has no source from the reward model")
+        inputs = {model: weight.name for model, weight in _gathered(merge).items()}
+        if any(
+            architecture.unnumbered(n) != architecture.unnumbered(name) for n in inputs.values()
+        ):
+            raise MergeError(f"slices: {name} would be made of {inputs[base]}: {NOT_ALIKE}")
+        if inputs[base] not in body:
+            continue
+        others = [model for model in merge.model_order if model != base]
+        weights = [merge.input_parameters[model]["weight"] for model in others]
+        if None in weights:
+            raise MergeError(no_weight(others[weights.index(None)], name))
+        check_weights(weights, merge.input_parameters[base]["own_weight"], name)
+    return tuple(targets)
+
+
+def _gathered(merge: ExecuteMergeMethodTask) -> Any:
+    gather = merge.gather_tensors
+    return getattr(gather, "gather_tensors", gather).weight_info

@@ -1,0 +1,58 @@
+"""The command `dogerm`. Each subcommand is imported when it is called: `--help` stays instant."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+# name -> (where the click command is, its help in one line)
+COMMANDS = {
+    "bon": ("harness.commands.bon:bon", "Collect candidates for best-of-N, and plot the results."),
+    "card": ("harness.commands.card:card", "Put measured figures into a merged model's card."),
+    "check": ("harness.commands.check:check", "Say what a file of preferences holds."),
+    "compare": ("harness.commands.compare:compare", "Tell whether one model beats another."),
+    "demo": ("harness.commands.demo:demo", "Merge and measure a real 135M reward model."),
+    "doctor": (
+        "harness.commands.doctor:doctor",
+        "Say what is installed, what works, and how to mend it.",
+    ),
+    "report": ("harness.commands.report:report", "Write what a sweep or search found as a page."),
+    "search": (
+        "harness.commands.search:search",
+        "Search weights by layer, part and model.",
+    ),
+    "sweep": ("harness.commands.sweep:sweep", "Choose the weight of a merge, and prove the gain."),
+    "train": ("harness.commands.train:train", "Train a reward model or a domain model (LoRA)."),
+}
+
+
+class _Lazy(click.Group):
+    """A group that knows its commands' names without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+@click.command(cls=_Lazy)
+@click.version_option(package_name="dogerm")
+def main() -> None:
+    """DogeRM: teach a reward model a domain by merging, and measure what it gained.
+
+    Merging itself is mergekit's command, evaluation is lm-eval's:
+
+    \b
+      mergekit-yaml recipe.yml out/
+      lm_eval --model reward --model_args pretrained=out/ --tasks 'rewardbench_*'
+    """

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of `dogerm search`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.commands.sweep import model_options, names, read_metadata, say, settings, typed
+from harness.errors import HarnessError, told_in_one_line
+from harness.runs.quiet import quiet
+
+_TASKS = "Comma-separated tasks, groups, globs or YAML files of your own."
+
+
+TRIALS = 50
+# CMA-ES learns from whole generations, which pruned trials are missing in.
+PRUNE = {"tpe": "median", "random": "median"}
+
+
+class _Number(click.ParamType):
+    """A decimal number, kept as it is written."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Decimal:
+        try:
+            number = Decimal(str(value))
+        except InvalidOperation:
+            number = Decimal("NaN")
+        if not number.is_finite():
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--select", required=True, multiple=True, help=f"What chooses. {_TASKS}")
+@click.option(
+    "--report", multiple=True, help=f"What proves it, for the best ten trials only. {_TASKS}"
+)
+@click.option(
+    "--split-select",
+    "split",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Where one task must do for both: this share of its prompts chooses, the others report.",
+)
+@click.option(
+    "--groups",
+    help="A λ for each group of tensors: layers:N (N runs of layers), parts (attention, mlp, "
+    "embeddings and norms apart), or layers:N+parts.",
+)
+@click.option(
+    "--low",
+    type=_Number(),
+    default="0",
+    show_default=True,
+    help="The least λ; with several domain models, the least sum of theirs.",
+)
+@click.option("--high", type=_Number(), default="1", show_default=True, help="The largest.")
+@click.option("--step", type=_Number(), help="Of --sampler grid.  [default: 0.1]")
+@click.option(
+    "--sampler",
+    type=click.Choice(["tpe", "cmaes", "grid", "random"]),
+    default="tpe",
+    show_default=True,
+    help="Optuna's tree-structured Parzen estimator, CMA-ES, all points of a grid, or chance.",
+)
+@click.option(
+    "--trials", type=click.IntRange(1), help="How many, earlier runs' included.  [default: 50]"
+)
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), help="Seconds; then none is begun."
+)
+@click.option(
+    "--prune",
+    type=click.Choice(["median", "halving", "none"]),
+    help="Give up a trial that is poor on 1/4 or 1/2 of the selection prompts: worse than the "
+    "median there, or not in the better half.  [default: median; grid and cmaes: none]",
+)
+@click.option(
+    "--baseline",
+    default="0:1:0.1",
+    show_default=True,
+    help="The plain sweep over one λ to beat; several domain models share it evenly.",
+)
+@click.option(
+    "--storage",
+    help="Optuna's: the URL of a database. Several machines may share one, each with its own -o.  "
+    "[default: sqlite:///OUT/search.db]",
+)
+@click.option(
+    "--ray",
+    is_flag=False,
+    flag_value="local",
+    help="Measure with many workers: on this machine, or on a running cluster (--ray auto).",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Of --ray.  [default: one for each GPU, or for 4 cores]",
+)
+@click.option("--metric", default="accuracy", show_default=True, help="What chooses, and is shown.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the sampler and of intervals.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for results; a killed search goes on there.",
+)
+@model_options
+def search(recipe: Path, out: Path, **given: Any) -> None:
+    """Search the weights of RECIPE (a file for mergekit-yaml): of several models, or of parts.
+
+    \b
+      dogerm search recipe.yml --groups layers:3 --trials 50 \\
+        --select my_prefs.yaml --report 'rewardbench_*' -o searches/math
+      mergekit-yaml searches/math/best.yml merged/
+
+    Trials are measured as dogerm sweep measures, and chosen on the selection rows. The ten best are
+    then shown on the report rows, too, beside the best single λ of a plain sweep.
+    """
+    with told_in_one_line():
+        from harness.search.storage import check_installed
+
+        check_installed()
+        from harness.search import run
+        from harness.show import search_text
+        from harness.show.study_file import SearchFile
+
+        plan = _plan(recipe, out, given)
+        with quiet():
+            found, written = run.search(plan, out, say, _pool(given))
+        click.echo(search_text.text(SearchFile.model_validate(found)))
+        click.echo("Written: " + ", ".join(map(str, written)))
+
+
+def _plan(recipe: Path, out: Path, given: dict[str, Any]) -> Any:
+    from harness.search.plan import Plan
+    from harness.search.worker import Spec
+    from harness.show.picture import check_format
+    from harness.sweep import variants
+    from harness.sweep.store import check_folder
+
+    chosen_on, proven_on = names(",".join(given["select"])), names(",".join(given["report"]))
+    if not chosen_on:
+        raise HarnessError("--select names no task")
+    if not proven_on and given["split"] is None:
+        raise HarnessError(
+            "nothing to prove the choice on: name other tasks with --report, or divide those of "
+            "--select with --split-select 0.2"
+        )
+    _refuse_contradictions(given)
+    check_folder(out)
+    check_format(out / "plot.png")  # whether there is a matplotlib
+    read = variants.read(recipe, any_weight=True)
+    spec = Spec(
+        recipe=read,
+        settings=settings(given),
+        select=tuple(chosen_on),
+        report=tuple(proven_on),
+        split=given["split"],
+        metadata=read_metadata(given["metadata"]),
+        include_path=given["include_path"],
+        metric=given["metric"],
+    )
+    return Plan(
+        spec=spec,
+        rows=spec.load_rows(),
+        groups=given["groups"],
+        low=given["low"],
+        high=given["high"],
+        step=(given["step"] or Decimal("0.1")) if given["sampler"] == "grid" else None,
+        sampler=given["sampler"],
+        trials=given["trials"] or TRIALS,
+        timeout=given["timeout"],
+        prune=given["prune"] or PRUNE.get(given["sampler"], "none"),
+        baseline=_baseline(given["baseline"], read.domain_models),
+        storage=given["storage"],
+        seed=given["seed"],
+        command=_typed(given["storage"]),
+    )
+
+
+def _refuse_contradictions(given: dict[str, Any]) -> None:
+    grid = given["sampler"] == "grid"
+    if given["step"] is not None and not grid:
+        raise HarnessError("--step is of --sampler grid; the others draw any λ in --low to --high")
+    if given["trials"] is not None and grid:
+        raise HarnessError("--sampler grid measures every point of it: leave --trials out")
+    if given["workers"] is not None and given["ray"] is None:
+        raise HarnessError("--workers is of --ray: add it, or leave --workers out")
+    if given["groups"] is not None:
+        from dogerm_plugin.recipe import groups
+
+        groups.parse(given["groups"])
+
+
+def _typed(storage: str | None) -> str:
+    """The command as it was typed, without a password in it."""
+    if storage is None:
+        return typed()
+    from harness.search.storage import masked
+
+    return typed().replace(storage, masked(storage))
+
+
+def _baseline(text: str, models: Sequence[str]) -> Any:
+    from harness.sweep import weights
+
+    even = [Decimal(1)] * len(models) if len(models) > 1 else None
+    try:
+        return weights.points([text], models, even)
+    except HarnessError as error:
+        raise HarnessError(str(error).replace("--weight", "--baseline")) from error
+
+
+def _pool(given: dict[str, Any]) -> Any:
+    """What makes the workers; None: one in this process."""
+    if given["ray"] is None:
+        return None
+    from harness.search.ray_pool import RayPool
+
+    return lambda spec: RayPool(spec, given["ray"], given["workers"], say=say)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attention inside the trees of a pack: each part of a tree by itself, with the keys that it sees.
+
+One mask over the whole sequence would cost time and memory in its square. Instead the model's own
+attention function, which transformers looks up by name in `ALL_ATTENTION_FUNCTIONS`, is called for
+each beginning and each ending in turn.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from harness.models.score.tree import Span, Tree
+
+# What this is known to work with: functions that take a mask of any shape.
+SDPA, EAGER = "sdpa", "eager"
+
+Attention = Callable[..., tuple[torch.Tensor, Any]]
+
+
+@contextmanager
+def attention_within(trees: Sequence[Tree]) -> Iterator[None]:
+    """Models that run meanwhile attend within these trees; their own masks are not looked at."""
+    within = _Within(trees)
+    before = {name: ALL_ATTENTION_FUNCTIONS.get(name) for name in (SDPA, EAGER)}
+    for name, original in before.items():
+        ALL_ATTENTION_FUNCTIONS[name] = within.function(original)
+    try:
+        yield
+    finally:
+        for name, original in before.items():
+            del ALL_ATTENTION_FUNCTIONS[name]
+            if ALL_ATTENTION_FUNCTIONS.get(name) is not original:
+                ALL_ATTENTION_FUNCTIONS[name] = original
+
+
+class _Within:
+    def __init__(self, trees: Sequence[Tree]) -> None:
+        self._trees = trees
+        self._length = max(span.stop for tree in trees for span in tree.endings)
+        self._masks: dict[tuple[Any, ...], torch.Tensor] = {}
+
+    def function(self, original: Attention | None) -> Attention:
+        """An attention function that calls `original`; the module's own eager one if None."""
+
+        def attend(
+            module: torch.nn.Module,
+            query: torch.Tensor,
+            key: torch.Tensor,
+            value: torch.Tensor,
+            attention_mask: torch.Tensor | None,
+            **options: Any,
+        ) -> tuple[torch.Tensor, None]:
+            shapes = {(tensor.shape[0], tensor.shape[2]) for tensor in (query, key, value)}
+            if shapes != {(1, self._length)} or options.get("position_bias") is not None:
+                raise ValueError("attention is not from token to token of the sequence alone")
+            run = original or sys.modules[type(module).__module__].eager_attention_forward
+            parts = []
+            for span, seen in self._parts():
+                mask = self._mask(len(span), seen, query, causal=original is not None)
+                output, _ = run(
+                    module,
+                    _taken(query, [span]),
+                    _taken(key, seen),
+                    _taken(value, seen),
+                    mask,
+                    **options,
+                )
+                parts.append(output)
+            return torch.cat(parts, dim=1), None
+
+        return attend
+
+    def _parts(self) -> Iterator[tuple[Span, list[Span]]]:
+        """Each part in the order of the sequence, and what it sees, itself last."""
+        for tree in self._trees:
+            if len(tree.beginning):
+                yield tree.beginning, [tree.beginning]
+            for ending in tree.endings:
+                if len(ending):
+                    yield ending, [tree.beginning, ending]
+
+    def _mask(
+        self, tokens: int, seen: Sequence[Span], query: torch.Tensor, *, causal: bool
+    ) -> torch.Tensor | None:
+        """What is added to the scores [1, 1, tokens, seen]: 0 where a token sees another.
+
+        It sees all of what stands before its part, and of its part itself and what is before it;
+        None where that is what the function does by itself (`causal`).
+        """
+        before = sum(map(len, seen)) - tokens
+        if before == 0 and causal:
+            return None
+        form = tokens, before, query.device, query.dtype
+        if form not in self._masks:
+            hidden = torch.full(
+                (tokens, before + tokens), torch.finfo(query.dtype).min, dtype=query.dtype
+            )
+            self._masks[form] = hidden.triu(before + 1).to(query.device)[None, None]
+        return self._masks[form]
+
+
+def _taken(tensor: torch.Tensor, spans: Sequence[Span]) -> torch.Tensor:
+    """The tokens of some spans; a view where they stand side by side."""
+    spans = [span for span in spans if len(span)]
+    if all(one.stop == next_.start for one, next_ in itertools.pairwise(spans)):
+        return tensor[:, :, spans[0].start : spans[-1].stop]
+    return torch.cat([tensor[:, :, span.start : span.stop] for span in spans], dim=2)

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows that begin alike, packed so that their beginning is computed once, and nothing is padded.
+
+A tree is a common beginning and the rows' own endings behind it; trees stand one after another in
+one sequence:
+
+    tokens      p p p p  a a a  b b    q q  c
+    positions   0 1 2 3  4 5 6  4 5    0 1  2
+    sees        its tree's beginning and its own ending, never another ending or another tree
+
+In a model whose tokens meet in attention alone, and whose positions are those that it is given,
+each row's states are then those of the row by itself. Whether a model is one is tried out
+(`harness.models.score.sharing`), not read off its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Rows = Sequence[Sequence[int]]
+
+
+def common_beginning(rows: Rows) -> int:
+    """How many tokens all rows begin with alike."""
+    shortest = min(rows, key=len)
+    for index, token in enumerate(shortest):
+        if any(row[index] != token for row in rows):
+            return index
+    return len(shortest)
+
+
+def size(rows: Rows) -> int:
+    """The tokens of the rows' tree."""
+    common = common_beginning(rows)
+    return common + sum(len(row) - common for row in rows)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Tokens `start` to `stop` (exclusive) of a sequence."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Where a tree's parts are in a sequence.
+
+    Attributes:
+        beginning: what its rows share; empty for a row by itself.
+        endings: of each row, in the rows' order; empty for a row that is the beginning of another.
+    """
+
+    beginning: Span
+    endings: tuple[Span, ...]
+
+    def place(self, row: int, position: int) -> int:
+        """Where a row's token is in the sequence."""
+        common = len(self.beginning)
+        if position < common:
+            return self.beginning.start + position
+        return self.endings[row].start + position - common
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Trees, one after another.
+
+    Attributes:
+        ids: the tokens.
+        positions: of each token, its place in its own row.
+        trees: where they are, in the order of the groups that they were made of.
+    """
+
+    ids: list[int]
+    positions: list[int]
+    trees: list[Tree]
+
+    @classmethod
+    def of(cls, groups: Sequence[Rows]) -> Pack:
+        """A tree of each group of rows, whatever they share."""
+        made = cls([], [], [])
+        for rows in groups:
+            common = common_beginning(rows) if len(rows) > 1 else 0
+            beginning = made._add(rows[0], 0, common)
+            endings = tuple(made._add(row, common, len(row)) for row in rows)
+            made.trees.append(Tree(beginning, endings))
+        return made
+
+    def _add(self, row: Sequence[int], first: int, last: int) -> Span:
+        start = len(self.ids)
+        self.ids.extend(row[first:last])
+        self.positions.extend(range(first, last))
+        return Span(start, len(self.ids))

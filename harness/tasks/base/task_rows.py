@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows that a task's YAML asks for, and those that no task takes."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.rows import datasets
+from harness.rows.documents import Docs
+
+logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
+
+_told: set[str] = set()
+
+
+def rows(schema: datasets.Schema, config: Any) -> datasets.Rows:
+    """The benchmark's rows, all subsets, for a YAML's keys or the TaskConfig made of them.
+
+    Raises:
+        HarnessError: a key of ``--metadata`` is misspelt, or as `harness.rows.datasets.load`.
+    """
+    options, metadata = config["dataset_kwargs"], config["metadata"] or {}
+    for key in metadata:
+        if key != "data_dir" and difflib.SequenceMatcher(None, key, "data_dir").ratio() > 0.8:
+            raise HarnessError(f"--metadata: unknown key {key!r}; did you mean 'data_dir'?")
+    packaged = options.get("packaged")
+    return datasets.load(
+        options["benchmark"],
+        schema,
+        hub_id=options.get("hub_id"),
+        hub_name=options.get("hub_name"),
+        hub_dir=options.get("hub_dir"),
+        split=config["test_split"],
+        packaged=Path(metadata["config_source"]).parent / packaged if packaged else None,
+        data_dir=metadata.get("data_dir"),
+        where=options.get("where"),
+    )
+
+
+def tell_unused(source: str, parts: Mapping[str, Docs], config: Any) -> None:
+    """Warn, once a source, of rows whose subset is not the name of any task of the benchmark."""
+    benchmark = config["dataset_kwargs"]["benchmark"]
+    yamls = Path(config["metadata"]["config_source"]).parent.glob(f"{benchmark}-*.yaml")
+    known = {path.stem.removeprefix(f"{benchmark}-") for path in yamls}
+    unused = {subset: len(found) for subset, found in parts.items() if subset not in known}
+    if known and unused and source not in _told:
+        _told.add(source)
+        logger.warning(
+            "%s: not evaluated, as %s has no such subset: %s",
+            source,
+            benchmark,
+            ", ".join(f"{subset} ({count} rows)" for subset, count in unused.items()),
+        )
