@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from dogerm_plugin.files.atomic import PARTIAL, mode_of, replacing, staging
 from harness.errors import HarnessError
-
-PARTIAL = ".partial-"
 
 
 def make_folder(path: Path) -> None:
@@ -43,25 +41,12 @@ def complete(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise _unwritable(path, error) from error
     os.close(descriptor)
-    partial = Path(name)
     try:
-        yield partial
-        partial.chmod(_mode(final))
-        partial.replace(final)
+        with replacing(final, Path(name)) as partial:
+            yield partial
+            partial.chmod(mode_of(final))  # a temporary file's is for its owner alone
     except OSError as error:
         raise _unwritable(path, error) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def staging(parent: Path) -> Iterator[Path]:
-    """Yield a new folder in `parent`; what is not moved out of it is removed, whatever happens."""
-    stage = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=parent))
-    try:
-        yield stage
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
 
 
 @contextmanager
@@ -80,15 +65,6 @@ def together(folder: Path, names: Sequence[str]) -> Iterator[Path]:
                 (stage / name).replace(folder / name)
             else:
                 (folder / name).unlink(missing_ok=True)
-
-
-def _mode(final: Path) -> int:
-    """Of the file that is replaced, or of any new file; a temporary one is its owner's only."""
-    if final.exists():
-        return final.stat().st_mode & 0o7777
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return 0o666 & ~mask
 
 
 def _unwritable(path: Path, error: OSError) -> HarnessError:

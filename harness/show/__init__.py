@@ -1,1 +1,2 @@
-"""`dogerm report`: what a sweep or a search found, as a page and as Markdown."""
+# SPDX-License-Identifier: Apache-2.0
+"""What was measured, as people read it: text, pages, Markdown, pictures, model cards."""

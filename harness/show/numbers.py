@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.show.study_file import Making
+
 
 def score(value: float | None, stderr: float | None = None) -> str:
     """A score with its standard error, where it has them.
@@ -63,3 +68,12 @@ def duration(seconds: float) -> str:
     if minutes < 120:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def times(made: Making) -> list[str]:
+    """How long a sweep or search took, and what of it."""
+    told = [duration(made.seconds)]
+    if made.scoring_seconds is not None and made.merging_seconds is not None:
+        told.append(f"scoring {duration(made.scoring_seconds)}")
+        told.append(f"merging {duration(made.merging_seconds)}, earlier runs of it included")
+    return told

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.show.blocks import Code, Facts, Items, Part, Text
-from harness.show.numbers import duration, size
-from harness.show.study_file import Making, StudyFile
+from harness.show.numbers import size, times
+from harness.show.study_file import StudyFile
 
 
 def apart(study: StudyFile) -> str:
@@ -47,7 +47,7 @@ def how_made(study: StudyFile) -> Part:
         ("model arguments", arguments or "none"),
         ("batch size, seed", f"{made.batch_size}, {made.seed}"),
         ("date", made.date),
-        ("time", "; ".join(_times(made))),
+        ("time", "; ".join(times(made))),
         ("peak memory", f"{size(memory.resident)} (one live model: {size(memory.model)})"),
         ("machine", ", ".join(_machine(made.machine))),
         ("versions", ", ".join(f"{name} {number}" for name, number in made.versions.items())),
@@ -60,13 +60,6 @@ def how_made(study: StudyFile) -> Part:
             Code(f"The recipe, {study.recipe.path}", study.recipe.text),
         ],
     )
-
-
-def _times(made: Making) -> Iterator[str]:
-    yield duration(made.seconds)
-    if made.scoring_seconds is not None and made.merging_seconds is not None:
-        yield f"scoring {duration(made.scoring_seconds)}"
-        yield f"merging {duration(made.merging_seconds)}, earlier runs of it included"
 
 
 def _machine(machine: dict[str, str | int | None]) -> Iterator[str]:

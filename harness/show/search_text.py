@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from harness.show import paired_table
 from harness.show.naming import lambda_is
-from harness.show.numbers import score, size
+from harness.show.numbers import score, size, times
 from harness.show.study_file import SearchFile, SideBySide, TopTrial
 from harness.show.text_table import aligned
 
@@ -79,9 +79,8 @@ def _foot(search: SearchFile) -> Iterator[str]:
     counts = ", ".join(f"{states.count(one)} {one}" for one in dict.fromkeys(states))
     made = search.made
     yield (
-        f"Trials: {counts}. Time: {made.seconds:.0f} s (scoring {made.scoring_seconds:.0f} "
-        f"s, merging {made.merging_seconds:.1f} s, earlier runs of this search included). Peak "
-        f"memory: {size(made.peak_memory.resident)}; the loaded model alone: "
+        f"Trials: {counts}. Time: {'; '.join(times(made))}. Peak memory: "
+        f"{size(made.peak_memory.resident)}; the loaded model alone: "
         f"{size(made.peak_memory.model)}."
     )
     told = [note for proof in proofs for note in proof.notes]

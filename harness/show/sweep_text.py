@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from harness.show import paired_table
 from harness.show.naming import lambda_is, rows_of, shallow
-from harness.show.numbers import score, size
+from harness.show.numbers import score, size, times
 from harness.show.study_file import SweepFile
 from harness.show.text_table import aligned
 
@@ -79,8 +79,7 @@ def _foot(sweep: SweepFile) -> Iterator[str]:
         notes += sweep.proof.notes
     made = sweep.made
     yield (
-        f"Time: {made.seconds:.0f} s; scoring took {made.scoring_seconds:.0f} s and merging "
-        f"{made.merging_seconds:.1f} s, earlier runs of this sweep included. Peak memory: "
+        f"Time: {'; '.join(times(made))}. Peak memory: "
         f"{size(made.peak_memory.resident)}; the loaded model alone: "
         f"{size(made.peak_memory.model)}."
     )
