@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from harness.bon.curves import BASELINES, Curve, Point, TaskCurves
+from harness.bon.curves import BASELINES, Curve, Mean, TaskCurves
 from harness.show import picture
 from harness.show.text_table import aligned
 
@@ -33,7 +33,7 @@ def _baselines(curves: TaskCurves) -> dict[str, Curve]:
     return {name: curves.baselines[name] for name in BASELINES if name in curves.baselines}
 
 
-def _cell(point: Point | None) -> str:
+def _cell(point: Mean | None) -> str:
     if point is None:
         return "-"
     error = "" if math.isnan(point.error) else f" ±{point.error:.3f}"

@@ -12,7 +12,7 @@ from harness.errors import HarnessError, told_in_one_line
 
 if TYPE_CHECKING:
     from harness.show.card.figures import Figures
-    from harness.show.card.recipe import Recipe
+    from harness.show.card.recipe import MergedRecipe
 
 
 @click.command()
@@ -71,7 +71,9 @@ def card(
         click.echo("Decide what this model may be published under, and set `license:` in its card.")
 
 
-def _figures(path: Path, out: Path, recipe: Recipe, include_path: tuple[Path, ...]) -> Figures:
+def _figures(
+    path: Path, out: Path, recipe: MergedRecipe, include_path: tuple[Path, ...]
+) -> Figures:
     """The content of one --results, whichever kind it is."""
     from harness.runs.results import read_json
     from harness.show.card import of_runs, of_studies

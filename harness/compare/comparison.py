@@ -166,9 +166,9 @@ def _as_reported(section: ComparedSection, a: Run, b: Run, metric: str, notes: l
 
 def _higher_is_better(a: Run, b: Run, metric: str, matched: Mapping[str, Matched]) -> bool:
     for name in matched:
-        found = (a.latest(name, "higher_is_better") or b.latest(name, "higher_is_better")) or {}
-        if metric.partition(",")[0] in found:
-            return bool(found[metric.partition(",")[0]])
+        known = (a.latest(name, "higher_is_better") or b.latest(name, "higher_is_better")) or {}
+        if metric.partition(",")[0] in known:
+            return bool(known[metric.partition(",")[0]])
     return True
 
 

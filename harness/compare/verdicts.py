@@ -14,7 +14,7 @@ from typing import TypeVar
 from harness.compare import statistics
 from harness.compare.paired import BETTER, NOISE, SAME, WORSE, PairedDifference
 
-Section = TypeVar("Section", bound=PairedDifference)
+Compared = TypeVar("Compared", bound=PairedDifference)
 
 
 def alpha_of(confidence: float) -> float:
@@ -22,7 +22,7 @@ def alpha_of(confidence: float) -> float:
     return round(1 - confidence, 12)
 
 
-def judged(sections: Sequence[Section], alpha: float, rising: bool) -> list[Section]:
+def judged(sections: Sequence[Compared], alpha: float, rising: bool) -> list[Compared]:
     """The sections with corrected p-values and verdicts.
 
     Args:

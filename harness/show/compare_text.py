@@ -70,13 +70,13 @@ def _change(flip: Flip) -> float:
 
 def as_json(compared: RunComparison, a: Run, b: Run) -> dict[str, Any]:
     """Everything in the table and behind it, JSON types only."""
-    found = compared.as_dict()
+    content = compared.as_dict()
     return {
         "dogerm_version": version("dogerm"),
         "a": _described(a),
         "b": _described(b),
-        **found,
-        "sections": [_nested(one, compared.higher_is_better) for one in found["sections"]],
+        **content,
+        "sections": [_nested(one, compared.higher_is_better) for one in content["sections"]],
     }
 
 

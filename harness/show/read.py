@@ -56,8 +56,8 @@ def _place(error: ValidationError) -> tuple[str, str]:
     steps = [str(step) for step in first["loc"][1:]]  # the first is the kind
     if not steps:
         return "kind", first["msg"]
-    found = "" if first["type"] == "missing" else f", found {str(first['input'])[:60]!r}"
-    return ".".join(steps), f"{first['msg']}{found}"
+    given = "" if first["type"] == "missing" else f", found {str(first['input'])[:60]!r}"
+    return ".".join(steps), f"{first['msg']}{given}"
 
 
 def _contradictions(sweep: SweepFile) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,7 @@ def text(search: SearchFile) -> str:
         (search.proof_baseline, f"the {_baseline(search)}"),
     ):
         if proof:
-            lines += [f"Report rows: {best}, B, against {name}, A", *paired_table.lines(proof), ""]
+            lines += [f"Report rows: {best} (B) against {name} (A)", *paired_table.lines(proof), ""]
     return "\n".join([*lines, *_foot(search)])
 
 

@@ -25,13 +25,13 @@ def _as_number(value: Any) -> Any:
 Number = Annotated[float, BeforeValidator(_as_number)]
 
 
-class Settings(BaseModel):
+class KnownKeys(BaseModel):
     """A mapping of the file: only the keys and the types that it names."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class Columns(Settings):
+class Columns(KnownKeys):
     """What the columns are called in a file or data set."""
 
     prompt: str | None = "prompt"  # null: whole conversations in the others
@@ -44,7 +44,7 @@ class Columns(Settings):
     margin: str | None = None  # how much better the chosen answer is, for TRL's loss
 
 
-class Source(Settings):
+class Source(KnownKeys):
     """Rows from one place: exactly one of `file`, `hub` and `generator`."""
 
     file: str | None = None  # .jsonl, .json, .csv (also .gz, .zst) or .parquet
@@ -59,7 +59,7 @@ class Source(Settings):
     allow_markup: bool = False  # texts may hold the tokenizer's special tokens
 
 
-class Validation(Settings):
+class Validation(KnownKeys):
     """Held-out prompts: a share of the training data's, or data of its own."""
 
     share: Number = 0.1
@@ -67,7 +67,7 @@ class Validation(Settings):
     rows: int | None = 400  # at most
 
 
-class Lora(Settings):
+class Lora(KnownKeys):
     """A PEFT LoRA adapter."""
 
     rank: int = 8
@@ -77,7 +77,7 @@ class Lora(Settings):
     layers: list[int] = []  # first and last layer that is adapted; empty = all
 
 
-class Training(Settings):
+class Training(KnownKeys):
     """The optimizer's settings. A step sees batch_size x accumulate rows (a pair is one row)."""
 
     learning_rate: Number = 5e-4
@@ -94,7 +94,7 @@ class Training(Settings):
     seed: int = 0
 
 
-class Config(Settings):
+class Config(KnownKeys):
     """One run of `dogerm train`."""
 
     model: str
@@ -109,7 +109,7 @@ class Config(Settings):
         return self.model_dump()
 
 
-_SECTIONS: dict[int | str, type[Settings]] = {
+_SECTIONS: dict[int | str, type[KnownKeys]] = {
     "": Config,
     "data": Source,
     "columns": Columns,

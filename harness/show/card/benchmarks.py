@@ -83,16 +83,16 @@ def benchmarks(
         section -> its data set. A group has its members' if they share one, else one by its own
         name; a section that no YAML knows (those of a user's own data) has that of its group.
     """
-    found: dict[str, Benchmark] = {}
+    of_sections: dict[str, Benchmark] = {}
     above: list[str] = []
     for name, depth in sections:
         del above[depth:]
         known = _benchmark(name, configs, tree)
         if known is None and above:
-            known = replace(found[above[-1]], rows=None)
-        found[name] = known or Benchmark(name)
+            known = replace(of_sections[above[-1]], rows=None)
+        of_sections[name] = known or Benchmark(name)
         above.append(name)
-    return found
+    return of_sections
 
 
 def _benchmark(
@@ -103,8 +103,8 @@ def _benchmark(
         return _of_task(configs[name]) if name in configs else None
     # a results file does not tell of subsets for which there were no rows
     present = [member for member in members if tree.get(member) or member in configs]
-    found = [_benchmark(member, configs, tree) for member in present]
-    known = [member for member in found if member is not None]
+    of_members = [_benchmark(member, configs, tree) for member in present]
+    known = [member for member in of_members if member is not None]
     ids = {member.id for member in known}
     if len(known) < len(present) or len(ids) != 1:
         return Benchmark(name)

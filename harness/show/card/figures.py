@@ -74,12 +74,12 @@ def check_no_two_alike(figures: Sequence[Figures]) -> None:
         HarnessError: names both files and the figure.
     """
     seen: dict[tuple[str, str], Path] = {}
-    for found in figures:
-        for score in found.scores:
-            first = seen.setdefault((score.name, score.metric), found.path)
-            if first != found.path:
+    for result in figures:
+        for score in result.scores:
+            first = seen.setdefault((score.name, score.metric), result.path)
+            if first != result.path:
                 raise HarnessError(
-                    f"{first} and {found.path} both have {score.metric} of {score.name}, expected "
+                    f"{first} and {result.path} both have {score.metric} of {score.name}, expected "
                     "it once: leave one of the two --results out"
                 )
 
@@ -88,11 +88,11 @@ def mark_selection(figures: Sequence[Figures]) -> None:
     """Mark the scores on rows that chose λ, by any of these results: they are no test scores."""
     from harness.runs.group_tree import leaves_below
 
-    selection = frozenset(name for found in figures for name in found.selection)
-    for found in figures:
-        tree = found.tree
+    selection = frozenset(name for result in figures for name in result.selection)
+    for result in figures:
+        tree = result.tree
         if tree is not None:
-            found.scores = [
+            result.scores = [
                 replace(score, chose=not selection.isdisjoint(leaves_below(score.name, tree)))
-                for score in found.scores
+                for score in result.scores
             ]

@@ -56,9 +56,9 @@ def licences(ingredients: Iterable[Ingredient], hub_ids: Collection[str] | None)
     return [_licence(path, revision, hub_ids) for path, revision in parts]
 
 
-def agreed(found: Iterable[Licence]) -> str | None:
+def agreed(several: Iterable[Licence]) -> str | None:
     """The licence that all have; None where they differ or one is not known."""
-    different = {(licence.id, licence.name) for licence in found}
+    different = {(licence.id, licence.name) for licence in several}
     return different.pop()[0] if len(different) == 1 else None
 
 
@@ -83,7 +83,7 @@ def _of_card(model: str, on_hub: bool, card: Path, none: str) -> Licence:
         data = metadata_load(card) or {}
     except (ValueError, yaml.YAMLError):
         return Licence(model, on_hub, None, why="its card's metadata is broken")
-    found, name = data.get("license"), data.get("license_name")
-    if not isinstance(found, str) or found == "unknown":
+    licence, name = data.get("license"), data.get("license_name")
+    if not isinstance(licence, str) or licence == "unknown":
         return Licence(model, on_hub, None, why=none)
-    return Licence(model, on_hub, found, str(name) if name else None)
+    return Licence(model, on_hub, licence, str(name) if name else None)

@@ -29,13 +29,13 @@ def eval_results(figures: Sequence[Figures], architecture: str) -> list[EvalResu
         architecture: of the model, as in config.json.
     """
     task = "text-generation" if architecture.endswith("ForCausalLM") else "text-classification"
-    found = [result for one in figures for result in _eval_results(one, task)]
-    return sorted(found, key=lambda result: _order(found, result))
+    results = [result for one in figures for result in _eval_results(one, task)]
+    return sorted(results, key=lambda result: _order(results, result))
 
 
-def _order(found: list[EvalResult], result: EvalResult) -> int:
+def _order(results: list[EvalResult], result: EvalResult) -> int:
     """The place of the first of its data set: the model-index has each data set once."""
-    keys = [other.unique_identifier for other in found]
+    keys = [other.unique_identifier for other in results]
     return keys.index(result.unique_identifier)
 
 
@@ -78,7 +78,7 @@ def with_results(
     try:
         model_index_to_eval_results(existing)
         first, *others = existing
-        kept = [found for found in first["results"] if found["task"].get("name") != TASK_NAME]
+        kept = [entry for entry in first["results"] if entry["task"].get("name") != TASK_NAME]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise HarnessError(
             f"{where}: its model-index can't be read ({error!r}), expected a list of models with "

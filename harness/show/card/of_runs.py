@@ -23,7 +23,7 @@ _ABOUT_DATA = re.compile(r"(margin|ties|longer|truncated|random|(oracle|longest|
 
 
 @dataclass(frozen=True)
-class Run:
+class ResultsFile:
     """One results file."""
 
     path: Path
@@ -46,8 +46,8 @@ def find(folder: Path) -> list[Path]:
     Raises:
         HarnessError: several models' folders.
     """
-    found = [*folder.glob("results_*.json"), *folder.glob("*/results_*.json")]
-    dated = {path: match["date"] for path in found if (match := DATED.fullmatch(path.stem))}
+    paths = [*folder.glob("results_*.json"), *folder.glob("*/results_*.json")]
+    dated = {path: match["date"] for path in paths if (match := DATED.fullmatch(path.stem))}
     folders = sorted({path.parent for path in dated})
     if len(folders) > 1:
         names = ", ".join(one.name for one in folders)
@@ -61,9 +61,9 @@ def read(paths: list[Path], model: Path) -> Figures:
     Raises:
         HarnessError: a run of another model, or no figures.
     """
-    runs = [Run(path, read_json(path)) for path in paths]
+    runs = [ResultsFile(path, read_json(path)) for path in paths]
     warnings = [text for run in runs for text in _check_model(run, model)]
-    latest: dict[str, Run] = {}
+    latest: dict[str, ResultsFile] = {}
     for run in runs:
         latest |= dict.fromkeys(run.content["results"], run)
     where = runs[-1].path if len(runs) == 1 else runs[-1].path.parent
@@ -83,22 +83,22 @@ def read(paths: list[Path], model: Path) -> Figures:
     return Figures(where, scores, known, tree=tree, made=made, warnings=warnings)
 
 
-def _scores(run: Run) -> Iterator[Score]:
+def _scores(run: ResultsFile) -> Iterator[Score]:
     from harness.runs.group_tree import order_of
 
     results = run.content["results"]
     for name, depth in order_of(run.tree, results):
-        found = results[name]
-        alias = str(found.get("alias", name)).lstrip(" -")
+        scores = results[name]
+        alias = str(scores.get("alias", name)).lstrip(" -")
         label = alias if alias.startswith(name) else name
-        for key, value in found.items():
+        for key, value in scores.items():
             metric, comma, kind = key.partition(",")
             is_number = isinstance(value, int | float) and math.isfinite(value)
             if not comma or not is_number or metric.endswith("_stderr"):
                 continue
             if _ABOUT_DATA.fullmatch(metric):
                 continue
-            stderr = found.get(f"{metric}_stderr,{kind}")
+            stderr = scores.get(f"{metric}_stderr,{kind}")
             yield Score(
                 name,
                 label,
@@ -106,11 +106,11 @@ def _scores(run: Run) -> Iterator[Score]:
                 metric if kind == "none" else f"{metric} ({kind})",
                 float(value),
                 float(stderr) if isinstance(stderr, int | float) else None,
-                int(found.get("sample_len") or 0),
+                int(scores.get("sample_len") or 0),
             )
 
 
-def _check_model(run: Run, model: Path) -> Iterator[str]:
+def _check_model(run: ResultsFile, model: Path) -> Iterator[str]:
     """Warnings, where the file does not tell whether it is about this model.
 
     Raises:
@@ -146,7 +146,7 @@ def _check_model(run: Run, model: Path) -> Iterator[str]:
         )
 
 
-def _arguments(run: Run) -> dict[str, Any]:
+def _arguments(run: ResultsFile) -> dict[str, Any]:
     """``--model_args``, which lm-eval writes as a mapping or as the text that was typed."""
     given = (run.content.get("config") or {}).get("model_args") or {}
     if isinstance(given, dict):
@@ -155,7 +155,7 @@ def _arguments(run: Run) -> dict[str, Any]:
     return {name: value for name, _, value in pairs}
 
 
-def _made(run: Run) -> Iterator[Block]:
+def _made(run: ResultsFile) -> Iterator[Block]:
     content = run.content
     config = content.get("config") or {}
     options = {k: v for k, v in _arguments(run).items() if k not in ("pretrained", "model")}

@@ -15,7 +15,7 @@ from harness.show.blocks import Block, Code, Text
 from harness.show.card import chosen
 from harness.show.card.benchmarks import benchmarks, task_index
 from harness.show.card.figures import Figures, Score
-from harness.show.card.recipe import Recipe, parsed
+from harness.show.card.recipe import MergedRecipe, parsed
 from harness.show.card.same_recipe import difference
 from harness.show.naming import lambda_is
 from harness.show.numbers import duration
@@ -27,7 +27,7 @@ def is_study(content: dict[str, Any]) -> bool:
     return content.get("kind") in ("sweep", "search") and "form" in content
 
 
-def read(path: Path, recipe: Recipe, include_path: Sequence[Path] = ()) -> Figures:
+def read(path: Path, recipe: MergedRecipe, include_path: Sequence[Path] = ()) -> Figures:
     """What a sweep or search found of the weights that it chose.
 
     Raises:
@@ -68,7 +68,7 @@ def read(path: Path, recipe: Recipe, include_path: Sequence[Path] = ()) -> Figur
     )
 
 
-def _check_same(study: SweepFile | SearchFile, path: Path, recipe: Recipe) -> None:
+def _check_same(study: SweepFile | SearchFile, path: Path, recipe: MergedRecipe) -> None:
     other = difference(recipe.content, parsed(study.best_recipe, f"{path}: best_recipe"))
     if other:
         place, here, there = other

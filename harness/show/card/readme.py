@@ -18,7 +18,7 @@ from harness.runs.atomic import complete
 from harness.show.card import front_matter, model_index, section
 from harness.show.card.figures import Figures
 from harness.show.card.licences import OTHER, Licence, agreed, licences
-from harness.show.card.recipe import Recipe
+from harness.show.card.recipe import MergedRecipe
 
 _BEGIN, _END = "<!-- dogerm card: begin", "<!-- dogerm card: end -->"
 # The licence that this command set, if it did, so that a later run knows it from the user's.
@@ -58,7 +58,7 @@ class Card:
             partial.write_text(self.text, encoding="utf-8", newline=self.line_end)
 
 
-def make(folder: Path, recipe: Recipe, figures: Sequence[Figures]) -> Card:
+def make(folder: Path, recipe: MergedRecipe, figures: Sequence[Figures]) -> Card:
     """The card of a merged model with these figures; nothing is written.
 
     Raises:
@@ -74,19 +74,19 @@ def make(folder: Path, recipe: Recipe, figures: Sequence[Figures]) -> Card:
             f"{path}: the comments {_BEGIN} ... --> and {_END} do not enclose one section, "
             "expected each once: remove them"
         )
-    found = licences(recipe.ingredients, _hub_ids(data))
+    of_models = licences(recipe.ingredients, _hub_ids(data))
     results = model_index.eval_results(figures, recipe.architecture)
-    licence, ours = _licence(data, earlier["licence"] if earlier else None, found)
+    licence, ours = _licence(data, earlier["licence"] if earlier else None, of_models)
     name = folder.resolve().name
     index = model_index.with_results(data.get(model_index.KEY), name, results, str(path))
-    metadata = {**_base_models(data, found), model_index.KEY: index}
+    metadata = {**_base_models(data, of_models), model_index.KEY: index}
     if ours:
         metadata["license"] = licence
     rest = _SECTION.sub("", body)
     begin = f"{_BEGIN}{f'; license: {licence}' if ours else ''}"
     made = (
         f"{begin}; this section is replaced when dogerm card runs again -->\n"
-        f"{section.markdown(recipe, found, licence, ours, figures, rest)}{_END}\n"
+        f"{section.markdown(recipe, of_models, licence, ours, figures, rest)}{_END}\n"
     )
     if earlier:
         body = body[: earlier.start()] + made + body[earlier.end() :]
@@ -94,7 +94,7 @@ def make(folder: Path, recipe: Recipe, figures: Sequence[Figures]) -> Card:
         body = f"{body.rstrip()}\n\n{made}"
     text = f"---\n{front_matter.edited(block, metadata)}\n---\n{body}"
     _check(text, results, path)
-    return Card(path, text, line_end, results, found, licence, ours)
+    return Card(path, text, line_end, results, of_models, licence, ours)
 
 
 def _read(path: Path, folder: Path) -> tuple[str, str]:
@@ -117,9 +117,9 @@ def _hub_ids(data: dict[str, Any]) -> list[str] | None:
     return [str(one) for one in given] if isinstance(given, list) else [str(given)]
 
 
-def _base_models(data: dict[str, Any], found: Sequence[Licence]) -> dict[str, Any]:
+def _base_models(data: dict[str, Any], of_models: Sequence[Licence]) -> dict[str, Any]:
     """`base_model` and its relation, where the card lacks them; only Hub ids are allowed there."""
-    ids = _hub_ids(data) or [licence.model for licence in found if licence.on_hub]
+    ids = _hub_ids(data) or [licence.model for licence in of_models if licence.on_hub]
     if not ids:
         return {}
     given = {key: data[key] for key in ("base_model", "base_model_relation") if data.get(key)}
@@ -127,13 +127,13 @@ def _base_models(data: dict[str, Any], found: Sequence[Licence]) -> dict[str, An
 
 
 def _licence(
-    data: dict[str, Any], earlier: str | None, found: Sequence[Licence]
+    data: dict[str, Any], earlier: str | None, of_models: Sequence[Licence]
 ) -> tuple[str, bool]:
     """The card's licence, and whether it is this command's to set."""
     given = data.get("license")
     if given and (given != earlier or data.get("license_name")):
         return str(given), False
-    return agreed(found) or OTHER, True
+    return agreed(of_models) or OTHER, True
 
 
 def _check(text: str, results: list[EvalResult], path: Path) -> None:

@@ -34,7 +34,7 @@ class Ingredient:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class MergedRecipe:
     """What ``mergekit_config.yml`` says.
 
     Attributes:
@@ -58,7 +58,7 @@ class Recipe:
         return self.method == _LINEAR
 
 
-def read(folder: Path) -> Recipe:
+def read(folder: Path) -> MergedRecipe:
     """The recipe of a merged model's folder.
 
     Raises:
@@ -86,7 +86,7 @@ def read(folder: Path) -> Recipe:
             f"{path}: its models can't be read ({error!r}), expected models, slices or modules as "
             "mergekit-yaml takes them; merge again"
         ) from error
-    return Recipe(path, text, content, ingredients, str(architectures[0]))
+    return MergedRecipe(path, text, content, ingredients, str(architectures[0]))
 
 
 def parsed(text: str, where: str) -> dict[str, Any]:

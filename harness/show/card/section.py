@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from harness.show.blocks import Block, Code, Items, Page, Part, Table, Text
 from harness.show.card.figures import Figures, Score
 from harness.show.card.licences import OTHER, Licence, agreed
-from harness.show.card.recipe import NAME, Recipe
+from harness.show.card.recipe import NAME, MergedRecipe
 from harness.show.markdown import render
 from harness.show.numbers import score as number
 from harness.show.paired_table import indented
@@ -17,7 +17,7 @@ PAPER = "https://arxiv.org/abs/2407.01470"
 
 
 def markdown(
-    recipe: Recipe,
+    recipe: MergedRecipe,
     licences: Sequence[Licence],
     licence: str,
     ours: bool,
@@ -32,25 +32,25 @@ def markdown(
         figures: of all results.
         rest: the card without this section; what it has of the recipe is not said again.
     """
-    how = [block for found in figures for block in found.how]
-    compared = [block for found in figures for block in found.comparison]
+    how = [block for result in figures for block in result.how]
+    compared = [block for result in figures for block in result.comparison]
     parts = [
         Part("What was merged", list(_merge(recipe, licences, rest))),
         Part("Licence", [Text(_licence(licences, licence, ours))]),
         Part("How λ was chosen", how or [Text("Not known: the results do not tell it.")]),
-        Part("Scores", [block for found in figures for block in _scores(found)]),
+        Part("Scores", [block for result in figures for block in _scores(result)]),
         Part(
             "Against the reward model",
             compared
             or [Text("Not compared item by item: a difference from its scores can be noise.")],
         ),
-        Part("How it was measured", [block for found in figures for block in found.made]),
+        Part("How it was measured", [block for result in figures for block in result.made]),
     ]
     _, _, text = render(Page("", [], parts), {}).partition("\n\n")  # below the page's empty title
     return text
 
 
-def _merge(recipe: Recipe, licences: Sequence[Licence], rest: str) -> Iterator[Block]:
+def _merge(recipe: MergedRecipe, licences: Sequence[Licence], rest: str) -> Iterator[Block]:
     roles = ("base model", "merged in")
     if recipe.keeps_head:
         roles = ("reward model", "domain model")
@@ -99,40 +99,40 @@ def _licence(licences: Sequence[Licence], licence: str, ours: bool) -> str:
     )
 
 
-def _scores(found: Figures) -> Iterator[Block]:
-    several = len({score.metric for score in found.scores}) > 1
-    metric = "" if several else f"{found.scores[0].metric} "
+def _scores(result: Figures) -> Iterator[Block]:
+    several = len({score.metric for score in result.scores}) > 1
+    metric = "" if several else f"{result.scores[0].metric} "
     yield Table(
         f"{metric}± standard error",
-        ["section", *(["metric"] if several else []), "items", *found.beside, found.title],
+        ["section", *(["metric"] if several else []), "items", *result.beside, result.title],
         [
             [
                 indented(score.label, score.depth),
                 *([score.metric] if several else []),
-                _items(found, score),
+                _items(result, score),
                 *(
                     _shown(column[score.name]) if score.name in column else "-"
-                    for column in found.beside.values()
+                    for column in result.beside.values()
                 ),
                 _shown(score),
             ]
-            for score in found.scores
+            for score in result.scores
         ],
         left=frozenset({0, 1}) if several else frozenset({0}),
     )
-    if any(found.benchmarks[score.name].is_part(score.items) for score in found.scores):
+    if any(result.benchmarks[score.name].is_part(score.items) for score in result.scores):
         yield Text(
             "Items that are given as N of M: N were measured, and the benchmark has M. Such a "
             "figure is not the benchmark's."
         )
-    if any(score.chose for score in found.scores):
+    if any(score.chose for score in result.scores):
         yield Text("Figures marked as a selection score are no test results: their rows chose λ.")
-    if found.notes:
-        yield Items(found.notes)
+    if result.notes:
+        yield Items(result.notes)
 
 
-def _items(found: Figures, score: Score) -> str:
-    return found.benchmarks[score.name].items(score.items)
+def _items(result: Figures, score: Score) -> str:
+    return result.benchmarks[score.name].items(score.items)
 
 
 def _shown(score: Score) -> str:

@@ -21,13 +21,13 @@ models:
 """
 
 
-def read(folder: Path, text: str) -> recipe.Recipe:
+def read(folder: Path, text: str) -> recipe.MergedRecipe:
     (folder / "mergekit_config.yml").write_text(text, "utf-8")
     (folder / "config.json").write_text('{"architectures": ["LlamaForSequenceClassification"]}')
     return recipe.read(folder)
 
 
-def weights(found: recipe.Recipe) -> dict[str, str]:
+def weights(found: recipe.MergedRecipe) -> dict[str, str]:
     return {one.name: one.weight for one in found.ingredients}
 
 
