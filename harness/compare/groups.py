@@ -20,6 +20,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from harness.errors import HarnessError
 from harness.runs.group_tree import leaves_below
 from harness.tasks import FOLDER
+from harness.tasks.base.names import known_as
 from harness.tasks.base.own_data import OwnPreferences
 from harness.tasks.base.sections import Member
 from harness.tasks.base.task_index import task_manager
@@ -91,7 +92,7 @@ def own_data(tree: Mapping[str, Sequence[str]], configs: Mapping[str, Any]) -> s
 
 def _is_section(group: str, config: Mapping[str, Any]) -> bool:
     return (
-        config.get("process_results") == f"{OwnPreferences.known_as()}.score"
+        config.get("process_results") == f"{known_as(OwnPreferences)}.score"
         and "section" in (config.get("dataset_kwargs") or {})
         and str(config.get("task")).startswith(f"{group}-")
     )

@@ -17,13 +17,14 @@ from transformers import AutoConfig
 
 from dogerm_plugin.anatomy.adapter import Adapter
 from harness.errors import HarnessError, first_line
+from harness.models import response_cache
 from harness.models.load import adapters, quantization
 from harness.models.load.arguments import check, folder_or_hub_id, parameters, refuse_misspelt
 from harness.models.load.checkpoint import explain_loading_error
 from harness.models.load.mistakes import LOADING_ERRORS, explain
 from harness.models.load.processes import warn_of_a_lone_process
 from harness.models.only_scores import OnlyScores
-from harness.models.score import response_cache, template_args, template_trial
+from harness.models.score import template_args, template_trial
 from harness.models.score.chat_template import choose_template
 from harness.models.score.outside import DATE
 from harness.models.score.template import Encoder

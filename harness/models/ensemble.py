@@ -26,13 +26,13 @@ from lm_eval.api.model import LM, CacheHook
 from lm_eval.models.huggingface import HFLM
 
 from harness.errors import HarnessError
+from harness.models import response_cache
 from harness.models.combine import NAMES, RANK_MEAN, combine
 from harness.models.load.arguments import number, parameters, refuse_misspelt
 from harness.models.load.processes import MemberProcesses
 from harness.models.members import member_names
 from harness.models.only_scores import OnlyScores
 from harness.models.reward import Reward
-from harness.models.score import response_cache
 from harness.models.score.kept_answers import keep
 from harness.models.score.requests import answer_to
 from harness.rows.answer import Answer

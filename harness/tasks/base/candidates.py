@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lm-eval task behind every benchmark: a prompt and responses, each scored once.
 
-A benchmark subclasses `CandidateTask` (pairs: `harness.tasks.base.preference.PreferenceTask`) and
-says what its rows look like, how they become documents, and how the scores of a document's
-responses become metrics. A YAML names the class and sets lm-eval's usual keys:
+A benchmark subclasses `CandidateTask` (pairs: `preference.PreferenceTask`): what its rows look
+like, how they become documents, and how scores become metrics. A YAML names it and sets:
 
 - ``dataset_kwargs.hub_id`` and ``test_split``: the data set on the Hub, ``.hub_name`` its
   configuration and ``.hub_dir`` its folder, where it has several; ``.benchmark``: the name of a
@@ -37,6 +36,7 @@ from harness.rows.conversation import (
 )
 from harness.rows.documents import Docs, Document, by_subset
 from harness.tasks.base import task_rows
+from harness.tasks.base.names import known_as
 from harness.tasks.base.requests import Requests
 from harness.tasks.base.sections import AbsentSubset
 
@@ -59,11 +59,7 @@ class Metric(NamedTuple):
 
 
 def total(values: Sequence[float]) -> int:
-    """The sum of counts.
-
-    >>> total([1.0, 0.0, 1.0])
-    2
-    """
+    """The sum of counts."""
     return round(sum(values))
 
 
@@ -130,15 +126,10 @@ class CandidateTask(ConfigurableTask):
             "target_delimiter": "",
             "metric_list": [{"metric": name, **m._asdict()} for name, m in metrics.items()],
             # Tells lm-eval that the metrics' names are not its own; the work is done below.
-            "process_results": f"{self.known_as()}.score",
+            "process_results": f"{known_as(type(self))}.score",
         }
         self.kinds: set[str] = set()
         super().__init__(config={**defaults, **given})
-
-    @classmethod
-    def known_as(cls) -> str:
-        """The dotted name of the class in users' YAML files and in results."""
-        return cls.__dict__.get("DOTTED_NAME") or f"{cls.__module__}.{cls.__name__}"
 
     @classmethod
     def parts(cls, config: Any) -> tuple[str, dict[str, Docs]]:

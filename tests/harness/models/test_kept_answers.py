@@ -179,7 +179,7 @@ def test_pickles_are_never_read(run: Callable[..., Any], plain: Any, tmp_path: P
     from lm_eval.api.model import hash_args
     from sqlitedict import SqliteDict
 
-    from harness.models.score.response_cache import OWNER_KEY
+    from harness.models.response_cache import OWNER_KEY
 
     cache, file = filled(run, tmp_path)
     keys = [*AnswerStore(file), OWNER_KEY, hash_args("loglikelihood", ("a", "b"))]

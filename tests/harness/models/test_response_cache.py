@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
+from harness.models.response_cache import OWNER_KEY, claim
 from harness.models.score.digests import of_weights
-from harness.models.score.response_cache import OWNER_KEY, claim
 from tests.harness.models.test_reward import requests, reward, some_pairs
 
 Save = Callable[..., Path]
