@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.compare import hierarchy, statistics
 from harness.compare.matching import Matched, agrees, match, nothing_in_common
-from harness.compare.paired import NOISE, PairedComparison, PairedDifference
+from harness.compare.paired import NOISE, PairedComparison, PairedDifference, PairedStatistics
 from harness.compare.verdicts import alpha_of, judged, too_few_resamples
 from harness.errors import HarnessError
 from harness.runs.group_tree import order_of
@@ -109,16 +109,9 @@ def compare_runs(
             name=name,
             depth=depth,
             is_group=name not in matched,
-            items=tested.items,
-            a=tested.a,
-            b=tested.b,
-            difference=tested.difference,
-            low=tested.low,
-            high=tested.high,
+            **{key: getattr(tested, key) for key in PairedStatistics.model_fields},
             gained=tested.risen if rising else tested.fallen,
             lost=tested.fallen if rising else tested.risen,
-            p=tested.p,
-            test=tested.test,
             p_holm=1.0,  # both until all sections are known
             verdict=NOISE,
             weights=weights[name],

@@ -17,7 +17,7 @@ NOISE: Literal["noise"] = "noise"
 SAME: Literal["same"] = "same"
 
 
-class Filed(BaseModel):
+class Record(BaseModel):
     """What stands in a JSON file: of exactly these types, with keys of later versions kept."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="allow", frozen=True)
@@ -27,21 +27,37 @@ class Filed(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
-class PairedDifference(Filed):
-    """How a task or group differs between two models on the same items.
+class PairedStatistics(Record):
+    """Two models on the same items; all values in the metric's own unit.
+
+    Attributes:
+        items: how many.
+        a: the score of A, the weighted sum of the strata's means.
+        b: the score of B.
+        difference: b − a.
+        low: lower end of the bootstrap interval of the difference.
+        high: upper end.
+        p: two-sided p-value for "which model an item's value is from makes no difference".
+        test: how p was found: exact, or drawn.
+    """
+
+    items: int
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    test: Literal["mcnemar", "sign-flip"]
+
+
+class PairedDifference(PairedStatistics):
+    """How a task or group differs between two models.
 
     Attributes:
         depth: how many groups it is in.
-        items: how many were compared.
-        a: the score of A.
-        b: the score of B.
-        difference: b − a.
-        low: lower end of its interval.
-        high: upper end.
         gained: items on which B is better than A.
         lost: items on which it is worse.
-        p: see `harness.compare.statistics.Comparison`.
-        test: how p was found.
         p_holm: p corrected over all tasks, or over all groups.
         verdict: `BETTER` (B than A), `WORSE`, `NOISE`, or `SAME` where no item differs.
     """
@@ -49,21 +65,13 @@ class PairedDifference(Filed):
     name: str
     depth: Annotated[int, Field(ge=0)]
     is_group: bool
-    items: int
-    a: float
-    b: float
-    difference: float
-    low: float
-    high: float
     gained: int
     lost: int
-    p: float
-    test: Literal["mcnemar", "sign-flip"]
     p_holm: float
     verdict: Literal["better", "worse", "noise", "same"]
 
 
-class PairedComparison(Filed):
+class PairedComparison(Record):
     """B against A in all sections, corrected together.
 
     Attributes:

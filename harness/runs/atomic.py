@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from dogerm_plugin.files.atomic import PARTIAL, mode_of, replacing, staging
 from harness.errors import HarnessError
@@ -47,6 +48,17 @@ def complete(path: Path) -> Iterator[Path]:
             partial.chmod(mode_of(final))  # a temporary file's is for its owner alone
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def write_text(path: Path, text: str, **options: Any) -> None:
+    """Write a file, complete or not at all, in a folder that is made if need be.
+
+    Raises:
+        HarnessError: it can't be written.
+    """
+    make_folder(path)
+    with complete(path) as partial:
+        partial.write_text(text, encoding="utf-8", **options)
 
 
 @contextmanager

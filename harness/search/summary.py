@@ -13,14 +13,13 @@ from harness.search.found import STATES, Found, notes, score_of, sweep_label
 from harness.search.plan import Plan
 from harness.search.storage import in_folder, masked
 from harness.search.study import measured
+from harness.show.study_file import FORM
 from harness.sweep import machine, proof
 from harness.sweep.rows import REPORT, SELECT
 from harness.sweep.weights import Point
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-FORM = 1
 
 
 def summary(plan: Plan, found: Found, out: Path, seconds: float) -> dict[str, Any]:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.compare.comparison import Flip, RunComparison
-from harness.runs.atomic import complete
+from harness.compare.paired import PairedStatistics
+from harness.runs.atomic import write_text
 from harness.runs.results import Run
 from harness.show import paired_table
 
 _RUN_KEYS = ("date", "git_hash", "lm_eval_version", "transformers_version", "model_name")
-_STATISTICS = ("items", "a", "b", "difference", "low", "high", "p", "test")
+_STATISTICS = tuple(PairedStatistics.model_fields)
 _CONFIG_KEYS = ("model", "model_args", "model_dtype", "batch_size", "device", "limit")
 
 
@@ -93,9 +94,7 @@ def _nested(section: dict[str, Any], rising: bool) -> dict[str, Any]:
 
 def write_json(content: dict[str, Any], path: Path) -> None:
     """Write the file, complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with complete(path) as partial:
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def _described(run: Run) -> dict[str, Any]:

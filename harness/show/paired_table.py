@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 from harness.compare.paired import PairedComparison, PairedDifference
 from harness.compare.statistics import MCNEMAR, SIGN_FLIP
@@ -12,10 +11,7 @@ from harness.show.blocks import Block, Items, Table, Text
 from harness.show.numbers import ends, interval, p_value
 from harness.show.text_table import aligned
 
-SCORES = ("A", "B")
-DIFFERENCE = ("B − A", "interval")
-COUNTS = ("gained", "lost")
-CHANCE = ("p", "p (Holm)")
+COLUMNS = ("A", "B", "B − A", "interval", "gained", "lost", "p", "p (Holm)")
 VERDICT = "verdict"
 # In words, because "noise" alone does not say what follows from it.
 MEANINGS = {
@@ -41,19 +37,18 @@ def cells(section: PairedDifference) -> dict[str, str]:
     }
 
 
-def _head(columns: Sequence[str], confidence: float) -> list[str]:
-    named = {"interval": f"{100 * confidence:g}% interval"}
-    return [named.get(column, column) for column in columns]
+def _head(comparison: PairedComparison) -> list[str]:
+    named = {"interval": f"{100 * comparison.confidence:g}% interval"}
+    return [named.get(column, column) for column in COLUMNS]
 
 
 def lines(comparison: PairedComparison) -> list[str]:
     """The table for a terminal."""
-    columns = (*SCORES, *DIFFERENCE, *COUNTS, *CHANCE)
-    rows = [["section", "items", *_head(columns, comparison.confidence), ""]]
+    rows = [["section", "items", *_head(comparison), ""]]
     for section in comparison.sections:
         row = cells(section)
         name = "  " * section.depth + section.name
-        rows.append([name, str(section.items), *(row[one] for one in columns), row[VERDICT]])
+        rows.append([name, str(section.items), *(row[one] for one in COLUMNS), row[VERDICT]])
     return aligned(rows, left=(0, len(rows[0]) - 1))
 
 
@@ -87,16 +82,15 @@ def blocks(comparison: PairedComparison, a: str, b: str) -> list[Block]:
         a: what A is, for the caption.
         b: what B is.
     """
-    columns = (*SCORES, *DIFFERENCE, *COUNTS, *CHANCE)
     rows = []
     for section in comparison.sections:
         row = cells(section)
         name = indented(section.name, section.depth)
-        figures = (row[column] for column in columns)
+        figures = (row[column] for column in COLUMNS)
         rows.append([name, row[VERDICT], f"{section.items:,}", *figures])
     table = Table(
         caption=f"Report rows, paired: B, {b}, against A, {a} ({comparison.metric})",
-        head=("section", VERDICT, "rows", *_head(columns, comparison.confidence)),
+        head=("section", VERDICT, "rows", *_head(comparison)),
         rows=rows,
         left=frozenset({0, 1}),
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from harness.runs.atomic import complete, make_folder
+from harness.runs.atomic import write_text
 from harness.show import html, markdown, search_page, sweep_page
 from harness.show.blocks import Picture
 from harness.show.picture import check_format
@@ -42,7 +42,5 @@ def write(source: Path, output: Path | None = None) -> list[Path]:
         output / "report.md": markdown.render(page, pictures),
     }
     for path, text in texts.items():
-        make_folder(path)
-        with complete(path) as partial:
-            partial.write_text(text, encoding="utf-8", errors="replace")  # lone surrogates
+        write_text(path, text, errors="replace")  # lone surrogates
     return list(texts)

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from harness.compare.paired import Filed, PairedComparison
+from harness.compare.paired import PairedComparison, Record
 
 FORM = 1
 FILES = ("sweep.json", "search.json")
 
 
-class SectionScore(Filed):
+class SectionScore(Record):
     """A task or group that was scored; `depth` counts the groups that it is in."""
 
     name: str
@@ -25,14 +25,14 @@ class SectionScore(Filed):
     items: int
 
 
-class Seconds(Filed):
+class Seconds(Record):
     """How long a merge and its scoring took."""
 
     merge: float
     score: float
 
 
-class PointScores(Filed):
+class PointScores(Record):
     """What was scored at a point of a sweep: on the report rows, all there is of it."""
 
     label: str
@@ -57,7 +57,7 @@ class Proof(PairedComparison):
     b: str
 
 
-class Margins(Filed):
+class Margins(Record):
     """Histograms of chosen − rejected, one for each label, with the same `edges`."""
 
     tasks: list[str]
@@ -67,14 +67,14 @@ class Margins(Filed):
     mean: dict[str, float]
 
 
-class Memory(Filed):
+class Memory(Record):
     """Bytes: at the peak, and of the loaded model alone."""
 
     resident: int
     model: int
 
 
-class Making(Filed):
+class Making(Record):
     """How the file came about."""
 
     date: str
@@ -90,14 +90,14 @@ class Making(Filed):
     seed: int
 
 
-class RecipeText(Filed):
+class RecipeText(Record):
     """The recipe that was given, comments and all."""
 
     path: str
     text: str
 
 
-class StudyFile(Filed):
+class StudyFile(Record):
     """What a sweep and a search have in common."""
 
     form: Literal[1]
@@ -135,7 +135,7 @@ class SweepFile(StudyFile):
         return self.points[self.chosen]
 
 
-class Trial(Filed):
+class Trial(Record):
     """One of a search's merges; a pruned one's score is of a part of the rows."""
 
     number: int
@@ -146,7 +146,7 @@ class Trial(Filed):
     seconds: float | None
 
 
-class SideBySide(Filed):
+class SideBySide(Record):
     """A score on the selection rows and on the report rows."""
 
     select: float

@@ -9,13 +9,12 @@ from typing import Any
 
 from harness.runs.results import find_run
 from harness.show.naming import lambda_is
+from harness.show.study_file import FORM
 from harness.sweep import choose, machine, output, proof
 from harness.sweep.plan import Plan
 from harness.sweep.rows import REPORT, SELECT
 from harness.sweep.store import Store
 from harness.sweep.weights import Point
-
-FORM = 1
 
 
 def place(point: Point, role: str) -> str:

@@ -134,8 +134,6 @@ def read_config(path: Path) -> Config:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise HarnessError(f"{path}: not YAML: {reason}") from error
-    if not isinstance(content, dict):
-        raise HarnessError(f"{path}: expected `key: value` lines, found {_name(content)}")
     try:
         config = Config.model_validate(content)
     except ValidationError as error:
@@ -148,6 +146,8 @@ def read_config(path: Path) -> Config:
 
 # What a wrong type is called, by the names that pydantic gives its mistakes.
 _WANTED = {
+    "model_type": "`key: value` lines",
+    "list_type": "a list",
     "string_type": "text",
     "int_type": "a whole number",
     "float_type": "a number",
@@ -158,21 +158,18 @@ _UNION = ("str", "list[str]")  # steps that stand for no key
 
 def _told(mistake: ErrorDetails, file: str) -> str:
     """A mistake in one line, with its place as a path of keys and entries."""
-    *above, last = [step for step in mistake["loc"] if step not in _UNION]
+    steps = [step for step in mistake["loc"] if step not in _UNION]
+    above, last = steps[:-1], "".join(map(str, steps[-1:]))
     kind, value = mistake["type"], mistake["input"]
     if kind == "missing":
         return f"{_place(file, above)}: `{last}` is missing"
     if kind in ("extra_forbidden", "invalid_key"):
         known = _SECTIONS[next((s for s in reversed(above) if s in _SECTIONS), "")].model_fields
-        near = difflib.get_close_matches(str(last), known, n=1)
+        near = difflib.get_close_matches(last, known, n=1)
         advice = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
         return f"{_place(file, above)}: unknown key `{last}`: {advice}"
-    where = _place(file, [*above, last])
-    if kind == "model_type":
-        return f"{where}: expected `key: value` lines, found {_name(value)}"
-    if kind == "list_type":
-        return f"{where}: expected a list, found {_name(value)}"
-    return f"{where}: expected {_WANTED[kind]}, found {value!r}"
+    shown = _name(value) if kind in ("model_type", "list_type") else repr(value)
+    return f"{_place(file, steps)}: expected {_WANTED[kind]}, found {shown}"
 
 
 def _place(file: str, steps: list[int | str]) -> str:

@@ -14,7 +14,7 @@ from huggingface_hub import EvalResult, ModelCard
 from huggingface_hub.constants import REPOCARD_NAME
 
 from harness.errors import HarnessError
-from harness.runs.atomic import complete
+from harness.runs.atomic import write_text
 from harness.show.card import front_matter, model_index, section
 from harness.show.card.figures import Figures
 from harness.show.card.licences import OTHER, Licence, agreed, licences
@@ -54,8 +54,7 @@ class Card:
 
     def write(self) -> None:
         """Replace README.md, whole or not at all."""
-        with complete(self.path) as partial:
-            partial.write_text(self.text, encoding="utf-8", newline=self.line_end)
+        write_text(self.path, self.text, newline=self.line_end)
 
 
 def make(folder: Path, recipe: MergedRecipe, figures: Sequence[Figures]) -> Card:
