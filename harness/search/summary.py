@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.runs.results import find_run
 from harness.search import output
 from harness.search.driver import label_of
 from harness.search.found import STATES, Found, notes, score_of, sweep_label
@@ -126,8 +127,8 @@ def _proof(plan: Plan, found: Found, against: Point) -> dict[str, Any]:
         "a": against.label,
         "b": label,
         **proof.compare_all(
-            found.reported[sweep_label(against)].paths,
-            found.reported[label].paths,
+            list(map(find_run, found.reported[sweep_label(against)].paths)),
+            list(map(find_run, found.reported[label].paths)),
             plan.spec.metric,
             seed=plan.seed,
             include_path=plan.spec.include_path,

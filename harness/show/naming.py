@@ -13,10 +13,17 @@ if TYPE_CHECKING:
 def lambda_is(label: str) -> str:
     """A point's label as it is read.
 
-    >>> lambda_is("0.35"), lambda_is("0.2,0.1")
-    ('λ = 0.35', 'λ = (0.2, 0.1)')
+    >>> lambda_is("0.35"), lambda_is("0.2,0.1,density=0.5")
+    ('λ = 0.35', 'λ = (0.2, 0.1), density = 0.5')
     """
-    return f"λ = ({label.replace(',', ', ')})" if "," in label else f"λ = {label}"
+    values: dict[str, list[str]] = {}
+    for part in label.split(","):
+        name, _, value = part.rpartition("=")
+        values.setdefault(name or "λ", []).append(value)
+    return ", ".join(
+        f"{name} = ({', '.join(several)})" if len(several) > 1 else f"{name} = {several[0]}"
+        for name, several in values.items()
+    )
 
 
 def rows_of(study: StudyFile) -> tuple[str, str]:

@@ -36,7 +36,9 @@ def lambda_figure(sweep: SweepFile) -> Figure:
         figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
         parts: Any = figure.subfigures(2, 1, height_ratios=heights, hspace=0.05)
         above, below = parts
-        if _on_a_line(sweep.points):
+        if any("=" in point.label for point in sweep.points):  # of more than λ
+            panels.cloud(above.subplots(), sweep)
+        elif _on_a_line(sweep.points):
             panels.lines(above.subplots(), sweep)
         elif len(sweep.domain_models) == 2:
             panels.heat_map(above.subplots(), sweep)

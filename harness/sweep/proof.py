@@ -11,12 +11,12 @@ from harness.compare import samples, verdicts
 from harness.compare.comparison import ComparedSection, compare_runs
 from harness.compare.paired import PairedComparison
 from harness.errors import HarnessError
-from harness.runs.results import Run, find_run
+from harness.runs.results import Run
 
 
 def compare_all(
-    a: Sequence[Path],
-    b: Sequence[Path],
+    a: Sequence[Run],
+    b: Sequence[Run],
     metric: str,
     *,
     seed: int = 0,
@@ -41,8 +41,8 @@ def compare_all(
     for left, right in zip(a, b, strict=True):
         try:
             report = compare_runs(
-                find_run(left),
-                find_run(right),
+                left,
+                right,
                 metric,
                 resamples=resamples,
                 confidence=confidence,
@@ -50,7 +50,7 @@ def compare_all(
                 include_path=include_path,
             )
         except HarnessError as error:
-            notes.append(f"{left.name}: not compared: {error}")
+            notes.append(f"{left.path.name}: not compared: {error}")
             continue
         sections += report.sections
         notes += report.notes
@@ -66,7 +66,7 @@ def compare_all(
     return compared.as_dict()
 
 
-def margins(runs: Mapping[str, Sequence[Path]], bins: int = 40) -> dict[str, Any] | None:
+def margins(runs: Mapping[str, Sequence[Run]], bins: int = 40) -> dict[str, Any] | None:
     """The distributions of chosen − rejected of several models, as histograms with the same bins.
 
     Args:
@@ -80,14 +80,13 @@ def margins(runs: Mapping[str, Sequence[Path]], bins: int = 40) -> dict[str, Any
 
     values: dict[str, list[float]] = {}
     tasks: list[str] = []
-    for label, paths in runs.items():
+    for label, of_label in runs.items():
         values[label] = []
-        for path in paths:
-            run = find_run(path)
+        for run in of_label:
             found = _margins(run)
             values[label] += found
-            if found and path.name not in tasks:
-                tasks.append(path.name)
+            if found and run.path.name not in tasks:
+                tasks.append(run.path.name)
     if not any(values.values()):
         return None
     everything = [value for found in values.values() for value in found]

@@ -62,8 +62,10 @@ def summary(
     point = plan.points[chosen]
     reported = [(end, *measured_at(plan, store, end, REPORT)) for end in ends]
     configs = [c for found, _ in measured for c in found] + [c for _, f, _ in reported for c in f]
-    paths = {
-        end.label: [store.path(place(end, REPORT), rows.name) for rows in plan.rows_of(REPORT)]
+    runs = {
+        end.label: [
+            find_run(store.path(place(end, REPORT), rows.name)) for rows in plan.rows_of(REPORT)
+        ]
         for end in ends
     }
     proven = None
@@ -73,8 +75,8 @@ def summary(
             "a": zero,
             "b": point.label,
             **proof.compare_all(
-                paths[zero],
-                paths[point.label],
+                runs[zero],
+                runs[point.label],
                 plan.metric,
                 seed=plan.seed,
                 include_path=plan.include_path,
@@ -136,7 +138,7 @@ def summary(
             for end, _, sections in reported
         ],
         "proof": proven,
-        "margins": proof.margins(paths),
+        "margins": proof.margins(runs),
         "notes": [
             *_notes(plan, scores, best, chosen),
             *_looked_at(store, ends),

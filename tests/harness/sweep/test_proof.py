@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from harness.runs.results import find_run
 from harness.sweep import proof
 from tests.harness.conftest import preference_rows
 from tests.harness.sweep.sweeping import Workshop, pairs
@@ -96,10 +97,13 @@ def test_what_can_not_be_compared_is_said_and_the_rest_is_proven(workshop: Works
     other = workshop.write_task("other", pairs("other", 5))
     workshop.swept("--report", f"{workshop.folder / 'proof.yaml'},{other}")
     sides = [
-        [workshop.out / "results" / label / "report" / task for task in ("other", "proof")]
+        [
+            find_run(workshop.out / "results" / label / "report" / task)
+            for task in ("other", "proof")
+        ]
         for label in ("0", "1")
     ]
-    (samples,) = sides[1][0].glob("samples_*")
+    (samples,) = sides[1][0].path.glob("samples_*")
     samples.write_text(samples.read_text("utf-8").replace('"doc_hash": "', '"doc_hash": "0'))
     found = proof.compare_all(*sides, "accuracy")
     assert [section["name"] for section in found["sections"]] == ["proof"]
