@@ -202,7 +202,7 @@ def test_uninstall_leaves_nothing(environment: Environment) -> None:
 
 
 def test_wheel_has_what_the_commands_read(wheel: Path) -> None:
-    """Tasks, data, adapters, training configs and the licence are inside; no test is."""
+    """Tasks, data, adapters, configs, READMEs and the licence are inside; no test is."""
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in (
         "dogerm_autoload.pth",
@@ -213,6 +213,8 @@ def test_wheel_has_what_the_commands_read(wheel: Path) -> None:
         "harness/tasks/minipref/data.jsonl",
         "harness/show/page.html.jinja",
         "dogerm_plugin/py.typed",
+        "dogerm_plugin/README.md",
+        "harness/README.md",
     ):
         assert wanted in names, wanted
     assert any(n.startswith("harness/demo/adapters/reward/") for n in names)
