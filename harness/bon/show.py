@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.bon.curves import BASELINES, Curve, Mean, TaskCurves
 from harness.show import picture
+from harness.show.numbers import score
 from harness.show.text_table import aligned
 
 STYLES: dict[str, Any] = {
@@ -36,8 +37,7 @@ def _baselines(curves: TaskCurves) -> dict[str, Curve]:
 def _cell(point: Mean | None) -> str:
     if point is None:
         return "-"
-    error = "" if math.isnan(point.error) else f" ±{point.error:.3f}"
-    return f"{point.value:.3f}{error}"
+    return score(point.value, None if math.isnan(point.error) else point.error)
 
 
 def plot(tasks: dict[str, TaskCurves], path: Path) -> None:
@@ -75,10 +75,7 @@ def plot(tasks: dict[str, TaskCurves], path: Path) -> None:
     picture.write(figure, path)
 
 
-def _draw(axes: Any, curve: Curve, *, color: str, **style: Any) -> None:
-    sizes = list(curve)
-    values = [point.value for point in curve.values()]
-    axes.plot(sizes, values, color=color, **style)
-    low = [point.value - point.error for point in curve.values()]
-    high = [point.value + point.error for point in curve.values()]
-    axes.fill_between(sizes, low, high, color=color, alpha=0.12, linewidth=0)
+def _draw(axes: Any, curve: Curve, **style: Any) -> None:
+    points = list(curve.values())
+    values, errors = [point.value for point in points], [point.error for point in points]
+    picture.band(axes, list(curve), values, errors, **style)

@@ -77,3 +77,12 @@ def times(made: Making) -> list[str]:
         told.append(f"scoring {duration(made.scoring_seconds)}")
         told.append(f"merging {duration(made.merging_seconds)}, earlier runs of it included")
     return told
+
+
+def cost(made: Making) -> str:
+    """Time and memory of a sweep or search, in a line."""
+    memory = made.peak_memory
+    return (
+        f"Time: {'; '.join(times(made))}. Peak memory: {size(memory.resident)}; the loaded model "
+        f"alone: {size(memory.model)}."
+    )

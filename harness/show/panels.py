@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.show.naming import lambda_is, shallow, short
+from harness.show.picture import band
 from harness.show.study_file import Margins, PointScores, SectionScore, SweepFile, SweptPoint
 
 if TYPE_CHECKING:
@@ -57,19 +58,9 @@ def lines(axes: Axes, sweep: SweepFile) -> None:
 
 
 def _band(
-    axes: Axes,
-    x: Sequence[float],
-    scores: Sequence[SectionScore | SweptPoint],
-    *,
-    color: str,
-    **style: Any,
+    axes: Axes, x: Sequence[float], scores: Sequence[SectionScore | SweptPoint], **style: Any
 ) -> None:
-    y = [one.score for one in scores]
-    errors = [_error(one) for one in scores]
-    low = [value - error for value, error in zip(y, errors, strict=True)]
-    high = [value + error for value, error in zip(y, errors, strict=True)]
-    axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0)
-    axes.plot(x, y, color=color, **style)
+    band(axes, x, [one.score for one in scores], list(map(_error, scores)), **style)
 
 
 def _mark(axes: Axes, sweep: SweepFile) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from harness.errors import HarnessError
 from harness.runs.atomic import complete
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 STYLE: Any = {
@@ -49,3 +51,19 @@ def write(figure: Figure, path: Path) -> None:
     check_format(path)
     with rc_context(STYLE), complete(path) as partial:
         figure.savefig(partial, dpi=150)
+
+
+def band(
+    axes: Axes,
+    x: Sequence[float],
+    y: Sequence[float],
+    errors: Sequence[float],
+    *,
+    color: str,
+    **style: Any,
+) -> None:
+    """A line with a band of one standard error around it; NaN, where there is none, is left out."""
+    low = [value - error for value, error in zip(y, errors, strict=True)]
+    high = [value + error for value, error in zip(y, errors, strict=True)]
+    axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0)
+    axes.plot(x, y, color=color, **style)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from harness.show import paired_table
 from harness.show.naming import lambda_is
-from harness.show.numbers import score, size, times
+from harness.show.numbers import cost, score
 from harness.show.study_file import SearchFile, SideBySide, TopTrial
 from harness.show.text_table import aligned
 
@@ -77,11 +77,6 @@ def _foot(search: SearchFile) -> Iterator[str]:
     yield from dict.fromkeys(line for proof in proofs for line in paired_table.how_to_read(proof))
     states = [trial.state for trial in search.trials]
     counts = ", ".join(f"{states.count(one)} {one}" for one in dict.fromkeys(states))
-    made = search.made
-    yield (
-        f"Trials: {counts}. Time: {'; '.join(times(made))}. Peak memory: "
-        f"{size(made.peak_memory.resident)}; the loaded model alone: "
-        f"{size(made.peak_memory.model)}."
-    )
+    yield f"Trials: {counts}. {cost(search.made)}"
     told = [note for proof in proofs for note in proof.notes]
     yield from (f"Note: {note}" for note in dict.fromkeys([*search.notes, *told]))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from harness.show import paired_table
 from harness.show.naming import lambda_is, rows_of, shallow
-from harness.show.numbers import score, size, times
+from harness.show.numbers import cost, score
 from harness.show.study_file import SweepFile
 from harness.show.text_table import aligned
 
@@ -77,10 +77,5 @@ def _foot(sweep: SweepFile) -> Iterator[str]:
         yield f"difference: {lambda_is(b)} less {lambda_is(a)} on the same rows."
         yield from paired_table.how_to_read(sweep.proof)
         notes += sweep.proof.notes
-    made = sweep.made
-    yield (
-        f"Time: {'; '.join(times(made))}. Peak memory: "
-        f"{size(made.peak_memory.resident)}; the loaded model alone: "
-        f"{size(made.peak_memory.model)}."
-    )
+    yield cost(sweep.made)
     yield from (f"Note: {note}" for note in notes)
