@@ -30,7 +30,7 @@ def _refuse_untested_release() -> None:
 def register_methods(registry: ModuleType) -> None:
     """Add the methods. Retired when mergekit loads methods from an entry-point group."""
     _refuse_untested_release()
-    import dogerm_plugin.method  # noqa: F401  (registers itself)
+    import dogerm_plugin.methods.registry  # noqa: F401  (registers itself)
 
 
 def reward_model_layout(architecture: ModuleType) -> None:

@@ -20,7 +20,7 @@ from mergekit.merge_methods.task_adapter import ExecuteMergeMethodTask
 from mergekit.tokenizer import PermutedVocabulary, TokenizerInfo
 from mergekit.vocabulary import vocabulary_views
 
-from dogerm_plugin.method import METHOD
+from dogerm_plugin.methods import registry
 
 LOG = logging.getLogger("dogerm")
 
@@ -66,8 +66,9 @@ def is_by_row(*, method_name: str, gather_tensors: Task[Any], **_: Any) -> bool:
 
     Rows are aligned, and the method merges every row by itself; others need whole tensors.
     """
-    by_row = method_name == METHOD.spec.name and isinstance(gather_tensors, PermutedVocabulary)
-    return by_row and gather_tensors.vocabulary_axis == 0
+    if not isinstance(gather_tensors, PermutedVocabulary) or gather_tensors.vocabulary_axis != 0:
+        return False
+    return method_name in registry.names() and registry.of(method_name).by_row
 
 
 class Alignment:

@@ -1,4 +1,4 @@
-"""A recipe: this project's methods, the models in one order, and what mergekit is handed."""
+"""A recipe: whether it is this project's, the models in one order, and what mergekit is handed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ from mergekit import merge_methods
 from mergekit.common import ModelReference
 from mergekit.config import MergeConfiguration
 
-PREFIX = "reward_preserving_"
-
-
-def method_names() -> list[str]:
-    """This project's methods that mergekit knows at the moment."""
-    names = (method.spec.name for method in merge_methods.registered_methods())
-    return sorted(name for name in names if name.startswith(PREFIX))
+from dogerm_plugin.methods import registry
+from dogerm_plugin.methods.declaration import PREFIX
+from dogerm_plugin.recipe import roles
 
 
 def is_ours(method: object) -> bool:
@@ -29,7 +25,7 @@ def is_ours(method: object) -> bool:
         return True
     if any(name == other.spec.name for other in merge_methods.registered_methods()):
         return False
-    return bool(difflib.get_close_matches(name, method_names(), cutoff=0.7))
+    return bool(difflib.get_close_matches(name, registry.names(), cutoff=0.7))
 
 
 class OrderedConfiguration(MergeConfiguration):
@@ -40,12 +36,9 @@ class OrderedConfiguration(MergeConfiguration):
     """
 
     def referenced_models(self) -> list[ModelReference]:
-        seen: dict[ModelReference, None] = {}
-        if self.base_model:
-            seen[self.base_model] = None
-        for entry in entries(self):
-            seen[entry.model] = None
-        return list(seen)
+        first = roles.reward_model(self)
+        named = [entry.model for entry in entries(self)]
+        return list(dict.fromkeys([first, *named] if first else named))
 
 
 def lists(config: MergeConfiguration) -> Iterator[tuple[str, list[Any]]]:
@@ -67,13 +60,16 @@ def entries(config: MergeConfiguration) -> list[Any]:
 def prepared(config: MergeConfiguration) -> OrderedConfiguration:
     """The recipe as it is handed to mergekit: in one order, with what the method needs to know.
 
-    A `weight` on the reward model becomes `own_weight`, because mergekit itself would ignore it.
+    A value written beside the reward model gets the name by which the method knows it, because
+    mergekit itself would ignore it.
     `dtype`, to which mergekit would round the inputs, becomes `out_dtype`: one rounding.
     """
     ours = OrderedConfiguration(**{k: v for k, v in dict(config).items() if v is not None})
     ours = ours.model_copy(deep=True)
+    reward = roles.reward_model(ours)
     for entry in entries(ours):
-        if entry.model == ours.base_model and "weight" in (entry.parameters or {}):
-            entry.parameters["own_weight"] = entry.parameters.pop("weight")
+        for one in registry.of(ours.merge_method).parameters if entry.model == reward else ():
+            if one.on_reward_model and one.name in (entry.parameters or {}):
+                entry.parameters[one.on_reward_model] = entry.parameters.pop(one.name)
     ours.dtype, ours.out_dtype = None, ours.out_dtype or ours.dtype
     return ours

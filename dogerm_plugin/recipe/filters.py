@@ -1,10 +1,10 @@
-"""A short list of mergekit's conditions that gives each tensor its λ.
+"""A short list of mergekit's conditions that gives each tensor its value.
 
 mergekit reads `{filter: .self_attn., value: 0.2}` as: a tensor whose name contains the text has
-this λ; of several conditions the first that matches decides, and one without a filter matches all.
+this value; of several conditions the first that matches decides; one without a filter matches all.
 
 The shortest such list is hard to find (it is a decision list). This one is built greedily, from its
-end: first the λ for all, then, again and again, the condition that mends most, put before the rest.
+end: first the value for all, then, again and again, the condition that mends most, put before it.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# How many λs, the most frequent ones, are tried as the one for all: more than two gain little.
+# How many values, the most frequent ones, are tried as the one for all: more than two gain little.
 _TRIED = 4
-# A filter's text (None: matches all) and its λ.
+# A filter's text (None: matches all) and its value.
 _Rule = tuple[str | None, float]
 
 
 def conditions(values: Mapping[str, float]) -> list[dict[str, Any]]:
-    """A recipe's `weight:` that mergekit evaluates to the given λ for every tensor.
+    """A parameter in a recipe that mergekit evaluates to the given value at every tensor.
 
     Args:
-        values: tensor name → λ.
+        values: tensor name → value.
 
     Returns:
-        `{"filter": text, "value": λ}` each, the last one without a filter. The texts begin and end
-        at a dot or at the end of a name, so that layer 1 is not found in layer 11; whole names
+        `{"filter": text, "value": number}` each, the last one without a filter. The texts begin and
+        end at a dot or at the end of a name, so that layer 1 is not found in layer 11; whole names
         stand there only where nothing shorter is right.
     """
     subtrees = _subtrees(values)
-    wanted: dict[float, int] = defaultdict(int)  # λ → its subtrees, as a set of bits
+    wanted: dict[float, int] = defaultdict(int)  # value → its subtrees, as a set of bits
     for number, names in enumerate(subtrees.values()):
         wanted[values[names[0]]] |= 1 << number
     filters = _filters(subtrees)
@@ -46,7 +46,7 @@ def conditions(values: Mapping[str, float]) -> list[dict[str, Any]]:
 
 
 def _subtrees(values: Mapping[str, float]) -> dict[str, list[str]]:
-    """What names of one λ begin with → those names; the beginnings are as short as can be."""
+    """What names of one value begin with → those names; the beginnings are as short as can be."""
     below = defaultdict(set)
     for name, value in values.items():
         for start in _starts(name):
@@ -108,7 +108,7 @@ def _rules(
     subtrees: Mapping[str, list[str]],
     values: Mapping[str, float],
 ) -> list[_Rule]:
-    """Rules for all tensors, of which the last one gives λ `last` to what no other matches."""
+    """Rules for all tensors, of which the last one gives `last` to what no other matches."""
     tries = [
         (found.text, value, found.covers & mask, found.touches & ~mask)
         for found in filters

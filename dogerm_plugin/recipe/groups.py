@@ -1,7 +1,7 @@
-"""Groups of body tensors that share one λ: by layer, by part, or by both.
+"""Groups of body tensors that share one value: by layer, by part, or by both.
 
 - `layers:N` cuts the layers into N runs of neighbours; `layers-1-of-N` is the earliest. What
-  stands beside the layers is too little for a λ of its own: the final norm goes with the last
+  stands beside the layers is too little for a group of its own: the final norm goes with the last
   run, embeddings and all else with the first.
 - `parts` tells what a tensor is for: `embeddings`, `attention`, `mlp`, `norms` (see `parts`).
 - `layers:N+parts` is both: `layers-1-of-N-attention`, ..., and `embeddings`, which have no layer.
@@ -73,7 +73,7 @@ def assign(layout: Layout, grouping: str) -> dict[str, list[str]]:
     if wanted.runs > depth:
         raise MergeError(
             f"groups: layers:{wanted.runs}: {layout.reward.model} has {depth} layers; write "
-            f"layers:{depth} for a λ of each layer, or fewer"
+            f"layers:{depth} for a group of each layer, or fewer"
         )
     groups: dict[tuple[int, int], list[str]] = defaultdict(list)
     for name in layout.body:
@@ -97,24 +97,24 @@ def _name(key: tuple[int, int], wanted: Grouping) -> str:
     return "-".join(words + ([PARTS[part]] if part >= 0 else []))
 
 
-def setting(weights: Mapping[str, float], groups: Mapping[str, list[str]]) -> list[dict[str, Any]]:
-    """A recipe's `weight:` that gives each group its λ.
+def setting(values: Mapping[str, float], groups: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+    """A parameter in a recipe that gives each group its value.
 
     Args:
-        weights: group → λ.
+        values: group → value.
         groups: group → names of its tensors: what `assign` returned.
 
     Returns:
-        mergekit's conditions, `{"filter": text, "value": λ}`: the first that matches decides, the
-        last has no filter.
+        mergekit's conditions, `{"filter": text, "value": number}`: the first that matches decides,
+        the last has no filter.
 
     Raises:
-        MergeError: a group without λ, or a λ of no group.
+        MergeError: a group without value, or a value of no group.
     """
-    for group in weights:
+    for group in values:
         if group not in groups:
             raise MergeError(f"groups: no group {group!r}{suggest(group, groups)}")
     for group in groups:
-        if group not in weights:
-            raise MergeError(f"groups: {group} has no weight: give every group its λ")
-    return conditions({name: weights[group] for group, names in groups.items() for name in names})
+        if group not in values:
+            raise MergeError(f"groups: {group} has no value: give every group one")
+    return conditions({name: values[group] for group, names in groups.items() for name in names})

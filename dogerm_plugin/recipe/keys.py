@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,10 @@ from mergekit.config import MergeConfiguration
 from pydantic import BaseModel, ValidationError
 
 from dogerm_plugin.errors import MergeError, suggest
-from dogerm_plugin.method import ALLOW_UNRELATED
-from dogerm_plugin.recipe.configuration import is_ours, method_names
+from dogerm_plugin.methods import registry
+from dogerm_plugin.methods.parameter import ALLOW_UNRELATED
+from dogerm_plugin.recipe.configuration import is_ours
 from dogerm_plugin.recipe.values import check_values
-
-PARAMETERS = ("weight", ALLOW_UNRELATED)
 
 
 def check_file(path: str, several: bool = True) -> None:
@@ -58,10 +58,10 @@ def check_text(text: str, path: str = "recipe", several: bool = True) -> None:
 
 
 def _check_document(document: dict[str, Any], path: str) -> None:
-    method = str(document["merge_method"])
-    if method not in method_names():
-        known = ", ".join(method_names())
-        raise MergeError(f"{path}: unknown merge_method {method}; there is {known}")
+    try:
+        method = registry.of(str(document["merge_method"]))
+    except MergeError as error:
+        raise MergeError(f"{path}: {error}") from None
     document = {key: value for key, value in document.items() if key != "name"}  # mergekit-multi's
     _check_known(document, MergeConfiguration, path)
     try:
@@ -72,11 +72,11 @@ def _check_document(document: dict[str, Any], path: str) -> None:
         raise MergeError(f"{path}: {place}: {first['msg']} (found {first['input']!r})") from None
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise MergeError(f"{path}: {error}") from None
-    _check_keys(document, config, path)
+    _check_keys(document, config, path, (*method.by_name, ALLOW_UNRELATED.name))
     check_values(config)
 
 
-def _check_keys(value: Any, parsed: Any, path: str) -> None:
+def _check_keys(value: Any, parsed: Any, path: str, parameters: Sequence[str]) -> None:
     """mergekit's schema ignores keys it does not know: a misspelt one would be lost silently.
 
     Walks the recipe beside what mergekit made of it, which knows the schema of each place.
@@ -85,19 +85,19 @@ def _check_keys(value: Any, parsed: Any, path: str) -> None:
         return
     if isinstance(parsed, (list, tuple)):
         for inner, inner_parsed in zip(value, parsed, strict=True):
-            _check_keys(inner, inner_parsed, path)
+            _check_keys(inner, inner_parsed, path, parameters)
     elif isinstance(parsed, dict):
         for key, inner_parsed in parsed.items():
-            _check_keys(value[key], inner_parsed, path)
+            _check_keys(value[key], inner_parsed, path, parameters)
     elif isinstance(parsed, BaseModel) and isinstance(value, dict):
         _check_known(value, type(parsed), path)
         for key, inner in value.items():
             if key == "parameters":
                 for name in inner or ():
-                    if name not in PARAMETERS:
-                        close = suggest(name, PARAMETERS)
+                    if name not in parameters:
+                        close = suggest(name, parameters)
                         raise MergeError(f"{path}: unknown parameter {name!r}{close}")
-            _check_keys(inner, getattr(parsed, key), path)
+            _check_keys(inner, getattr(parsed, key), path, parameters)
 
 
 def _check_known(value: Any, schema: type[BaseModel], path: str) -> None:

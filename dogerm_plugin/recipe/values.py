@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from importlib import resources
 from typing import Any
@@ -12,18 +11,22 @@ from mergekit.common import dtype_from_name
 from mergekit.config import ConditionalParameter, MergeConfiguration
 
 from dogerm_plugin.errors import MergeError, suggest
-from dogerm_plugin.method import ALLOW_UNRELATED
+from dogerm_plugin.methods import registry
+from dogerm_plugin.methods.parameter import ALLOW_UNRELATED, Parameter, Scope
 from dogerm_plugin.recipe.configuration import entries, lists
+from dogerm_plugin.recipe.roles import reward_model
 
 
 def check_values(config: MergeConfiguration) -> None:
-    """Check base_model, models, dtypes, tokenizer and the λs as they are written.
+    """Check base_model, models, dtypes, tokenizer and the method's parameters as they are written.
 
     Raises:
-        MergeError: base_model or λ missing; a λ that is no number, NaN or outside 0..1; an
-            unknown dtype; a model named twice; a tokenizer that isn't the reward model's.
+        MergeError: no such method; base_model or a parameter missing; a parameter of another kind,
+            out of its bounds, or in the wrong place; an unknown dtype; a model named twice; a
+            tokenizer that isn't the reward model's.
     """
-    base = config.base_model
+    method = registry.of(config.merge_method)
+    base = reward_model(config)
     if base is None:
         raise MergeError(
             "no base_model: it names the reward model, whose head and tokenizer the output keeps"
@@ -41,28 +44,20 @@ def check_values(config: MergeConfiguration) -> None:
         raise MergeError(
             f"models: names no model besides the reward model {base}: add the domain model"
         )
+    most = method.most_domain_models
     for place, models in lists(config):
         names = [entry.model for entry in models]
+        count = sum(name != base for name in names)
+        if most is not None and count > most:
+            raise MergeError(
+                f"{place}: names {count} domain models, and {method.name} takes at most {most}"
+            )
         for name in names:
             if names.count(name) > 1:
                 raise MergeError(f"{place}: names {name} {names.count(name)} times: name it once")
-    shared = list(_shared_settings(config))
-    for setting in _shared_settings(config, ALLOW_UNRELATED):
-        _check_switch(setting, "parameters")
-    for entry in entries(config):
-        _check_switch(
-            (entry.parameters or {}).get(ALLOW_UNRELATED), entry.model, entry.model == base
-        )
-        own = (entry.parameters or {}).get("weight")
-        if own is not None:
-            _check_setting(own, entry.model)
-        elif not shared and entry.model != base:
-            raise MergeError(
-                f"models: {entry.model} has no weight: add `parameters: {{weight: 0.3}}` to it "
-                "(λ, its share of the merged body)"
-            )
-    for setting in shared:
-        _check_setting(setting, "parameters")
+    _check_slices(config)
+    for parameter in (*method.parameters, ALLOW_UNRELATED):
+        _check_parameter(config, parameter)
 
 
 def _check_dtype(key: str, name: str | None) -> None:
@@ -87,74 +82,78 @@ def _check_chat_template(template: str | None) -> None:
         )
 
 
-def _check_switch(setting: Any, where: object, of_the_reward_model: bool = False) -> None:
-    """Check `allow_unrelated`: true or false, perhaps filtered by tensor name."""
-    if setting is None:
-        return
-    if of_the_reward_model:
-        raise MergeError(
-            f"{where}: {ALLOW_UNRELATED} says that a domain model may be no relative of the reward "
-            "model: write it there, or above the models"
-        )
-    settings = setting if isinstance(setting, list) and setting else [setting]
-    for one in settings:
-        value = one.value if isinstance(one, ConditionalParameter) else one
-        if not isinstance(value, bool):
-            raise MergeError(f"{where}: {ALLOW_UNRELATED} {value!r}: expected true or false")
-
-
-def _shared_settings(config: MergeConfiguration, name: str = "weight") -> Iterator[Any]:
-    """Each such parameter above the models; refuses a slice's own base_model on the way."""
-    pieces = list(config.slices or [])
-    settings = [config.parameters]
-    for module in (config.modules or {}).values():
-        pieces += module.slices or []
-        settings.append(module.parameters)
+def _check_slices(config: MergeConfiguration) -> None:
+    modules = (config.modules or {}).values()
+    pieces = [*(config.slices or []), *(one for module in modules for one in module.slices or [])]
     for piece in pieces:
         if piece.base_model not in (None, config.base_model):
             raise MergeError(
                 f"slices: base_model {piece.base_model} isn't the recipe's base_model "
                 f"{config.base_model}: a merge has one reward model"
             )
-        settings.append(piece.parameters)
-    for setting in settings:
-        if setting and name in setting:
-            yield setting[name]
 
 
-def _check_setting(setting: Any, where: object) -> None:
-    """Check every number in a weight: plain, a gradient over the layers, or filtered by name."""
+def _check_parameter(config: MergeConfiguration, parameter: Parameter) -> None:
+    """Check one of the method's parameters wherever the recipe has it."""
+    name, of_merge = parameter.name, parameter.scope is Scope.MERGE
+    above = list(_above(config, name))
+    for entry in entries(config):
+        setting = (entry.parameters or {}).get(name)
+        beside_reward_model = entry.model == reward_model(config)
+        if setting is not None:
+            if of_merge or (beside_reward_model and not parameter.on_reward_model):
+                raise MergeError(parameter.misplaced(entry.model))
+            _check_setting(parameter, setting, entry.model)
+        elif parameter.required and not (of_merge or above or beside_reward_model):
+            raise MergeError(parameter.missing(entry.model))
+    for setting in above:
+        _check_setting(parameter, setting, "parameters")
+    if parameter.required and of_merge and not above:
+        raise MergeError(parameter.missing("the recipe"))
+    if not parameter.by_tensor and above and name not in (config.parameters or {}):
+        raise MergeError(parameter.one_for_all("parameters"))
+
+
+def _above(config: MergeConfiguration, name: str) -> Iterator[Any]:
+    """A parameter's settings above the models: of all, of a slice, of a module."""
+    return (one.parameters[name] for one in _above_models(config) if name in (one.parameters or {}))
+
+
+def _above_models(config: MergeConfiguration) -> Iterator[Any]:
+    """All that has parameters for several models: the recipe, its modules, their slices."""
+    yield from (config, *(config.slices or []))
+    for module in (config.modules or {}).values():
+        yield from (module, *(module.slices or []))
+
+
+def _check_setting(parameter: Parameter, setting: Any, where: object) -> None:
+    """Check every value in a setting: plain, a gradient over the layers, or filtered by name."""
+    if isinstance(setting, ConditionalParameter | list) and not parameter.by_tensor:
+        raise MergeError(parameter.one_for_all(where))
     if isinstance(setting, ConditionalParameter):
         setting = setting.value
-    if isinstance(setting, list):
-        if not setting:
-            raise MergeError(f"{where}: weight is an empty list")
-        for part in setting:
-            _check_setting(part, where)
+    if not isinstance(setting, list):
+        parameter.read(setting, where)
         return
-    try:
-        if isinstance(setting, bool):
-            raise ValueError
-        number = float(setting)  # YAML reads 1e-1 as a string, and so does mergekit
-    except (TypeError, ValueError):
-        raise MergeError(f"{where}: weight {setting!r} is not a number in 0..1") from None
-    if math.isnan(number) or not 0 <= number <= 1:
-        raise MergeError(
-            f"{where}: weight {setting} is not in 0..1: it is λ, the model's share of the merged "
-            "body"
-        )
+    if not setting:
+        raise MergeError(f"{where}: {parameter.name} is an empty list")
+    for part in setting:
+        _check_setting(parameter, part, where)
 
 
 def check_filters(config: MergeConfiguration, names: list[str]) -> None:
-    """Refuse a filter that no tensor's name contains: its weight would never be used.
+    """Refuse a filter that no tensor's name contains: its value would never be used.
 
     Raises:
         MergeError: names the filter and the nearest part of a tensor's name.
     """
     parts = sorted({part for name in names for part in name.split(".") if not part.isdigit()})
-    own = [entry.parameters or {} for entry in entries(config)]
-    weights = [found.get(key) for found in own for key in ("weight", "own_weight")]
-    for conditions in [*weights, *_shared_settings(config)]:
+    settings = [
+        one
+        for holder in (*entries(config), *_above_models(config))
+        for one in (holder.parameters or {}).values()
+    ]
+    for conditions in settings:
         for condition in conditions if isinstance(conditions, list) else [conditions]:
             text = getattr(condition, "filter", None)
             if text in (None, "*") or any(text in name for name in names):

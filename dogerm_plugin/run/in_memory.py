@@ -1,4 +1,4 @@
-"""The merges of one recipe at any weights, tensor by tensor in memory, nothing written.
+"""The merges of one recipe at any values of its parameters, tensor by tensor, nothing written.
 
 The models are examined once and their files mapped, not read whole: at any moment there are the
 tensors that are being merged and no more. What comes out is what mergekit-yaml would write, for it
@@ -7,7 +7,7 @@ is made by mergekit's own tasks for the same plan.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,15 +23,16 @@ from dogerm_plugin.anatomy.layout import Layout
 from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.host.execution import OneByOne
 from dogerm_plugin.host.view import ModelView
+from dogerm_plugin.methods import registry
 from dogerm_plugin.run import prepare
 from dogerm_plugin.run.kinship import Kinship
 
 
 class Merges:
-    """One recipe's models, examined and laid out, to be merged at one set of weights after another.
+    """One recipe's models, examined and laid out, to be merged at one set of values after another.
 
     Args:
-        config: the recipe; its weights are those that the check at the start is made with.
+        config: the recipe; its parameters are those that the check at the start is made with.
         options: mergekit's; `cuda` does the arithmetic, and leaves the tensors, on the GPU.
 
     Attributes:
@@ -44,12 +45,12 @@ class Merges:
     def __init__(self, config: MergeConfiguration, options: MergeOptions | None = None) -> None:
         self._options = options or MergeOptions(quiet=True)
         self._views: dict[Any, ModelView] = {}  # filled by `prepare`
-        self._fixed = _without_weights(config)
+        self._fixed = _without_parameters(config)
         self._known: dict[Task, Any] = {}
         with self._shown():
             ours = prepare.handed(config, self._options)
             self._prepared = prepare.prepare(ours, self._options)
-        self._kinship = Kinship.of(self._prepared.layout)
+        self._kinship = Kinship.of(self._prepared.layout, self._prepared.method)
 
     @property
     def layout(self) -> Layout:
@@ -62,19 +63,22 @@ class Merges:
         iterator may be left before its end.
 
         Args:
-            config: this recipe with other weights.
+            config: this recipe with other values of the method's parameters.
 
         Raises:
-            MergeError: it differs in more than weights; λs that are no shares; a tensor with NaN or
-                Inf, or a result that does not fit its dtype; the first time, models that have no
-                base in common (`kinship`); a file of the models that changed since they were
-                examined (told after the last tensor at the latest).
+            MergeError: it differs in more than those; values that the method refuses; a tensor with
+                NaN or Inf, or a result that does not fit its dtype; the first time, models that
+                have no base in common (`kinship`); a file of the models that changed since they
+                were examined (told after the last tensor at the latest).
         """
-        if _without_weights(config) != self._fixed:
-            raise MergeError("the recipe differs from the one that was laid out in more than λ")
+        if _without_parameters(config) != self._fixed:
+            symbols = self._prepared.method.symbols
+            raise MergeError(
+                f"the recipe differs from the one that was laid out in more than {symbols}"
+            )
         with self.layout.inputs_unchanged(), self._shown():
-            ready = self._prepared.with_weights_of(config, self._options)
-            if ready.tokenizer is not None and not self._known:  # the same for all weights
+            ready = self._prepared.with_values_of(config, self._options)
+            if ready.tokenizer is not None and not self._known:  # the same for all values
                 with vocabulary.alignment_repaired():
                     self._known = {ready.tokenizer: ready.tokenizer.execute()}
         try:
@@ -124,21 +128,19 @@ def _as_saved(tensor: torch.Tensor, dtype: str | None) -> torch.Tensor:
     return tensor.to(dtype=dtype_from_name(dtype)) if dtype else tensor
 
 
-def _without_weights(config: MergeConfiguration) -> dict[str, Any]:
-    """All of a recipe but its `weight` parameters."""
-    return {key: _strip(value) for key, value in config.model_dump(mode="json").items()}
+def _without_parameters(config: MergeConfiguration) -> Any:
+    """All of a recipe but its method's parameters."""
+    return _strip(config.model_dump(mode="json"), registry.of(config.merge_method).by_name)
 
 
-def _strip(value: Any) -> Any:
+def _strip(value: Any, names: Container[str]) -> Any:
     if isinstance(value, dict):
         return {
-            key: _strip(
-                {name: one for name, one in (inner or {}).items() if name != "weight"}
-                if key == "parameters"
-                else inner
-            )
+            key: {name: one for name, one in (inner or {}).items() if name not in names}
+            if key == "parameters"
+            else _strip(inner, names)
             for key, inner in value.items()
         }
     if isinstance(value, list):
-        return [_strip(one) for one in value]
+        return [_strip(one, names) for one in value]
     return value

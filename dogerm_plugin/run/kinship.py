@@ -30,7 +30,8 @@ from mergekit.tokenizer import TokenizerInfo
 from dogerm_plugin.anatomy.architecture import LAYER
 from dogerm_plugin.anatomy.layout import Layout
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.method import ALLOW_UNRELATED
+from dogerm_plugin.methods.declaration import Method
+from dogerm_plugin.methods.parameter import ALLOW_UNRELATED
 from dogerm_plugin.run.sample import Sample, take
 
 LOG = logging.getLogger("dogerm")
@@ -80,18 +81,20 @@ class Kinship:
     Attributes:
         reward: the reward model.
         body: names of the output's tensors that are merged.
+        symbols: what people call the merge method's parameters.
         found: by domain model, and by name in the output.
     """
 
     reward: Any
     body: frozenset[str]
+    symbols: str
     found: dict[Any, dict[str, Found]] = field(default_factory=dict)
     _told: bool = False
 
     @classmethod
-    def of(cls, layout: Layout) -> Kinship:
-        """That of a layout's models."""
-        return cls(layout.reward.model, frozenset(layout.body))
+    def of(cls, layout: Layout, method: Method) -> Kinship:
+        """That of a layout's models, merged by a method."""
+        return cls(layout.reward.model, frozenset(layout.body), method.symbols)
 
     def watch(self, task: Task[Any], arguments: Mapping[str, Any]) -> None:
         """Compare the inputs of a merge that is about to run; of other tasks, nothing.
@@ -116,7 +119,7 @@ class Kinship:
             sample = take(*pair)
             if sample is None:
                 continue
-            allowed = bool(task.input_parameters[model][ALLOW_UNRELATED])
+            allowed = bool(task.input_parameters[model][ALLOW_UNRELATED.name])
             found = Found(name, _source(task, model), sample, allowed)
             if found.strange and not allowed and not self._may_be_tiny(found):
                 raise MergeError(self._stranger(model, found))
@@ -148,7 +151,7 @@ class Kinship:
                     "%s: %d of %d matrices are no relatives of the reward model's %s (%s: %s), "
                     "merged because the recipe says %s",
                     model, len(allowed), len(found), self.reward, worst.name, worst.strange,
-                    ALLOW_UNRELATED,
+                    ALLOW_UNRELATED.name,
                 )  # fmt: skip
             far = [one for one in found.values() if one.sample.cosine < CLOSE and not one.strange]
             if far:
@@ -156,10 +159,10 @@ class Kinship:
                 LOG.warning(
                     "%s: %d of %d matrices are far from the reward model's %s (mean cosine %.3f, "
                     "least %.3f, %s; %.1f to 1 is usual for fine-tunes of one base): they may not "
-                    "mix well, choose λ by what it scores",
+                    "mix well, choose %s by what it scores",
                     model, len(far), len(found), self.reward,
                     statistics.fmean(one.sample.cosine for one in found.values()),
-                    worst.sample.cosine, worst.name, CLOSE,
+                    worst.sample.cosine, worst.name, CLOSE, self.symbols,
                 )  # fmt: skip
 
     def summary(self) -> str:
@@ -186,7 +189,7 @@ class Kinship:
             f"{self.reward}: {found.strange}, where fine-tunes of one base have .99{known}. "
             "Merged, it would be noise: the models come from unlike pretrained bases, or neurons, "
             "heads, layers or rows of one stand in another order. For those who know better: "
-            f"`parameters: {{{ALLOW_UNRELATED}: true}}` in the recipe"
+            f"`parameters: {{{ALLOW_UNRELATED.name}: true}}` in the recipe"
         )
 
 

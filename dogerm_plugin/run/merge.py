@@ -26,7 +26,7 @@ from dogerm_plugin.anatomy import layout, vocabulary
 from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.host import view, writer
 from dogerm_plugin.host.execution import OneByOne
-from dogerm_plugin.linear import check_finite
+from dogerm_plugin.methods.linear import check_finite
 from dogerm_plugin.recipe import configuration, keys, paths
 from dogerm_plugin.run import loads, output, output_config, prepare, verify
 from dogerm_plugin.run.kinship import Kinship
@@ -104,7 +104,7 @@ def _run(
             _own_tensor(plan, name)
         if not vocabulary.has_tokenizer(plan.reward):
             options = options.model_copy(update={"copy_tokenizer": False})
-        kinship = Kinship.of(plan)
+        kinship = Kinship.of(plan, ready.method)
         if options.multi_gpu:
             compare_first(kinship, ready)
         known = prepare.LaidOut(**dict(ours), architecture=ready.architecture)

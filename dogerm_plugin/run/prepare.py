@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,8 @@ from dogerm_plugin.anatomy import architecture, body, checkpoint, layout, vocabu
 from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.host import view
 from dogerm_plugin.host.lora_cache import adapters_merged
-from dogerm_plugin.linear import check_weights
-from dogerm_plugin.method import no_weight
+from dogerm_plugin.methods import registry
+from dogerm_plugin.methods.declaration import Method
 from dogerm_plugin.recipe import configuration, paths, values
 
 NOT_ALIKE = "this model's layers are not all alike, so they can't be moved"
@@ -41,9 +42,9 @@ def lay_out(
         MergeError: the models don't fit each other; see `layout` and `vocabulary`.
     """
     values.check_values(config)
-    models = configuration.OrderedConfiguration.referenced_models(config)
-    parts = [_examine(model, options) for model in models]
-    plan = layout.lay_out(parts[0], parts[1:], options)
+    models = configuration.OrderedConfiguration.referenced_models(config)  # the reward model first
+    reward, *others = (_examine(model, options) for model in models)
+    plan = layout.lay_out(reward, others, options)
     padded = vocabulary.padded_embeddings(plan, config, options)
     LoaderCache().loaders.update(view.views(plan, padded))
     aligned = config.tokenizer is not None or config.tokenizer_source is not None
@@ -83,6 +84,10 @@ class Prepared:
     targets: tuple[Task, ...]
 
     @property
+    def method(self) -> Method:
+        return registry.of(self.config.merge_method)
+
+    @property
     def tasks(self) -> tuple[SaveTensor, ...]:
         return tuple(task for task in self.targets if isinstance(task, SaveTensor))
 
@@ -95,15 +100,15 @@ class Prepared:
         """The output's tensors."""
         return {task.tensor_name for task in self.tasks}
 
-    def with_weights_of(self, config: MergeConfiguration, options: MergeOptions) -> Prepared:
-        """The same models merged with another recipe's weights.
+    def with_values_of(self, config: MergeConfiguration, options: MergeOptions) -> Prepared:
+        """The same models merged with another recipe's parameters.
 
         Args:
-            config: this merge's recipe but for the weights; not prepared.
+            config: this merge's recipe but for the method's parameters; not prepared.
             options: mergekit's.
 
         Raises:
-            MergeError: λs that are no shares, or a filter that matches nothing.
+            MergeError: values that the method refuses, or a filter that matches nothing.
         """
         values.check_values(config)
         ours = handed(config, options)
@@ -128,7 +133,7 @@ def prepare(ours: configuration.OrderedConfiguration, options: MergeOptions) -> 
         options: mergekit's.
 
     Raises:
-        MergeError: see `lay_out`; λs that are no shares; slices that can't be stacked.
+        MergeError: see `lay_out`; values that the method refuses; slices that can't be stacked.
     """
     plan, arch = lay_out(ours, options)
     return _planned(ours, plan, arch, options)
@@ -140,7 +145,7 @@ def _planned(
     arch: ModelArchitecture,
     options: MergeOptions,
 ) -> Prepared:
-    ours.parameters = {**(ours.parameters or {}), "result_dtype": _dtypes(ours, plan)}
+    ours.parameters = {**(ours.parameters or {}), registry.RESULT_DTYPE: _dtypes(ours, plan)}
     return Prepared(ours, plan, arch, _check_plan(ours, arch, options, plan))
 
 
@@ -163,7 +168,8 @@ def _check_plan(
     options: MergeOptions,
     plan: layout.Layout,
 ) -> tuple[Task, ...]:
-    """Plan the merge without running it, and check λ and the pairing of every tensor."""
+    """Plan the merge without running it, and check the values and pairing of every tensor."""
+    method = registry.of(config.merge_method)
     planner = MergePlanner(
         config.model_copy(deep=True), arch, options=options, out_model_config=plan.reward.config
     )
@@ -191,12 +197,18 @@ def _check_plan(
             raise MergeError(f"slices: {name} would be made of {inputs[base]}: {NOT_ALIKE}")
         if inputs[base] not in body:
             continue
-        others = [model for model in merge.model_order if model != base]
-        weights = [merge.input_parameters[model]["weight"] for model in others]
-        if None in weights:
-            raise MergeError(no_weight(others[weights.index(None)], name))
-        check_weights(weights, merge.input_parameters[base]["own_weight"], name)
+        models = [base, *(model for model in merge.model_order if model != base)]
+        method.check(registry.values_of(method, _bound(merge), models, name), name)
     return tuple(targets)
+
+
+def _bound(merge: ExecuteMergeMethodTask) -> Callable[[str, Any], Any]:
+    """What mergekit found in the recipe for a tensor: by parameter and model, None for all."""
+
+    def found(parameter: str, model: Any) -> Any:
+        return (merge.parameters if model is None else merge.input_parameters[model])[parameter]
+
+    return found
 
 
 def _gathered(merge: ExecuteMergeMethodTask) -> Any:

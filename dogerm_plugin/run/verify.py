@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.files import beside
-from dogerm_plugin.linear import all_finite
+from dogerm_plugin.methods.linear import all_finite
 
 
 def verify(folder: Path, names: set[str], head: dict[str, torch.Tensor]) -> None:

@@ -23,7 +23,7 @@ from mergekit.merge_methods.task_adapter import ExecuteMergeMethodTask
 from mergekit.tokenizer import BuildTokenizer, PermutedVocabulary, TokenizerInfo
 
 from dogerm_plugin.host.alignment import Alignment, MergeAligned
-from dogerm_plugin.method import METHOD
+from dogerm_plugin.methods.reward_preserving_linear import METHOD
 from tests.benchmarks.measure import alternate
 
 TOKENS, WIDTH = 128_256, 4096
@@ -92,7 +92,7 @@ class Case:
         models = tuple(self.tensors)
         parameters = ImmutableMap({"weight": 0.3, "own_weight": None, "allow_unrelated": False})
         return kind(
-            method_name=METHOD.spec.name,
+            method_name=METHOD.name,
             gather_tensors=self.task,
             model_order=models,
             base_model=models[0],

@@ -244,5 +244,5 @@ def test_weights_that_do_not_fit_the_groups(trio: Trio) -> None:
     with pytest.raises(MergeError, match="no group 'atention'; did you mean 'attention'"):
         groups.setting({**share, "atention": 0.1}, assigned)
     del share["mlp"]
-    with pytest.raises(MergeError, match="mlp has no weight"):
+    with pytest.raises(MergeError, match="mlp has no value"):
         groups.setting(share, assigned)

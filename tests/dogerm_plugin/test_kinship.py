@@ -260,7 +260,7 @@ def test_in_memory_once(own_trio: Trio, caplog: pytest.LogCaptureFixture) -> Non
 def test_before_a_merge_by_mergekits_own_executor(own_trio: Trio) -> None:
     """On several GPUs the inputs are looked at first; no accelerator is needed for that."""
     ready = prepared_merge(own_trio)
-    kinship = Kinship.of(ready.layout)
+    kinship = Kinship.of(ready.layout, ready.method)
     compare_first(kinship, ready)
     kinship.conclude()
     assert len(kinship.found[ready.layout.others[0].model]) == 29
@@ -268,7 +268,7 @@ def test_before_a_merge_by_mergekits_own_executor(own_trio: Trio) -> None:
     change(own_trio.lm, transposed)
     ready = prepared_merge(own_trio)
     with pytest.raises(MergeError, match=r"layers\.3\.self_attn\.q_proj"):
-        compare_first(Kinship.of(ready.layout), ready)
+        compare_first(Kinship.of(ready.layout, ready.method), ready)
     LoaderCache.loaders.clear()
 
 

@@ -442,7 +442,7 @@ def test_same_bytes_under_every_hash_seed(tmp_path: Path) -> None:
     assert all(digest == digests[0] for digest in digests)
 
 
-@pytest.mark.parametrize("module", ["dogerm_plugin.method", "dogerm_plugin.run.merge"])
+@pytest.mark.parametrize("module", ["dogerm_plugin.methods.registry", "dogerm_plugin.run.merge"])
 def test_our_modules_may_be_imported_first(module: str) -> None:
     """The hook runs while they are half imported; the method is registered all the same."""
     code = (

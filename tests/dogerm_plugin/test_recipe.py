@@ -9,6 +9,7 @@ import yaml
 from merging import Trio
 
 from dogerm_plugin.errors import MergeError
+from dogerm_plugin.methods import registry
 from dogerm_plugin.recipe import configuration, keys
 
 
@@ -195,7 +196,7 @@ def test_mergekits_own_methods_are_left_alone() -> None:
     from mergekit import merge_methods
 
     theirs = [m.spec.name for m in merge_methods.registered_methods()]
-    assert [name for name in theirs if configuration.is_ours(name)] == configuration.method_names()
+    assert [name for name in theirs if configuration.is_ours(name)] == registry.names()
     keys.check_text("merge_method: linear\nanything: [goes, {here: 1}]\n")
 
 

@@ -10,7 +10,7 @@ from merging import Trio
 from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dogerm_plugin.linear import CHUNK, linear
+from dogerm_plugin.methods.linear import CHUNK, linear
 
 HEAD = "score.weight"
 

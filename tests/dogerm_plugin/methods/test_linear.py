@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.linear import CHUNK, all_finite, check_weights, keep_common_rows, linear
+from dogerm_plugin.methods.linear import CHUNK, all_finite, check_weights, keep_common_rows, linear
 
 
 def test_worked_example() -> None:
