@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recipe that mergekit left in a merged model's folder: its models and their λ."""
+"""The recipe that mergekit left in a merged model's folder: its models and their settings."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import Any
 
 import yaml
 
+from dogerm_plugin.methods import registry
+from dogerm_plugin.methods.declaration import Method
+from dogerm_plugin.methods.parameter import Scope
 from harness.errors import HarnessError
 
 NAME = "mergekit_config.yml"
-_LINEAR = "reward_preserving_linear"
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,14 @@ class Ingredient:
     Attributes:
         name: as the recipe has it, ``model@revision+adapter``.
         parts: the model and, where there is one, the adapter; each a path or Hub id and a revision.
-        weight: its λ as the recipe has it; for the reward model, its share.
+        settings: of each of `MergedRecipe.of_models` as the recipe has it; for the reward model,
+            the share that the others leave it, where there is such a thing.
     """
 
     name: str
     parts: tuple[tuple[str, str | None], ...]
     is_base: bool
-    weight: str
+    settings: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,22 @@ class MergedRecipe:
         return str(self.content.get("merge_method"))
 
     @property
-    def keeps_head(self) -> bool:
-        """Whether it is the method whose formula the card states."""
-        return self.method == _LINEAR
+    def declared(self) -> Method | None:
+        """What the method says of itself; None of one that is not this project's."""
+        return _declared(self.content)
+
+    @property
+    def of_models(self) -> list[str]:
+        """The parameters of which each model has a value."""
+        return _of_models(self.content)
+
+    @property
+    def of_merge(self) -> dict[str, str]:
+        """What the recipe sets for the merge as a whole, by what people call it."""
+        given = self.content.get("parameters") or {}
+        every = self.declared.parameters if self.declared else ()
+        of_merge = (one for one in every if one.scope is Scope.MERGE)
+        return {one.called: _shown(given[one.name]) for one in of_merge if one.name in given}
 
 
 def read(folder: Path) -> MergedRecipe:
@@ -106,22 +122,30 @@ def parsed(text: str, where: str) -> dict[str, Any]:
 
 def _ingredients(content: dict[str, Any]) -> Iterator[Ingredient]:
     """The reward model first, then the others in the recipe's order."""
-    shared = (content.get("parameters") or {}).get("weight")
-    weights: dict[str, list[Any]] = {}
+    shared = content.get("parameters") or {}
+    names = _of_models(content)
+    settings: dict[str, dict[str, list[Any]]] = {}
     references = {}
     base = content.get("base_model")
     entries = [*([{"model": base}] if base else []), *_entries(content)]
     for entry in entries:
         name = _name(entry["model"])
         references[name] = entry["model"]
-        own = (entry.get("parameters") or {}).get("weight", shared)
-        if own is not None and own not in weights.setdefault(name, []):
-            weights[name].append(own)
-    others = [weights.get(name, []) for name in references if not base or name != _name(base)]
+        of_model = settings.setdefault(name, {one: [] for one in names})
+        for one in names:
+            own = (entry.get("parameters") or {}).get(one, shared.get(one))
+            if own is not None and own not in of_model[one]:
+                of_model[one].append(own)
+    others = [of_model for name, of_model in settings.items() if not base or name != _name(base)]
     for name, reference in references.items():
         is_base = bool(base) and name == _name(base)
-        weight = _share(content, others) if is_base else "; ".join(map(_shown, weights[name]))
-        yield Ingredient(name, _parts(reference), is_base, weight)
+        shown = {
+            one: _share(content, one, [of_model[one] for of_model in others])
+            if is_base
+            else "; ".join(map(_shown, settings[name][one]))
+            for one in names
+        }
+        yield Ingredient(name, _parts(reference), is_base, shown)
 
 
 def _entries(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -132,25 +156,39 @@ def _entries(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _entries(module)
 
 
-def _share(content: dict[str, Any], others: list[list[Any]]) -> str:
-    """1 − Σλ, which is the reward model's share where each λ is one number."""
-    if content.get("merge_method") != _LINEAR:
+def _declared(content: dict[str, Any]) -> Method | None:
+    name = str(content.get("merge_method"))
+    return registry.of(name) if name in registry.names() else None
+
+
+def _of_models(content: dict[str, Any]) -> list[str]:
+    """A method that is not this project's has most often a weight."""
+    method = _declared(content)
+    if method is None:
+        return ["weight"]
+    return [one.name for one in method.parameters if one.scope is Scope.DOMAIN_MODEL]
+
+
+def _share(content: dict[str, Any], name: str, others: list[list[Any]]) -> str:
+    """1 − Σλ where the reward model has what the others leave of it, and each λ is one number."""
+    method = _declared(content)
+    if method is None or not method.by_name[name].on_reward_model:
         return ""
     try:
-        return f"{1 - math.fsum(float(weight) for [weight] in others):.6g}"
+        return f"{1 - math.fsum(float(value) for [value] in others):.6g}"
     except (TypeError, ValueError):
-        return "1 − Σλ"
+        return f"1 − Σ{method.by_name[name].called}"
 
 
-def _shown(weight: Any) -> str:
-    """λ as the recipe has it: a number, a gradient over the layers, or one a part of the names."""
-    if isinstance(weight, list) and any(isinstance(part, dict) for part in weight):
+def _shown(setting: Any) -> str:
+    """A setting in words: a number, a gradient over the layers, or one a part of the names."""
+    if isinstance(setting, list) and any(isinstance(part, dict) for part in setting):
         return ", ".join(
-            f"{part.get('filter', 'the rest')}: {_shown(part.get('value'))}" for part in weight
+            f"{part.get('filter', 'the rest')}: {_shown(part.get('value'))}" for part in setting
         )
-    if isinstance(weight, list):
-        return f"[{', '.join(map(str, weight))}] from the first layer to the last"
-    return str(weight)
+    if isinstance(setting, list):
+        return f"[{', '.join(map(str, setting))}] from the first layer to the last"
+    return str(setting)
 
 
 def _parts(model: Any) -> tuple[tuple[str, str | None], ...]:

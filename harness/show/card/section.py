@@ -5,15 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.show.blocks import Block, Code, Items, Page, Part, Table, Text
+from harness.show.blocks import Block, Code, Facts, Items, Page, Part, Table, Text
 from harness.show.card.figures import Figures, Score
 from harness.show.card.licences import OTHER, Licence, agreed
 from harness.show.card.recipe import NAME, MergedRecipe
 from harness.show.markdown import render
 from harness.show.numbers import score as number
 from harness.show.paired_table import indented
-
-PAPER = "https://arxiv.org/abs/2407.01470"
 
 
 def markdown(
@@ -52,28 +50,31 @@ def markdown(
 
 def _merge(recipe: MergedRecipe, licences: Sequence[Licence], rest: str) -> Iterator[Block]:
     roles = ("base model", "merged in")
-    if recipe.keeps_head:
+    if method := recipe.declared:
         roles = ("reward model", "domain model")
+        parts = (f"{one.name}: {one.description}" for one in method.parameters)
         yield Text(
-            "A reward model and domain language models: embeddings and layers are (1 − Σλ)·RM + "
-            f"Σ λᵢ·LMᵢ, the reward head is the reward model's own (DogeRM, {PAPER}). λ is the "
-            "weight of a domain model."
+            "A reward model and domain language models. Embeddings and layers are merged: "
+            f"{method.title}, {method.reference}. The reward head is the reward model's own. "
+            f"{'. '.join(parts)}."
         )
     of_model = {licence.model: licence for licence in licences}
     yield Table(
         f"Merged by {recipe.method}",
-        ["model", "", "weight", "licence"],
+        ["model", "", *recipe.of_models, "licence"],
         [
             [
                 ingredient.name,
                 roles[0] if ingredient.is_base else roles[1],
-                ingredient.weight,
+                *ingredient.settings.values(),
                 "; ".join(of_model[path].shown for path, _ in ingredient.parts),
             ]
             for ingredient in recipe.ingredients
         ],
-        left=frozenset(range(4)),
+        left=frozenset(range(3 + len(recipe.of_models))),
     )
+    if recipe.of_merge:
+        yield Facts(list(recipe.of_merge.items()))
     if recipe.text.strip() not in rest:
         yield Code(f"Recipe ({NAME})", recipe.text)
 

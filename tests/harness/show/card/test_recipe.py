@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import yaml
+from own_methods import SCALED, registered
 
 from harness.errors import HarnessError
-from harness.show.card import recipe
+from harness.show.card import recipe, section
+from harness.show.card.licences import Licence
 from harness.show.card.same_recipe import difference
 
 RECIPE = """\
@@ -28,7 +30,7 @@ def read(folder: Path, text: str) -> recipe.MergedRecipe:
 
 
 def weights(found: recipe.MergedRecipe) -> dict[str, str]:
-    return {one.name: one.weight for one in found.ingredients}
+    return {one.name: one.settings["weight"] for one in found.ingredients}
 
 
 def test_models_and_weights(tmp_path: Path) -> None:
@@ -67,7 +69,21 @@ def test_slices_and_a_shared_weight(tmp_path: Path) -> None:
 
 def test_the_share_is_told_of_no_other_method(tmp_path: Path) -> None:
     found = read(tmp_path, RECIPE.replace("reward_preserving_linear", "ties"))
-    assert weights(found)["me/rm"] == "" and not found.keeps_head
+    assert weights(found)["me/rm"] == "" and found.declared is None
+
+
+def test_a_method_says_which_settings_there_are(tmp_path: Path) -> None:
+    """Of each model, and of the merge; the reward model has a share only where one is left it."""
+    text = RECIPE.replace("reward_preserving_linear", "reward_preserving_scaled")
+    with registered(SCALED):
+        found = read(tmp_path, f"{text}parameters: {{scale: 0.5}}\n")
+        assert weights(found) == {"me/rm": "", "me/maths@v2+me/adapter": "0.3", "me/code": "1e-1"}
+        assert found.of_models == ["weight"] and found.of_merge == {"s": "0.5"}
+        parts = [path for one in found.ingredients for path, _ in one.parts]
+        licences = [Licence(path, False, "mit") for path in parts]
+        told = section.markdown(found, licences, "mit", True, [], "")
+        assert "Scaled change, https://example.org/scaled." in told
+        assert "scale: s, the merge's factor; in 0..4." in told and "- s: 0.5" in told
 
 
 def test_difference(tmp_path: Path) -> None:
