@@ -29,7 +29,7 @@ TRIAL = (*MEASURED_BY, *SCORED_BY)
 OF_A_SWEEP = (
     "dogerm_plugin.run.in_memory",
     "dogerm_plugin.anatomy.layout",
-    "dogerm_plugin.linear",
+    "dogerm_plugin.methods.linear",
     "dogerm_plugin.patches",
     "dogerm_plugin.anatomy.vocabulary",
     "harness.tasks.base.candidates",
@@ -161,7 +161,7 @@ def test_a_tasks_own_code_counts_for_its_rows(
 
 @pytest.mark.parametrize(
     ("edited", "stale"),
-    [("dogerm_plugin.linear", True), ("harness.sweep.choose", False)],
+    [("dogerm_plugin.methods.linear", True), ("harness.sweep.choose", False)],
     indirect=["edited"],
 )
 def test_a_sweep_is_measured_anew_where_its_scores_are_stale(
@@ -214,7 +214,7 @@ def test_a_cache_is_refused_where_its_rewards_are_stale(
     [
         ("harness.demo.base", True),
         ("harness.models.score.scorer", True),
-        ("dogerm_plugin.linear", True),
+        ("dogerm_plugin.methods.linear", True),
         ("harness.demo.show", False),
         ("harness.commands.doctor", False),
     ],
