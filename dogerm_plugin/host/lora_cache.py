@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import shutil
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from mergekit.options import MergeOptions
 from dogerm_plugin.anatomy import adapted, adapter
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.files import beside, weight_files
+from dogerm_plugin.files.atomic import staging
 from dogerm_plugin.files.locks import lock_of
 from dogerm_plugin.files.model_files import holds_tokenizer
 from dogerm_plugin.recipe import configuration
@@ -81,27 +82,24 @@ def _folder(model: ModelReference, options: MergeOptions) -> Path:
         return folder
     shutil.rmtree(folder, ignore_errors=True)  # its weights were cleaned away
     LOG.info("%s: merging the adapter into its base model, once", model)
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        _clean_up(cache, f".{folder.name}.")
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=cache))
-        lock = lock_of(work)
-    except OSError as error:
-        raise MergeError(f"--lora-merge-cache {cache}: can't be written ({error})") from None
-    try:
+    with ExitStack() as stack:
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            _clean_up(cache, f".{folder.name}.")
+            work = stack.enter_context(staging(cache, f".{folder.name}."))
+            lock = lock_of(work)
+        except OSError as error:
+            raise MergeError(f"--lora-merge-cache {cache}: can't be written ({error})") from None
+        if lock is not None:
+            stack.callback(os.close, lock)
         _write(work, model, found, options)
         if _identity(model, found, options) != identity:
             raise MergeError(f"{model}: a file of it changed while the adapter was merged: again")
-        work.chmod(0o755)  # mkdtemp's are for the owner alone
         try:
             work.rename(folder)
         except OSError:  # another merge has made it meanwhile
             if not folder.is_dir():
                 raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
     return folder
 
 

@@ -11,6 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
+from dogerm_plugin.files import atomic
 from dogerm_plugin.run import inside, keeping, manifest
 
 FILE = "journal.json"
@@ -30,10 +31,8 @@ def write(work: Path, state: str, stage: Path) -> None:
         work: the folder beside the target.
         stage: the new output, known again by its inode wherever it is.
     """
-    partial = work / f"{FILE}.partial"
     content = {"state": state, "inode": stage.stat().st_ino}
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(partial, work / FILE)
+    atomic.write_text(work / FILE, json.dumps(content))
 
 
 def settle(work: Path, final: Path) -> bool:

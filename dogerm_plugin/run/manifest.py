@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dogerm_plugin.files import atomic
+
 NAME = ".dogerm-manifest"
 HASHED = 32 * 2**20
 _SECOND = 10**9
@@ -92,9 +94,7 @@ def taken(folder: Path, names: Iterable[str] | None = None) -> Manifest:
 def write(folder: Path, manifest: Manifest) -> None:
     """Write it into the folder, in one step."""
     text = json.dumps({"written_by": "dogerm", "files": manifest.files}, indent=1)
-    partial = folder / f"{NAME}.partial"
-    partial.write_text(f"{text}\n", encoding="utf-8")
-    os.replace(partial, folder / NAME)
+    atomic.write_text(folder / NAME, f"{text}\n")
 
 
 def read(folder: Path) -> Manifest:

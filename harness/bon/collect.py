@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.bon.output import complete
 from harness.bon.rescore import Rescorer
 from harness.bon.samples import Run, check_same_documents, check_sampled
 from harness.errors import HarnessError
 from harness.rows.conversation import messages_of
+from harness.runs.atomic import complete
 from harness.tasks.bon.expected import oracle
 
 # The column with the bare question, taken in this order.

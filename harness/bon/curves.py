@@ -18,14 +18,14 @@ KEY = re.compile(r"(best_of_n|oracle|majority|longest)@(\d+),none")
 BASELINES = ("oracle", "majority", "longest", "random")
 
 
-class Point(NamedTuple):
+class Mean(NamedTuple):
     """A mean over the questions, and its standard error (NaN where lm-eval gives none)."""
 
     value: float
     error: float
 
 
-Curve = dict[int, Point]  # by N
+Curve = dict[int, Mean]  # by N
 
 
 @dataclass
@@ -134,9 +134,9 @@ def _add(
     there.models[label], there.sources[label] = chosen, file
 
 
-def _point(metrics: dict[str, Any], key: str) -> Point:
+def _point(metrics: dict[str, Any], key: str) -> Mean:
     error = metrics.get(key.replace(",", "_stderr,"))
-    return Point(float(metrics[key]), float(error) if isinstance(error, (int, float)) else math.nan)
+    return Mean(float(metrics[key]), float(error) if isinstance(error, (int, float)) else math.nan)
 
 
 def _same(one: dict[str, Curve], other: dict[str, Curve]) -> bool:

@@ -7,10 +7,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from harness.bon.curves import BASELINES, Curve, Point, TaskCurves
-from harness.bon.output import complete
-from harness.errors import HarnessError
-from harness.text_table import aligned
+from harness.bon.curves import BASELINES, Curve, Mean, TaskCurves
+from harness.show import picture
+from harness.show.numbers import score
+from harness.show.text_table import aligned
 
 STYLES: dict[str, Any] = {
     "oracle": "--",
@@ -34,25 +34,10 @@ def _baselines(curves: TaskCurves) -> dict[str, Curve]:
     return {name: curves.baselines[name] for name in BASELINES if name in curves.baselines}
 
 
-def _cell(point: Point | None) -> str:
+def _cell(point: Mean | None) -> str:
     if point is None:
         return "-"
-    error = "" if math.isnan(point.error) else f" ±{point.error:.3f}"
-    return f"{point.value:.3f}{error}"
-
-
-def check_format(path: Path) -> None:
-    """Raise a `HarnessError` if matplotlib is not installed or knows no format of that ending."""
-    try:
-        from matplotlib.backend_bases import FigureCanvasBase
-    except ImportError as error:
-        raise HarnessError("matplotlib is not installed: pip install matplotlib") from error
-    known = FigureCanvasBase.get_supported_filetypes().keys() - {"pgf"}  # which needs LaTeX
-    if path.suffix.removeprefix(".").lower() not in known:
-        raise HarnessError(
-            f"{path}: the name must end with a format of pictures, such as .png, .pdf or .svg "
-            f"(matplotlib knows: {', '.join(sorted(known))})"
-        )
+    return score(point.value, None if math.isnan(point.error) else point.error)
 
 
 def plot(tasks: dict[str, TaskCurves], path: Path) -> None:
@@ -63,17 +48,13 @@ def plot(tasks: dict[str, TaskCurves], path: Path) -> None:
         path: the file to write; its ending says the format (.png, .pdf, .svg).
 
     Raises:
-        HarnessError: see `check_format`; or the file can't be written.
+        HarnessError: see `picture.check_format`; or the file can't be written.
     """
-    check_format(path)
-    import matplotlib
+    picture.check_format(path)
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, panels = pyplot.subplots(
-        1, len(tasks), figsize=(1.8 + 4.6 * len(tasks), 4.2), layout="constrained", squeeze=False
-    )
+    figure = Figure(figsize=(1.8 + 4.6 * len(tasks), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(tasks), squeeze=False)
     labels = list(dict.fromkeys(label for curves in tasks.values() for label in curves.models))
     for axes, (task, curves) in zip(panels[0], tasks.items(), strict=True):
         for label, curve in curves.models.items():
@@ -91,17 +72,10 @@ def plot(tasks: dict[str, TaskCurves], path: Path) -> None:
         handles, names = axes.get_legend_handles_labels()
         entries.update(zip(names, handles, strict=True))
     figure.legend(list(entries.values()), list(entries), loc="outside right center", frameon=False)
-    try:
-        with complete(path) as partial:
-            figure.savefig(partial, dpi=150)
-    finally:
-        pyplot.close(figure)
+    picture.write(figure, path)
 
 
-def _draw(axes: Any, curve: Curve, *, color: str, **style: Any) -> None:
-    sizes = list(curve)
-    values = [point.value for point in curve.values()]
-    axes.plot(sizes, values, color=color, **style)
-    low = [point.value - point.error for point in curve.values()]
-    high = [point.value + point.error for point in curve.values()]
-    axes.fill_between(sizes, low, high, color=color, alpha=0.12, linewidth=0)
+def _draw(axes: Any, curve: Curve, **style: Any) -> None:
+    points = list(curve.values())
+    values, errors = [point.value for point in points], [point.error for point in points]
+    picture.band(axes, list(curve), values, errors, **style)

@@ -65,8 +65,8 @@ def collect(
     the task's own filters and metric. Files of several tasks make one file with a column subset.
     """
     from harness.bon.collect import rows_of_task, summary, write_rows
-    from harness.bon.output import make_folder
     from harness.bon.samples import read_run
+    from harness.runs.atomic import make_folder
 
     with told_in_one_line():
         if output.suffix != ".jsonl":
@@ -115,10 +115,11 @@ def plot(results: Sequence[str], output: Path) -> None:
     model. All models must have been measured on the same file of candidates.
     """
     from harness.bon import curves, show
-    from harness.bon.output import make_folder
+    from harness.runs.atomic import make_folder
+    from harness.show import picture
 
     with told_in_one_line():
-        show.check_format(output)
+        picture.check_format(output)
         make_folder(output)
         tasks = curves.read_curves(results)
         for task, of_task in tasks.items():

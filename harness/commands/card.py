@@ -11,8 +11,8 @@ import click
 from harness.errors import HarnessError, told_in_one_line
 
 if TYPE_CHECKING:
-    from harness.card.figures import Figures
-    from harness.card.recipe import Recipe
+    from harness.show.card.figures import Figures
+    from harness.show.card.recipe import MergedRecipe
 
 
 @click.command()
@@ -47,9 +47,9 @@ def card(
       mergekit-yaml sweeps/math/best.yml out/
       dogerm card out/ --results sweeps/math/
     """
-    from harness.card import card as cards
-    from harness.card import recipe as recipes
-    from harness.card.figures import check_no_two_alike, mark_selection
+    from harness.show.card import readme as cards
+    from harness.show.card import recipe as recipes
+    from harness.show.card.figures import check_no_two_alike, mark_selection
 
     with told_in_one_line():
         recipe = recipes.read(out)
@@ -71,23 +71,25 @@ def card(
         click.echo("Decide what this model may be published under, and set `license:` in its card.")
 
 
-def _figures(path: Path, out: Path, recipe: Recipe, include_path: tuple[Path, ...]) -> Figures:
+def _figures(
+    path: Path, out: Path, recipe: MergedRecipe, include_path: tuple[Path, ...]
+) -> Figures:
     """The content of one --results, whichever kind it is."""
-    from harness.card import runs, sweeps
-    from harness.report.read import FILES
     from harness.runs.results import read_json
+    from harness.show.card import of_runs, of_studies
+    from harness.show.read import FILES
 
     files = [path]
     if path.is_dir():
         files = [path / name for name in FILES if (path / name).is_file()]
         if len(files) > 1:
             raise HarnessError(f"{path} has {' and '.join(FILES)}: name the file")
-        files = files or runs.find(path)
+        files = files or of_runs.find(path)
     contents = [read_json(file) for file in files]
-    if len(files) == 1 and sweeps.is_sweep(contents[0]):
-        return sweeps.read(files[0], recipe, include_path)
-    if files and all(map(runs.is_run, contents)):
-        return runs.read(files, out)
+    if len(files) == 1 and of_studies.is_study(contents[0]):
+        return of_studies.read(files[0], recipe, include_path)
+    if files and all(map(of_runs.is_run, contents)):
+        return of_runs.read(files, out)
     raise HarnessError(
         f"{path} has no results, expected sweep.json, search.json or lm-eval's "
         "results_<date>.json: name one, or its folder"

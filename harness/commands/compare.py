@@ -84,9 +84,9 @@ def compare(
     RewardBench 2's Ties has one score over all prompts, which is the mean over pairs of them: there
     an item is ref:n with its tied:n.
     """
-    from harness.compare import table
     from harness.compare.comparison import compare_runs
     from harness.runs.results import find_run
+    from harness.show import compare_text
 
     with told_in_one_line():
         left, right = find_run(a), find_run(b)
@@ -99,10 +99,10 @@ def compare(
             seed=seed,
             include_path=include_path,
         )
-        click.echo(table.text(report, left, right))
-        for line in table.flips(report, most) if most else ():
+        click.echo(compare_text.text(report, left, right))
+        for line in compare_text.flips(report, most) if most else ():
             click.echo(line)
         if output:
-            table.write_json(table.as_json(report, left, right), output)
+            compare_text.write_json(compare_text.as_json(report, left, right), output)
     if output:
         click.echo(f"Written: {output}")

@@ -25,7 +25,7 @@ def report(folder: Path, output: Path | None) -> None:
     are in it, it runs no script and asks for nothing from elsewhere. report.md says the same, and
     refers to the pictures lambda.png and margins.png.
     """
-    from harness.report.write import write
+    from harness.show.report import write
 
     with told_in_one_line():
         for path in write(folder, output):

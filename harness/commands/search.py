@@ -147,18 +147,19 @@ def search(recipe: Path, out: Path, **given: Any) -> None:
         from harness.study.storage import check_installed
 
         check_installed()
-        from harness.search import table
+        from harness.show import search_text
+        from harness.show.study_file import SearchFile
         from harness.study import search as run
 
         plan = _plan(recipe, out, given)
         with quiet():
             found, written = run.search(plan, out, say, _pool(given))
-        click.echo(table.text(found))
+        click.echo(search_text.text(SearchFile.model_validate(found)))
         click.echo("Written: " + ", ".join(map(str, written)))
 
 
 def _plan(recipe: Path, out: Path, given: dict[str, Any]) -> Any:
-    from harness.bon.show import check_format
+    from harness.show.picture import check_format
     from harness.study import recipe_file, values
     from harness.study.search import SearchPlan
     from harness.study.store import check_folder

@@ -146,7 +146,7 @@ def sweep(
     version is set aside, what was made with other data is replaced.
     """
     with told_in_one_line():
-        from harness.bon.show import check_format
+        from harness.show.picture import check_format
         from harness.study import values
         from harness.study.store import check_folder
 
@@ -157,9 +157,10 @@ def sweep(
         check_folder(out)
         check_format(out / "plot.png")  # whether there is a matplotlib
         say("starting torch, mergekit and lm-eval")
+        from harness.show import sweep_text
+        from harness.show.study_file import SweepFile
         from harness.study import grid, recipe_file
         from harness.study import sweep as sweeping
-        from harness.sweep import table
 
         read = recipe_file.read(recipe)
         models = read.domain_models
@@ -184,7 +185,7 @@ def sweep(
         )
         with quiet():
             found, written = sweeping.sweep(plan, out, say)
-        click.echo(table.text(found))
+        click.echo(sweep_text.text(SweepFile.model_validate(found)))
         click.echo("Written: " + ", ".join(map(str, written)))
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from harness.compare import hierarchy, statistics
 from harness.compare.matching import Matched, agrees, match, nothing_in_common
-from harness.compare.verdicts import Section, judged, too_few_resamples
+from harness.compare.paired import NOISE, PairedComparison, PairedDifference, PairedStatistics
+from harness.compare.verdicts import alpha_of, judged, too_few_resamples
 from harness.errors import HarnessError
 from harness.runs.group_tree import order_of
 from harness.runs.results import Run
@@ -33,19 +34,30 @@ class Flip:
     prompt: str
 
 
-@dataclass(frozen=True)
-class Report:
-    """All of a comparison; `flips` by leaf task."""
+class ComparedSection(PairedDifference):
+    """A task or group of two runs.
 
-    metric: str
+    Attributes:
+        weights: what each leaf counts in it.
+        left_out: items that only A, and that only B has.
+    """
+
+    weights: dict[str, float]
+    left_out: tuple[int, int]
+
+
+class RunComparison(PairedComparison):
+    """All of the comparison of two runs.
+
+    Attributes:
+        kinds: the kinds of score of A, and of B.
+        flips: the items that differ, by leaf task.
+    """
+
     higher_is_better: bool
     kinds: tuple[list[str], list[str]]
-    confidence: float
-    resamples: int
-    seed: int
-    sections: list[Section]
+    sections: Sequence[ComparedSection]
     flips: dict[str, list[Flip]]
-    notes: list[str]
 
 
 def compare_runs(
@@ -57,7 +69,7 @@ def compare_runs(
     confidence: float = statistics.CONFIDENCE,
     seed: int = 0,
     include_path: Sequence[Path] = (),
-) -> Report:
+) -> RunComparison:
     """Compare every task that both runs have, and every group of such tasks.
 
     Args:
@@ -91,16 +103,18 @@ def compare_runs(
     sections = []
     for name, depth in order_of(tree, weights):
         strata = {leaf: matched[leaf].values for leaf in weights[name]}
-        found = statistics.compare(strata, weights[name], **options)
+        tested = statistics.compare(strata, weights[name], **options)
         sides = [matched[leaf].left_out for leaf in weights[name]]
-        section = Section(
+        section = ComparedSection(
             name=name,
             depth=depth,
             is_group=name not in matched,
+            **{key: getattr(tested, key) for key in PairedStatistics.model_fields},
+            gained=tested.risen if rising else tested.fallen,
+            lost=tested.fallen if rising else tested.risen,
+            p_holm=1.0,  # both until all sections are known
+            verdict=NOISE,
             weights=weights[name],
-            comparison=found,
-            gained=found.risen if rising else found.fallen,
-            lost=found.fallen if rising else found.risen,
             left_out=(sum(left for left, _ in sides), sum(left for _, left in sides)),
         )
         if _as_reported(section, a, b, key, notes):
@@ -113,10 +127,10 @@ def compare_runs(
             f"A's scores are of kind {', '.join(kinds[0])}, B's of kind {', '.join(kinds[1])}: "
             "decisions can be compared, margins can not"
         )
-    alpha = round(1 - confidence, 12)  # 1 - 0.95 is more than 0.05 in binary
+    alpha = alpha_of(confidence)
     sections = judged(sections, alpha, rising)
     notes += too_few_resamples(sections, resamples, alpha)
-    return Report(
+    return RunComparison(
         metric=metric,
         higher_is_better=rising,
         kinds=(kinds[0], kinds[1]),
@@ -124,16 +138,16 @@ def compare_runs(
         resamples=resamples,
         seed=seed,
         sections=sections,
-        flips={name: _flips(found) for name, found in matched.items()},
+        flips={name: _flips(pair) for name, pair in matched.items()},
         notes=notes,
     )
 
 
-def _as_reported(section: Section, a: Run, b: Run, metric: str, notes: list[str]) -> bool:
+def _as_reported(section: ComparedSection, a: Run, b: Run, metric: str, notes: list[str]) -> bool:
     """Whether a group's scores are those in the results files, where they are of the same items."""
     if not section.is_group or any(section.left_out):
         return True
-    for run, ours in ((a, section.comparison.a), (b, section.comparison.b)):
+    for run, ours in ((a, section.a), (b, section.b)):
         if not agrees(run, section.name, metric, ours):
             notes.append(
                 f"{section.name}: not compared, as its {metric} in the results of {run.path} is "
@@ -145,9 +159,9 @@ def _as_reported(section: Section, a: Run, b: Run, metric: str, notes: list[str]
 
 def _higher_is_better(a: Run, b: Run, metric: str, matched: Mapping[str, Matched]) -> bool:
     for name in matched:
-        found = (a.latest(name, "higher_is_better") or b.latest(name, "higher_is_better")) or {}
-        if metric.partition(",")[0] in found:
-            return bool(found[metric.partition(",")[0]])
+        known = (a.latest(name, "higher_is_better") or b.latest(name, "higher_is_better")) or {}
+        if metric.partition(",")[0] in known:
+            return bool(known[metric.partition(",")[0]])
     return True
 
 

@@ -57,11 +57,11 @@ def definitions(
     if not wanted:
         return {}
     known = {field.name for field in fields(GroupConfig)}
-    found: dict[str, Any] = {}
+    groups: dict[str, Any] = {}
     for defaults in (False, True):
         if defaults:
-            found |= {name: _of_own_data(name) for name in own if name not in found}
-        missing = wanted - set(found)
+            groups |= {name: _of_own_data(name) for name in own if name not in groups}
+        missing = wanted - set(groups)
         if not missing:
             break
         index = task_manager(include_path, defaults=defaults).task_index
@@ -70,10 +70,10 @@ def definitions(
             config = load_yaml(path, resolve_func=True) if path else {}
             if config.get("group") == name:
                 given = {key: value for key, value in config.items() if key in known}
-                found[name] = GroupConfig(**given)
+                groups[name] = GroupConfig(**given)
             elif _makes_a_group(config.get("class")):
-                found[name] = _of_own_data(name, config.get("metadata"))
-    return found
+                groups[name] = _of_own_data(name, config.get("metadata"))
+    return groups
 
 
 def own_data(tree: Mapping[str, Sequence[str]], configs: Mapping[str, Any]) -> set[str]:

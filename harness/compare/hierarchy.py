@@ -18,8 +18,8 @@ def tree_of(a: Run, b: Run) -> dict[str, list[str]]:
     tree: dict[str, list[str]] = {}
     if a.whole and b.whole:
         for run in (b, a):
-            for found in run.results.values():
-                tree.update(found.get("group_subtasks", {}))
+            for results in run.results.values():
+                tree.update(results.get("group_subtasks", {}))
     return tree
 
 
@@ -42,8 +42,8 @@ def weights_of(
     known = {group: [name for name in tree[group] if name in matched] for group in names}
     rules = groups.definitions(names, include_path, groups.own_data(known, configs))
     leaves = {
-        name: groups.LeafWeight(found.rows, (configs[name].get("metadata") or {}).get("weight"))
-        for name, found in matched.items()
+        name: groups.LeafWeight(pairs.rows, (configs[name].get("metadata") or {}).get("weight"))
+        for name, pairs in matched.items()
     }
     weights, partial, lacking = {}, [], []
     unknown: dict[str, list[str]] = {}

@@ -25,8 +25,8 @@ class Matched:
 
     @property
     def values(self) -> tuple[list[float], list[float]]:
-        found = self.pairs.values()
-        return [a.value for a, _ in found], [b.value for _, b in found]
+        pairs = self.pairs.values()
+        return [a.value for a, _ in pairs], [b.value for _, b in pairs]
 
     @property
     def rows(self) -> int:

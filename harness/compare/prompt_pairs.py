@@ -44,8 +44,8 @@ def pair_scores(metric: str, prompts: Mapping[int, scoring.Prompt]) -> dict[tupl
     formula = Ties.METRICS[metric].aggregation
     assert callable(formula)
     numbered: dict[int, dict[str, int]] = {}
-    for doc_id, found in prompts.items():
-        kind, _, number = found["id"].partition(":")
+    for doc_id, prompt in prompts.items():
+        kind, _, number = prompt["id"].partition(":")
         numbered.setdefault(int(number), {})[kind] = doc_id
     pairs = [(two[scoring.REF], two[scoring.TIED]) for two in numbered.values() if len(two) == 2]
     alone = len(prompts) - 2 * len(pairs)

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from harness.compare.paired import PairedStatistics
 from harness.compare.resampling import (
     Values,
     bootstrap_means,
@@ -35,37 +35,15 @@ Pairs: TypeAlias = tuple[ArrayLike, ArrayLike]
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 
-MCNEMAR = "mcnemar"
-SIGN_FLIP = "sign-flip"
+MCNEMAR: Literal["mcnemar"] = "mcnemar"
+SIGN_FLIP: Literal["sign-flip"] = "sign-flip"
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two models on the same items; all values in the metric's own unit.
+class Comparison(PairedStatistics):
+    """With the items whose value is larger under B than under A, and those with a smaller one."""
 
-    Attributes:
-        items: how many.
-        a: the score of A, the weighted sum of the strata's means.
-        b: the score of B.
-        difference: b − a.
-        low: lower end of the bootstrap interval of the difference.
-        high: upper end.
-        risen: items whose value is larger under B than under A.
-        fallen: items whose value is smaller.
-        p: two-sided p-value for "which model an item's value is from makes no difference".
-        test: how p was found: `MCNEMAR` (exact), or `SIGN_FLIP` (drawn).
-    """
-
-    items: int
-    a: float
-    b: float
-    difference: float
-    low: float
-    high: float
     risen: int
     fallen: int
-    p: float
-    test: str
 
 
 def compare(
@@ -110,8 +88,9 @@ def compare(
     risen = sum(int((values > 0).sum()) for values in differences.values())
     fallen = sum(int((values < 0).sum()) for values in differences.values())
     difference = sum(weights[name] * float(d.mean()) for name, d in differences.items())
+    test: Literal["mcnemar", "sign-flip"] = MCNEMAR
     if _all_right_or_wrong(pairs.values()) and _all_alike(weights, differences):
-        p, test = mcnemar(risen, fallen), MCNEMAR
+        p = mcnemar(risen, fallen)
     else:
         null = sum(
             weights[name] * sign_flipped_means(values, resamples, _generator(seed, name, 1))

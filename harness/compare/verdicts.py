@@ -9,40 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from harness.compare import statistics
+from harness.compare.paired import BETTER, NOISE, SAME, WORSE, PairedDifference
 
-BETTER, WORSE, NOISE, SAME = "better", "worse", "noise", "same"
-
-
-@dataclass(frozen=True)
-class Section:
-    """A task or group.
-
-    Attributes:
-        depth: how many groups it is in.
-        weights: what each leaf counts in it.
-        gained: items on which B is better than A.
-        lost: items on which it is worse.
-        left_out: items that only A, and that only B has.
-        p_holm: p corrected over all tasks, or over all groups.
-        verdict: `BETTER` (B than A), `WORSE`, `NOISE`, or `SAME` where no item differs.
-    """
-
-    name: str
-    depth: int
-    is_group: bool
-    weights: dict[str, float]
-    comparison: statistics.Comparison
-    gained: int
-    lost: int
-    left_out: tuple[int, int]
-    p_holm: float = 1.0
-    verdict: str = NOISE
+Compared = TypeVar("Compared", bound=PairedDifference)
 
 
-def judged(sections: list[Section], alpha: float, rising: bool) -> list[Section]:
+def alpha_of(confidence: float) -> float:
+    """What a corrected p-value must be below; 1 - 0.95 is more than 0.05 in binary."""
+    return round(1 - confidence, 12)
+
+
+def judged(sections: Sequence[Compared], alpha: float, rising: bool) -> list[Compared]:
     """The sections with corrected p-values and verdicts.
 
     Args:
@@ -50,32 +30,39 @@ def judged(sections: list[Section], alpha: float, rising: bool) -> list[Section]
         alpha: what a corrected p-value must be below.
         rising: whether a larger value of the metric is better.
     """
-    found = {}
+    corrected: dict[int, float] = {}
     for is_group in (False, True):
-        family = [section for section in sections if section.is_group == is_group]
-        corrected = statistics.holm([section.comparison.p for section in family])
-        for section, p in zip(family, corrected, strict=True):
-            found[section.name] = replace(
-                section, p_holm=p, verdict=_verdict(section, p, alpha, rising)
-            )
-    return [found[section.name] for section in sections]
+        family = [n for n, section in enumerate(sections) if section.is_group == is_group]
+        p_values = statistics.holm([sections[n].p for n in family])
+        corrected.update(zip(family, p_values, strict=True))
+    return [
+        section.model_copy(
+            update={
+                "p_holm": corrected[n],
+                "verdict": _verdict(section, corrected[n], alpha, rising),
+            }
+        )
+        for n, section in enumerate(sections)
+    ]
 
 
-def _verdict(section: Section, p_holm: float, alpha: float, rising: bool) -> str:
+def _verdict(section: PairedDifference, p_holm: float, alpha: float, rising: bool) -> str:
     if not section.gained and not section.lost:
         return SAME
     if p_holm >= alpha:
         return NOISE
-    return BETTER if (section.comparison.difference > 0) == rising else WORSE
+    return BETTER if (section.difference > 0) == rising else WORSE
 
 
-def too_few_resamples(sections: Sequence[Section], resamples: int, alpha: float) -> Iterator[str]:
+def too_few_resamples(
+    sections: Sequence[PairedDifference], resamples: int, alpha: float
+) -> Iterator[str]:
     """Notes on a family of tests in which a drawn p-value is never small enough.
 
     The smallest is 1 / (resamples + 1), which Holm multiplies by the number of tests.
     """
     for is_group, what in ((False, "tasks"), (True, "groups")):
-        tests = [section.comparison.test for section in sections if section.is_group == is_group]
+        tests = [section.test for section in sections if section.is_group == is_group]
         if statistics.SIGN_FLIP in tests and len(tests) / (resamples + 1) >= alpha:
             yield (
                 f"with {resamples:,} resamples the ~ tests of {len(tests)} {what} can not come out "

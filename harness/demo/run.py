@@ -16,11 +16,11 @@ from typing import Any
 
 import click
 
-from harness.bon.output import complete
 from harness.demo.package import SHA256
 from harness.errors import HarnessError
 from harness.models.load.device import fast_dtype
 from harness.runs import identity
+from harness.runs.atomic import write_text
 from harness.runs.source import HOOKS
 from harness.tasks import FOLDER
 
@@ -132,8 +132,7 @@ def write_recipe(out: Path, models: Models, weight: float) -> Path:
         kept = out / free_name(out, f"{path.name}.before")
         path.rename(kept)
         say(f"Your {path.name} is kept as {kept}")
-    with complete(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return path
 
 
@@ -211,7 +210,6 @@ def evaluate(out: Path, model: Path, limit: int | None) -> dict[str, Any]:
             "stderr": found["accuracy_stderr,none"] if pairs > 1 else 0.0,
             "pairs": pairs,
         }
-    with complete(kept) as partial:
-        partial.write_text(json.dumps(sections, indent=2), encoding="utf-8")
+    write_text(kept, json.dumps(sections, indent=2))
     say("  evaluated", began)
     return sections

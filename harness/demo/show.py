@@ -7,9 +7,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from harness.bon.output import complete
 from harness.demo.run import SECTIONS
-from harness.text_table import aligned
+from harness.show import picture
+from harness.show.numbers import score
+from harness.show.text_table import aligned
 
 # λ -> section -> {"accuracy", "stderr", "pairs"}
 Scores = dict[float, dict[str, Any]]
@@ -35,9 +36,9 @@ def table(scores: Scores, baseline: dict[str, float]) -> str:
     for section in SECTIONS:
         row = [section, str(scores[0.0][section]["pairs"])]
         for result in scores.values():
-            row.append(f"{result[section]['accuracy']:.3f} ±{result[section]['stderr']:.3f}")
+            row.append(score(result[section]["accuracy"], result[section]["stderr"]))
         lines.append([*row, f"{baseline[section]:.3f}"])
-    means = [f"{_mean(result):.3f} ±{_mean_error(result):.3f}" for result in scores.values()]
+    means = [score(_mean(result), _mean_error(result)) for result in scores.values()]
     mean_baseline = sum(baseline.values()) / len(baseline)
     lines.append(["mean", str(_pairs(scores)), *means, f"{mean_baseline:.3f}"])
     text = aligned(lines)
@@ -63,26 +64,19 @@ def _mean_error(result: dict[str, Any]) -> float:
 
 def plot(scores: Scores, path: Path) -> Path:
     """Draw accuracy against λ, a line per section with its standard error, as in the paper."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     weights = sorted(scores)
-    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
     for index, section in enumerate(SECTIONS):
         values = [scores[w][section]["accuracy"] for w in weights]
         errors = [scores[w][section]["stderr"] for w in weights]
-        low = [v - e for v, e in zip(values, errors, strict=True)]
-        high = [v + e for v, e in zip(values, errors, strict=True)]
-        axes.plot(weights, values, marker="o", color=f"C{index}", label=section)
-        axes.fill_between(weights, low, high, color=f"C{index}", alpha=0.12, linewidth=0)
+        picture.band(axes, weights, values, errors, marker="o", color=f"C{index}", label=section)
     axes.axhline(0.5, color="grey", linestyle=":", linewidth=1, label="chance")
     axes.set(xlabel="λ, weight of the domain model", ylabel="accuracy on minipref (± s.e.)")
     axes.set_xticks(weights)
     axes.set_title("SmolLM2-135M reward model merged with a maths model")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    with complete(path) as partial:
-        figure.savefig(partial, dpi=150)
-    pyplot.close(figure)
+    picture.write(figure, path)
     return path

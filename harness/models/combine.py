@@ -16,23 +16,13 @@ RANK_MEAN = "rank-mean"
 NAMES = (*_RULES, RANK_MEAN)
 
 
-def ranks(values: Sequence[float]) -> list[float]:
-    """The rank of each value, 1 for the smallest; equal values share the mean of their ranks.
-
-    >>> ranks([0.5, -1.0, 0.5, 3.0])
-    [2.5, 1.0, 2.5, 4.0]
-    """
-    ordered = sorted(values)
-    return [ordered.index(value) + (ordered.count(value) + 1) / 2 for value in values]
-
-
 def combine(rule: str, rewards: Sequence[Sequence[float]], k: float = 1.0) -> list[float]:
     """One number for each response of a document.
 
     Args:
         rule: one of `NAMES`. ``mean``, ``min`` and ``mean-std`` (mean − k · population standard
             deviation over the members) take each response by itself; ``rank-mean`` is the mean over
-            the members of the response's rank among the document's responses (`ranks`).
+            XX
         rewards: rewards[i][j] is response i's by member j.
         k: the weight of the standard deviation.
 
@@ -42,6 +32,7 @@ def combine(rule: str, rewards: Sequence[Sequence[float]], k: float = 1.0) -> li
     [2.0, 1.5, 2.5]
     """
     if rule == RANK_MEAN:
-        by_member = [ranks(column) for column in zip(*rewards, strict=True)]
-        return [statistics.fmean(row) for row in zip(*by_member, strict=True)]
+        from scipy.stats import rankdata
+
+        return [statistics.fmean(row) for row in rankdata(rewards, axis=0)]
     return [_RULES[rule](row, k) for row in rewards]

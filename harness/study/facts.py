@@ -8,14 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.show.study_file import FORM
 from harness.study import machine
 from harness.study.choose import Score
 from harness.study.measurement import Cost
 from harness.study.point import Point
 from harness.study.rows import REPORT, SELECT
 from harness.study.spec import Plan
-
-FORM = 1
 
 
 def facts(

@@ -6,9 +6,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from harness.show.naming import lambda_is
+from harness.show.numbers import duration
 from harness.study.measurement import TaskResult
 from harness.study.worker import Job
-from harness.sweep.naming import lambda_is
 
 
 class Progress:
@@ -52,9 +53,5 @@ class Progress:
         left = self._count - self._number
         # The first one loads the model, too.
         typical = sorted(self._seconds)[len(self._seconds) // 2]
-        more = f", about {_time(left * typical)} left" if left else ""
-        self._say(f"{line}  ({_time(took)}{more})")
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+        more = f", about {duration(left * typical)} left" if left else ""
+        self._say(f"{line}  ({duration(took)}{more})")

@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness.compare import samples, verdicts
-from harness.compare.comparison import compare_runs
+from harness.compare.comparison import ComparedSection, compare_runs
+from harness.compare.paired import PairedComparison
 from harness.errors import HarnessError
 from harness.runs.results import Run
-
-_FIGURES = ("items", "a", "b", "difference", "low", "high", "p", "test")
 
 
 def compare_all(
@@ -37,7 +35,7 @@ def compare_all(
         resamples: see there.
         include_path: folders with a user's own groups.
     """
-    found: list[verdicts.Section] = []
+    sections: list[ComparedSection] = []
     notes: list[str] = []
     rising = True
     for left, right in zip(a, b, strict=True):
@@ -54,33 +52,18 @@ def compare_all(
         except HarnessError as error:
             notes.append(f"{left.path.name}: not compared: {error}")
             continue
-        found += report.sections
+        sections += report.sections
         notes += report.notes
         rising = report.higher_is_better
-    alpha = round(1 - confidence, 12)
-    judged = verdicts.judged(found, alpha, rising)
-    return {
-        "metric": metric,
-        "confidence": confidence,
-        "resamples": resamples,
-        "seed": seed,
-        "sections": [_as_dict(section) for section in judged],
-        "notes": list(dict.fromkeys(notes)),
-    }
-
-
-def _as_dict(section: verdicts.Section) -> dict[str, Any]:
-    found = asdict(section.comparison)
-    return {
-        "name": section.name,
-        "depth": section.depth,
-        "is_group": section.is_group,
-        **{key: found[key] for key in _FIGURES},
-        "gained": section.gained,
-        "lost": section.lost,
-        "p_holm": section.p_holm,
-        "verdict": section.verdict,
-    }
+    compared = PairedComparison(
+        metric=metric,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+        sections=verdicts.judged(sections, verdicts.alpha_of(confidence), rising),
+        notes=list(dict.fromkeys(notes)),
+    )
+    return compared.as_dict()
 
 
 def margins(runs: Mapping[str, Sequence[Run]], bins: int = 40) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.show.naming import lambda_is
 from harness.study.choose import Score
 from harness.study.facts import divided
 from harness.study.measurement import Measurement
@@ -15,7 +16,6 @@ from harness.study.space import Space
 from harness.study.spec import Plan
 from harness.study.trial_loop import label_of
 from harness.study.trials import measured
-from harness.sweep.naming import lambda_is
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from optuna.exceptions import StorageInternalError
 
 from harness.errors import HarnessError, first_line
-from harness.study import choose, identity, output, samplers, storage
+from harness.show import study_output
+from harness.show.naming import lambda_is
+from harness.study import choose, identity, samplers, storage
 from harness.study.interrupt import stoppable
 from harness.study.measurement import Measurement, TaskResult
 from harness.study.measuring import Measuring, Tell, opened
@@ -31,7 +33,6 @@ from harness.study.store import check_folder, told_if_full
 from harness.study.trial_loop import NONE, label_of, pruner, run_trials
 from harness.study.trials import Trials, measured
 from harness.study.worker import Job
-from harness.sweep.naming import lambda_is
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -132,7 +133,7 @@ def search(
                     rising=rising,
                 )
                 content = summary(plan, searched, out, time.perf_counter() - began)
-                return content, output.write(content, out)
+                return content, study_output.write(content, out)
         except StorageInternalError as error:
             where = storage.masked(plan.storage or storage.in_folder(out))
             raise HarnessError(

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.show.naming import lambda_is
 from harness.study import proof
 from harness.study.facts import best_recipe, facts
 from harness.study.measurement import Cost
@@ -14,7 +15,6 @@ from harness.study.ranking import STATES, Searched, notes, score_of
 from harness.study.storage import in_folder, masked
 from harness.study.trial_loop import label_of
 from harness.study.trials import measured
-from harness.sweep.naming import lambda_is
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -12,7 +12,6 @@ import errno
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +19,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from dogerm_plugin.files.atomic import PARTIAL, staging, write_text
 from harness.errors import HarnessError
 from harness.runs.identity import as_text, differences, digest
 
 RESULTS, EARLIER = "results", "earlier-results"
 MADE_WITH = "made-with.json"
-_LOCK, _PARTIAL = ".lock", ".partial-"
+_LOCK = ".lock"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LISTED = 5
 
@@ -137,8 +137,7 @@ class Store:
     @contextmanager
     def writing(self, place: str, task: str, data: str) -> Iterator[Path]:
         """Yield a folder to write one measurement to, which takes its place when it is complete."""
-        partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self.results))
-        try:
+        with staging(self.results) as partial:
             yield partial
             about = {"data": data, "files": _sizes(partial)}
             (partial / MADE_WITH).write_text(json.dumps(about), encoding="utf-8")
@@ -147,14 +146,12 @@ class Store:
             final.parent.mkdir(parents=True, exist_ok=True)
             if final.exists():
                 shutil.rmtree(final)
-            partial.chmod(final.parent.stat().st_mode & 0o777)  # mkdtemp's is for its owner only
+            partial.chmod(final.parent.stat().st_mode & 0o777)
             partial.rename(final)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
     def _open(self, made_with: dict[str, str]) -> None:
         stamp = self.results / MADE_WITH
-        for partial in (*self.folder.glob(f"{_PARTIAL}*"), *self.results.glob(f"{_PARTIAL}*")):
+        for partial in (*self.folder.glob(f"{PARTIAL}*"), *self.results.glob(f"{PARTIAL}*")):
             shutil.rmtree(partial, ignore_errors=True)
         before = _read(stamp)
         if stamp.exists() and before == made_with:
@@ -205,16 +202,6 @@ def _sync(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, complete or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.study import choose, grid, output
+from harness.show import study_output
+from harness.show.naming import lambda_is
+from harness.study import choose, grid
 from harness.study.interrupt import stoppable
 from harness.study.measurement import Measurement
 from harness.study.measuring import Measuring, opened
@@ -20,7 +22,6 @@ from harness.study.rows import REPORT, SELECT, check_metric
 from harness.study.spec import Plan
 from harness.study.store import RESULTS, check_folder, told_if_full
 from harness.study.sweep_summary import summary
-from harness.sweep.naming import lambda_is
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def sweep(
         with opened(plan.spec, plan.rows, model, out, say) as measuring:
             swept = _swept(plan, measuring, say)
             content = summary(plan, swept, out, time.perf_counter() - began)
-            return content, output.write(content, out)
+            return content, study_output.write(content, out)
 
 
 def _swept(plan: SweepPlan, measuring: Measuring, say: Callable[[str], None]) -> Swept:

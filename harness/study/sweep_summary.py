@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.show.naming import lambda_is
 from harness.study import choose, proof
 from harness.study.facts import best_recipe, divided, facts
 from harness.study.measurement import Measurement
 from harness.study.point import Point
-from harness.sweep.naming import lambda_is
 
 if TYPE_CHECKING:
     from harness.study.sweep import SweepPlan, Swept

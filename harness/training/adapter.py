@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dogerm_plugin.files.atomic import replacing
 from harness.errors import HarnessError
 
 
@@ -37,11 +38,10 @@ def save_adapter(model: Any, base_model: str, folder: Path) -> int:
     settings["inference_mode"] = True
     text = json.dumps(settings, indent=2, sort_keys=True, default=_plain)
     (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
-    stage = folder / ".adapter_model.partial"
-    save_file(tensors, stage, metadata={"format": "pt"})
-    size = stage.stat().st_size
-    stage.replace(folder / "adapter_model.safetensors")
-    return size
+    file = folder / "adapter_model.safetensors"
+    with replacing(file, folder / ".adapter_model.partial") as stage:
+        save_file(tensors, stage, metadata={"format": "pt"})
+    return file.stat().st_size
 
 
 def _plain(value: Any) -> Any:

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-import types
-import typing
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from harness.errors import HarnessError
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
-@dataclass(frozen=True)
-class Columns:
+
+def _as_number(value: Any) -> Any:
+    """YAML reads 1e-4 as text; people write it all the time."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+Number = Annotated[float, BeforeValidator(_as_number)]
+
+
+class KnownKeys(BaseModel):
+    """A mapping of the file: only the keys and the types that it names."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Columns(KnownKeys):
     """What the columns are called in a file or data set."""
 
     prompt: str | None = "prompt"  # null: whole conversations in the others
@@ -27,8 +44,7 @@ class Columns:
     margin: str | None = None  # how much better the chosen answer is, for TRL's loss
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(KnownKeys):
     """Rows from one place: exactly one of `file`, `hub` and `generator`."""
 
     file: str | None = None  # .jsonl, .json, .csv (also .gz, .zst) or .parquet
@@ -37,64 +53,70 @@ class Source:
     generator: str | None = None  # a name in harness/training/generated/
     seed: int = 0  # of the generator, the corruption and the choice of rows
     rows: int | None = None  # how many: made by a generator, or chosen at random from the others
-    columns: Columns = field(default_factory=Columns)
+    columns: Columns = Columns()
     balance_length: bool = False  # the longer answer is chosen in half of the pairs
     corrupt: int = 0  # rejected = chosen with so many words exchanged
     allow_markup: bool = False  # texts may hold the tokenizer's special tokens
 
 
-@dataclass(frozen=True)
-class Validation:
+class Validation(KnownKeys):
     """Held-out prompts: a share of the training data's, or data of its own."""
 
-    share: float = 0.1
-    data: tuple[Source, ...] = ()
+    share: Number = 0.1
+    data: list[Source] = []
     rows: int | None = 400  # at most
 
 
-@dataclass(frozen=True)
-class Lora:
+class Lora(KnownKeys):
     """A PEFT LoRA adapter."""
 
     rank: int = 8
     alpha: int = 16
-    dropout: float = 0.0
-    targets: str | tuple[str, ...] = "all-linear"
-    layers: tuple[int, ...] = ()  # first and last layer that is adapted; empty = all
+    dropout: Number = 0.0
+    targets: str | list[str] = "all-linear"
+    layers: list[int] = []  # first and last layer that is adapted; empty = all
 
 
-@dataclass(frozen=True)
-class Training:
+class Training(KnownKeys):
     """The optimizer's settings. A step sees batch_size x accumulate rows (a pair is one row)."""
 
-    learning_rate: float = 5e-4
-    epochs: float = 1.0
+    learning_rate: Number = 5e-4
+    epochs: Number = 1.0
     batch_size: int = 16
     accumulate: int = 1
-    warmup: float = 0.05  # share of all steps
+    warmup: Number = 0.05  # share of all steps
     schedule: str = "linear"
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    center_rewards: float | None = None  # TRL's center_rewards_coefficient; reward models only
+    weight_decay: Number = 0.0
+    max_grad_norm: Number = 1.0
+    center_rewards: Number | None = None  # TRL's center_rewards_coefficient; reward models only
     evaluations: int = 4  # how often validation runs, evenly spread
     checkpoints: int = 4
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(KnownKeys):
     """One run of `dogerm train`."""
 
     model: str
-    data: tuple[Source, ...]
+    data: list[Source]
     max_length: int = 512  # longer conversations are left out, and counted
-    lora: Lora = field(default_factory=Lora)
-    training: Training = field(default_factory=Training)
-    validation: Validation = field(default_factory=Validation)
+    lora: Lora = Lora()
+    training: Training = Training()
+    validation: Validation = Validation()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values with every default filled in."""
-        return dataclasses.asdict(self)
+        return self.model_dump()
+
+
+_SECTIONS: dict[int | str, type[KnownKeys]] = {
+    "": Config,
+    "data": Source,
+    "columns": Columns,
+    "lora": Lora,
+    "training": Training,
+    "validation": Validation,
+}
 
 
 def read_config(path: Path) -> Config:
@@ -112,57 +134,49 @@ def read_config(path: Path) -> Config:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise HarnessError(f"{path}: not YAML: {reason}") from error
-    config = _build(Config, content, str(path))
+    try:
+        config = Config.model_validate(content)
+    except ValidationError as error:
+        # of the members of a union, the one that got furthest is what was meant
+        mistake = max(error.errors(include_url=False), key=lambda one: len(one["loc"]))
+        raise HarnessError(_told(mistake, str(path))) from error
     _check(config, str(path))
     return config
 
 
-def _build(kind: Any, content: Any, where: str) -> Any:
-    if not isinstance(content, dict):
-        raise HarnessError(f"{where}: expected `key: value` lines, found {_name(content)}")
-    hints = typing.get_type_hints(kind)
-    values = {}
-    for key, value in content.items():
-        if key not in hints:
-            near = difflib.get_close_matches(str(key), hints, n=1)
-            advice = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(hints)}"
-            raise HarnessError(f"{where}: unknown key `{key}`: {advice}")
-        values[key] = _convert(hints[key], value, f"{where}: `{key}`")
-    for item in dataclasses.fields(kind):
-        required = item.default is item.default_factory is dataclasses.MISSING
-        if required and item.name not in values:
-            raise HarnessError(f"{where}: `{item.name}` is missing")
-    return kind(**values)
+# What a wrong type is called, by the names that pydantic gives its mistakes.
+_WANTED = {
+    "model_type": "`key: value` lines",
+    "list_type": "a list",
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+}
+_UNION = ("str", "list[str]")  # steps that stand for no key
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, where)
-    origin, options = typing.get_origin(hint), typing.get_args(hint)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise HarnessError(f"{where}: expected a list, found {_name(value)}")
-        return tuple(
-            _convert(options[0], part, f"{where} entry {at}") for at, part in enumerate(value, 1)
-        )
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in options:
-            return None
-        simple = [option for option in options if option is not type(None)]
-        listed = [option for option in simple if typing.get_origin(option) is tuple]
-        chosen = listed[0] if listed and isinstance(value, list) else simple[0]
-        return _convert(chosen, value, where)
-    if hint is float and isinstance(value, str):  # YAML reads 1e-4 as a string
-        try:
-            value = float(value)
-        except ValueError:
-            raise HarnessError(f"{where}: expected a number, found {value!r}") from None
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not hint:
-        wanted = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-        raise HarnessError(f"{where}: expected {wanted[hint]}, found {value!r}")
-    return value
+def _told(mistake: ErrorDetails, file: str) -> str:
+    """A mistake in one line, with its place as a path of keys and entries."""
+    steps = [step for step in mistake["loc"] if step not in _UNION]
+    above, last = steps[:-1], "".join(map(str, steps[-1:]))
+    kind, value = mistake["type"], mistake["input"]
+    if kind == "missing":
+        return f"{_place(file, above)}: `{last}` is missing"
+    if kind in ("extra_forbidden", "invalid_key"):
+        known = _SECTIONS[next((s for s in reversed(above) if s in _SECTIONS), "")].model_fields
+        near = difflib.get_close_matches(last, known, n=1)
+        advice = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
+        return f"{_place(file, above)}: unknown key `{last}`: {advice}"
+    shown = _name(value) if kind in ("model_type", "list_type") else repr(value)
+    return f"{_place(file, steps)}: expected {_WANTED[kind]}, found {shown}"
+
+
+def _place(file: str, steps: list[int | str]) -> str:
+    place = file
+    for step in steps:
+        place += f" entry {step + 1}" if isinstance(step, int) else f": `{step}`"
+    return place
 
 
 def _check(config: Config, where: str) -> None:

@@ -13,10 +13,10 @@ from lm_eval.loggers import EvaluationTracker
 
 from harness import patches
 from harness.bon.samples import read_run
-from harness.card import runs as card_runs
 from harness.commands.cli import main
 from harness.errors import HarnessError
 from harness.runs.results import find_run
+from harness.show.card import of_runs as card_runs
 
 DATE = "2026-01-01T00-00-00.000000"
 

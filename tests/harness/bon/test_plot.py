@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness.bon.curves import Point, read_curves
+from harness.bon.curves import Mean, read_curves
 from harness.bon.show import plot, table
 from harness.errors import HarnessError
 
@@ -67,7 +67,7 @@ def test_curves_are_read_by_n(write_results: Write, tmp_path: Path) -> None:
     assert curves.models["m"][16] == (pytest.approx(0.65), 0.16)
     assert curves.models["base"][2] == (pytest.approx(0.35), 0.02)
     assert curves.baselines["oracle"][16] == (0.75, 0.16)
-    assert curves.baselines["random"] == dict.fromkeys([1, 2, 16], Point(0.25, 0.1))
+    assert curves.baselines["random"] == dict.fromkeys([1, 2, 16], Mean(0.25, 0.1))
     assert "majority" not in curves.baselines
     both = read_curves([str(tmp_path)])["bon_gsm8k"]
     assert set(both.models) == {"base", "m"}
@@ -126,7 +126,7 @@ def test_what_holds_no_best_of_n_is_named(tmp_path: Path) -> None:
 
 def test_the_table_has_every_n_in_order(write_results: Write) -> None:
     curves = read_curves([str(write_results("base", 0.45, metrics={"random_stderr,none": "N/A"}))])
-    curves["bon_gsm8k"].baselines["majority"] = {2: Point(0.3, math.nan)}
+    curves["bon_gsm8k"].baselines["majority"] = {2: Mean(0.3, math.nan)}
     lines = table("bon_gsm8k", curves["bon_gsm8k"]).splitlines()
     assert lines[0].split() == ["bon_gsm8k", "(10", "questions)", "N=1", "N=2", "N=16"]
     assert lines[2].split() == ["base", "0.250", "±0.010", "0.350", "±0.020", "0.450", "±0.160"]

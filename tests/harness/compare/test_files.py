@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from harness.compare import groups, table
+from harness.compare import groups
 from harness.compare.comparison import compare_runs
 from harness.errors import HarnessError
 from harness.runs.results import find_run, newest, read_json
+from harness.show import compare_text
 from tests.harness.compare.conftest import dogerm
 
 Two = tuple[Path, Path]
@@ -117,7 +118,7 @@ def test_items_that_one_run_lacks_are_left_out_and_counted(two: Two) -> None:
     report = compare_runs(find_run(a), find_run(b), resamples=100)
     found = {section.name: section for section in report.sections}
     go = found["rewardbench-hep-go"]
-    assert go.comparison.items == 16 and go.left_out == (3, 1)
+    assert go.items == 16 and go.left_out == (3, 1)
     assert found["rewardbench_reasoning"].left_out == (3, 1)
     text = "16 items compared; left out: 3 that only A has, 1 that only B has"
     assert any(text in note for note in report.notes)
@@ -220,7 +221,7 @@ def test_several_filters_want_a_choice(two: Two) -> None:
     assert "several filters: choose one, e.g. --metric accuracy,none" in shown
     assert "rewardbench-hep-go" in sections(*two, "accuracy,none")[0]
     found = compare_runs(find_run(two[0]), find_run(two[1]), "accuracy,other", resamples=100)
-    assert [(s.name, s.comparison.a) for s in found.sections] == [("rewardbench-hep-go", 1.0)]
+    assert [(s.name, s.a) for s in found.sections] == [("rewardbench-hep-go", 1.0)]
 
 
 @pytest.mark.parametrize(
@@ -267,9 +268,9 @@ def test_an_output_that_cannot_be_written(two: Two, tmp_path: Path) -> None:
 def test_an_output_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "c.json").mkdir()
     with pytest.raises(HarnessError, match=r"c.json can't be written \(Is a directory\)"):
-        table.write_json({"a": 1}, tmp_path / "c.json")
+        compare_text.write_json({"a": 1}, tmp_path / "c.json")
     with pytest.raises(ValueError):
-        table.write_json({"a": float("nan")}, tmp_path / "d.json")
+        compare_text.write_json({"a": float("nan")}, tmp_path / "d.json")
     assert [path.name for path in tmp_path.iterdir()] == ["c.json"]
 
 

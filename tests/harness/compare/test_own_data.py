@@ -40,7 +40,7 @@ def test_a_users_own_group_is_compared_without_its_yaml(tmp_path: Path) -> None:
     group = report.sections[0]
     assert not report.notes and group.name == "my_prefs" and group.is_group
     assert group.weights == pytest.approx({"my_prefs-sums": 0.8, "my_prefs-small-talk": 0.2})
-    assert (group.comparison.a, group.comparison.b) == (0.5, 1.0)
+    assert (group.a, group.b) == (0.5, 1.0)
     for folder, score in ((a, 0.5), (b, 1.0)):
         assert results(folder)["results"]["my_prefs"]["accuracy,none"] == score
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.compare.comparison import Report, compare_runs
+from harness.compare.comparison import RunComparison, compare_runs
 from harness.compare.prompt_pairs import AloneError, pair_scores
 from harness.compare.statistics import SIGN_FLIP
 from harness.runs.results import find_run
@@ -111,7 +111,7 @@ def both_sides(folder: Path, rows: list[dict[str, Any]], **options: Any) -> tupl
     return a, b
 
 
-def compared(a: Path, b: Path, **options: Any) -> Report:
+def compared(a: Path, b: Path, **options: Any) -> RunComparison:
     return compare_runs(find_run(a), find_run(b), **options)
 
 
@@ -129,13 +129,13 @@ def test_ties_and_the_overall_score_are_compared(tmp_path: Path) -> None:
     for folder, side in ((a, "a"), (b, "b")):
         for name, section in found.items():
             theirs = results(folder)["results"][name]["accuracy,none"]
-            assert getattr(section.comparison, side) == pytest.approx(theirs, abs=1e-12)
+            assert getattr(section, side) == pytest.approx(theirs, abs=1e-12)
     section = found["rewardbench2-Ties"]
-    assert section.comparison.items == 8 and section.comparison.test == SIGN_FLIP
+    assert section.items == 8 and section.test == SIGN_FLIP
     assert found["rewardbench2"].weights == pytest.approx(
         {"rewardbench2-Focus": 0.5, "rewardbench2-Ties": 0.5}
     )
-    assert found["rewardbench2"].comparison.items == 17
+    assert found["rewardbench2"].items == 17
     logged = [
         {
             (sample["accuracy"]["id"].partition(":")[2], sample["accuracy"]["id"]): sample[
@@ -152,10 +152,10 @@ def test_ties_and_the_overall_score_are_compared(tmp_path: Path) -> None:
             for side in (0, 1)
         ]
         differences.append(sides[1] - sides[0])
-    assert section.comparison.difference == pytest.approx(differences[0], abs=1e-12)
+    assert section.difference == pytest.approx(differences[0], abs=1e-12)
     exact = np.mean(np.abs(differences) >= abs(differences[0]) - 1e-12)
-    assert section.comparison.p == pytest.approx(exact, abs=0.015)
-    assert section.comparison.low < section.comparison.difference < section.comparison.high
+    assert section.p == pytest.approx(exact, abs=0.015)
+    assert section.low < section.difference < section.high
     notes = [note for note in report.notes if "rewardbench2-Ties" in note]
     assert notes == [
         "rewardbench2-Ties: an item is two prompts, ref:n and tied:n, which count together"
@@ -169,8 +169,8 @@ def test_a_part_of_the_score_is_right_or_wrong(tmp_path: Path) -> None:
     a, b = both_sides(tmp_path, ties(4) + FOCUS)
     report = compared(a, b, metric="ref_accuracy", resamples=100)
     (section,) = report.sections
-    assert section.comparison.test == "mcnemar" and section.comparison.items == 4
-    assert section.comparison.b == results(b)["results"][section.name]["ref_accuracy,none"]
+    assert section.test == "mcnemar" and section.items == 4
+    assert section.b == results(b)["results"][section.name]["ref_accuracy,none"]
 
 
 def test_other_prompts_in_a_pair_are_other_data(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.models.combine import combine, ranks
+from harness.models.combine import combine
 
 # Three responses by three members.
 REWARDS = [[1.0, 10.0, 4.0], [2.0, -2.0, 0.0], [3.0, 3.0, 3.0]]
@@ -25,6 +25,11 @@ REWARDS = [[1.0, 10.0, 4.0], [2.0, -2.0, 0.0], [3.0, 3.0, 3.0]]
 )
 def test_each_rule(rule: str, k: float, expected: list[float]) -> None:
     assert combine(rule, REWARDS, k) == pytest.approx(expected)
+
+
+def ranks(rewards: list[float]) -> list[float]:
+    """Those of one member."""
+    return combine("rank-mean", [[reward] for reward in rewards])
 
 
 def test_ranks_are_averaged_over_ties() -> None:

@@ -59,27 +59,26 @@ OF_A_TRIAL = (
 )
 OF_NEITHER = (
     "harness.bon.curves",
-    "harness.card.card",
+    "harness.show.card.readme",
     "harness.commands.cli",
     "harness.compare.comparison",
-    "harness.compare.table",
+    "harness.show.compare_text",
     "harness.demo.run",
     "harness.runs.results",
     "harness.study.facts",
     "harness.study.measurement",
-    "harness.study.output",
     "harness.study.sweep",
     "harness.commands.doctor",
-    "harness.report.html",
+    "harness.show.html",
     "harness.commands.search",
-    "harness.search.plots",
-    "harness.search.table",
+    "harness.show.trials_plot",
+    "harness.show.search_text",
     "harness.commands.sweep",
-    "harness.sweep.plots",
+    "harness.show.sweep_plots",
     "harness.study.sweep_summary",
-    "harness.sweep.table",
+    "harness.show.sweep_text",
     "harness.tasks.judgebench.task",
-    "harness.text_table",
+    "harness.show.text_table",
     "harness.training.reward",
 )
 
@@ -183,7 +182,7 @@ def test_a_sweep_is_measured_anew_where_its_scores_are_stale(
 
 @pytest.mark.parametrize(
     ("edited", "stale"),
-    [("harness.study.choose", True), ("harness.search.table", False)],
+    [("harness.study.choose", True), ("harness.show.search_text", False)],
     indirect=["edited"],
 )
 def test_a_search_is_a_new_one_where_its_trials_are_stale(

@@ -1,4 +1,4 @@
-"""The files of a finished sweep: complete or the earlier ones, and ready for the next command."""
+"""best.yml of a finished sweep: ready for the next command."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.errors import HarnessError
-from harness.study import output
-from harness.sweep import plots
 from tests.harness.study.sweeping import Workshop
-from tests.harness.sweep import example
 
 
 @pytest.fixture
@@ -90,35 +86,3 @@ def run(command: str, *arguments: str) -> None:
 def rewards(samples: Path) -> list[Any]:
     lines = map(json.loads, samples.read_text("utf-8").splitlines())
     return [[answer[0] for answer in line["filtered_resps"]] for line in lines]
-
-
-def test_a_failure_leaves_the_earlier_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All four are of one sweep at any time."""
-    sweep = example.sweep()
-    written = output.write(sweep, tmp_path)
-    assert [path.name for path in written] == [
-        "best.yml",
-        "lambda.png",
-        "margins.png",
-        "sweep.json",
-    ]
-    assert json.loads(written[-1].read_text("utf-8")) == sweep
-    before = {path: path.read_bytes() for path in written}
-
-    def fails(*_: Any) -> None:
-        raise HarnessError("no room")
-
-    monkeypatch.setattr(plots, "write", fails)
-    with pytest.raises(HarnessError, match="no room"):
-        output.write({**sweep, "metric": "margin", "best_recipe": "other"}, tmp_path)
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def test_a_picture_that_there_is_nothing_for_goes(tmp_path: Path) -> None:
-    sweep = example.sweep()
-    output.write(sweep, tmp_path)
-    written = output.write({**sweep, "margins": None}, tmp_path)
-    assert sorted(tmp_path.iterdir()) == sorted(written)
-    assert [path.name for path in written] == ["best.yml", "lambda.png", "sweep.json"]

@@ -12,7 +12,7 @@ import yaml
 from dogerm_plugin.methods.declaration import Method, Tensors, Values
 from dogerm_plugin.methods.parameter import Parameter, Scope
 from dogerm_plugin.methods.registry import register
-from harness.report import read as report
+from harness.show import read as report
 from tests.harness.study.searching import Searching
 
 NAME = "reward_preserving_pull"
@@ -69,7 +69,7 @@ def test_a_sweep_tries_all_combinations(folder: Searching) -> None:
     assert found["points"][3]["params"] == {"weight": [0.5], "density": 0.25}
     assert len({point["score"] for point in found["points"]}) > 2
     assert (folder.out / "lambda.png").stat().st_size
-    assert report.read(folder.out)["kind"] == "sweep"
+    assert report.read(folder.out).kind == "sweep"
     before = folder.measured()
     again = folder.sweep(*GRID[:2], "--param", "density=0.25,0.5")
     assert again.exit_code == 0, again.output

@@ -12,7 +12,7 @@ import optuna
 import pytest
 import yaml
 
-from harness.report import read as report
+from harness.show import read as report
 from tests.harness.study.searching import Searching, trials
 from tests.harness.study.sweeping import pairs, save_language_model
 
@@ -38,7 +38,7 @@ def test_a_search_over_groups(folder: Searching, sampler: str) -> None:
     options = "--sampler", sampler, "--groups", "parts", "--trials", str(count)
     result = folder.search(*options)
     assert result.exit_code == 0, result.output
-    found = report.read(folder.out / "search.json")  # it is of the form
+    found = report.read(folder.out / "search.json").as_dict()  # it is of the form
     assert found["kind"] == "search" and found["sampler"] == sampler
     assert [trial["number"] for trial in found["trials"]] == list(range(count))
     for trial in found["trials"]:
@@ -99,7 +99,7 @@ def test_several_domain_models_share_what_the_reward_model_leaves(
             share = trial["params"][f"{group}/{first}"] + trial["params"][f"{group}/{second}"]
             assert 0 <= share <= 1 + 1e-9
     assert found["baseline"]["weights"][0] == found["baseline"]["weights"][1]
-    assert report.read(folder.out)["kind"] == "search"
+    assert report.read(folder.out).kind == "search"
 
 
 def test_best_yml_is_what_was_measured(folder: Searching) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.study.store import Store, check_folder, told_if_full, write_text
+from harness.study.store import Store, check_folder, told_if_full
 
 A, B = {"recipe": "a", "version": "1"}, {"recipe": "b", "version": "1"}
 
@@ -149,15 +149,6 @@ def test_a_folder_of_other_things_is_not_worked_in(tmp_path: Path) -> None:
     opened(tmp_path / "out", A)
     (tmp_path / "out/notes.txt").touch()
     check_folder(tmp_path / "out")
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    write_text(file, "a")
-    with pytest.raises(UnicodeEncodeError):
-        write_text(file, "\udc80")
-    assert file.read_text("utf-8") == "a"
-    assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
 
 def test_only_a_full_disk_is_told_as_one(tmp_path: Path) -> None:

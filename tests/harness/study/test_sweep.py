@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness.report import read as report
 from harness.runs import identity
+from harness.show import read as report
 from tests.harness.study.sweeping import (
     Workshop,
     disk_of_one_mebibyte,
@@ -53,7 +53,7 @@ def test_measures_every_weight_then_chooses_then_opens_the_report_rows(workshop:
         *(f"{label}/select/chosen" for label in ("0", "0.25", "0.5", "0.75", "1")),
         *(f"{label}/report/proof" for label in ends),
     }
-    assert report.read(workshop.out / "sweep.json")["metric"] == "accuracy"  # it is of the form
+    assert report.read(workshop.out / "sweep.json").metric == "accuracy"  # it is of the form
     for name in ("best.yml", "lambda.png", "margins.png"):
         assert (workshop.out / name).stat().st_size
 

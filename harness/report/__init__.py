@@ -1,1 +1,0 @@
-"""`dogerm report`: what a sweep or a search found, as a page and as Markdown."""

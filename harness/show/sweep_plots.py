@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sweep's pictures: scores against λ, and how far apart chosen and rejected responses are.
+
+Drawn from what sweep.json holds, with matplotlib's own objects: no display, no global state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from harness.show import panels
+from harness.show.naming import rows_of, shallow, short
+from harness.show.picture import STYLE, WIDTH
+from harness.show.study_file import SweepFile, SweptPoint
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure, FigureBase
+
+MOST_ROWS = 30
+
+
+def lambda_figure(sweep: SweepFile) -> Figure:
+    """Scores on the selection rows against λ above; below, those on the report rows.
+
+    Above, a line for each section with a band of one standard error; a heat map of the score that
+    chose where two models' weights make a grid; only that score, as points, for a grid of more.
+    Deep sections are left out where there are too many to tell apart.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    rows = shallow(sweep.reported[0].sections, MOST_ROWS)
+    heights = (4.4, 1.9 + 0.33 * len(rows))  # of these, 1.9 for title, axis and legend
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+        parts: Any = figure.subfigures(2, 1, height_ratios=heights, hspace=0.05)
+        above, below = parts
+        if any("=" in point.label for point in sweep.points):  # of more than λ
+            panels.cloud(above.subplots(), sweep)
+        elif _on_a_line(sweep.points):
+            panels.lines(above.subplots(), sweep)
+        elif len(sweep.domain_models) == 2:
+            panels.heat_map(above.subplots(), sweep)
+        else:
+            panels.cloud(above.subplots(), sweep)
+        panels.reported(below.subplots(), sweep, rows)
+        chosen_on, reported_on = rows_of(sweep)
+        _frame(above, f"Selection rows: these chose λ\n{short(chosen_on, 80)}")
+        _frame(below, f"Report rows: what the merge is worth\n{short(reported_on, 80)}")
+        return figure
+
+
+def margins_figure(sweep: SweepFile) -> Figure | None:
+    """The distributions of chosen − rejected on the report rows; None where no task has margins."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    margins = sweep.margins
+    if margins is None:
+        return None
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
+        panels.margins(figure.subplots(), margins)
+        tasks = short(", ".join(margins.tasks), 60)
+        _frame(figure, f"Report rows: {tasks}, {margins.items:,} pairs")
+        return figure
+
+
+def _on_a_line(points: Iterable[SweptPoint]) -> bool:
+    """Whether the weights are multiples of each other, so that their total tells them apart."""
+    import numpy as np
+
+    return int(np.linalg.matrix_rank([point.weights for point in points], tol=1e-6)) <= 1
+
+
+def _frame(figure: FigureBase, title: str) -> None:
+    """A title that starts at the left edge, and a legend below all that is drawn."""
+    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize="medium")
+    figure.legend(loc="outside lower left", ncols=2)

@@ -1,1 +1,0 @@
-"""`dogerm sweep`: choose λ on some rows, prove it on others, with one model in memory."""
