@@ -192,12 +192,12 @@ def _beside(checkpoint: Checkpoint) -> Beside:
     """
     model = checkpoint.model
     parts = [Path(part.path) for part in (model.lora, model.model) if part]
-    found = beside.read(beside.find([*parts, checkpoint.folder]))
-    for name, tensor in found.tensors.items():
+    heads = beside.read(beside.find([*parts, checkpoint.folder]))
+    for name, tensor in heads.tensors.items():
         if name in checkpoint.tensors:
             inside = checkpoint.loader.get_tensor(name), checkpoint.tensors[name].file
-            beside.refuse_two_values(name, inside, (tensor, found.where[name]))
-    return found
+            beside.refuse_two_values(name, inside, (tensor, heads.where[name]))
+    return heads
 
 
 def _with_beside(checkpoint: Checkpoint, own: Beside) -> dict[str, Tensor]:

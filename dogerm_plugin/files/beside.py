@@ -32,8 +32,8 @@ class Beside:
 def find(folders: Iterable[Path]) -> tuple[Path, ...]:
     """The head files of the first folder that has any."""
     for folder in folders:
-        if found := tuple(folder / name for name in FILES if (folder / name).is_file()):
-            return found
+        if files := tuple(folder / name for name in FILES if (folder / name).is_file()):
+            return files
     return ()
 
 

@@ -114,13 +114,13 @@ class Shards(LazyTensorLoader):
         Raises:
             MergeError: the file changed since its header was read.
         """
-        found = next((k for k in (key, *(aliases or ())) if k in self._stored), None)
-        if found is None:
+        name = next((k for k in (key, *(aliases or ())) if k in self._stored), None)
+        if name is None:
             if raise_on_missing:
                 raise KeyError(key)
             return None
         with self.lock:
-            tensor = self._read(self._stored[found])
+            tensor = self._read(self._stored[name])
         return tensor.to(device)
 
     def flush(self) -> None:

@@ -138,11 +138,11 @@ def values_of(
     values: dict[str, Any] = {}
     for one in method.parameters:
         of_model = one.scope is Scope.DOMAIN_MODEL
-        found = [bound(one.name, model) for model in (domain if of_model else [None])]
-        if None in found:
-            owner = domain[found.index(None)] if of_model else "the recipe"
+        given = [bound(one.name, model) for model in (domain if of_model else [None])]
+        if None in given:
+            owner = domain[given.index(None)] if of_model else "the recipe"
             raise MergeError(one.left_out(owner, tensor))
-        values[one.name] = found if of_model else found[0]
+        values[one.name] = given if of_model else given[0]
         if one.on_reward_model:
             values[one.on_reward_model] = bound(one.on_reward_model, reward)
     return values

@@ -85,8 +85,8 @@ def _read(work: Path) -> tuple[str, int]:
 
 def _remove_if_empty(work: Path) -> bool:
     """Of a process that was killed before it wrote anything; and only that."""
-    found = [name for name in manifest.files_below(work) if name != f"{FILE}.partial"]
-    if found:
+    written = [name for name in manifest.files_below(work) if name != f"{FILE}.partial"]
+    if written:
         return False
     shutil.rmtree(work)
     return True

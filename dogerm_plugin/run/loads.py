@@ -89,8 +89,8 @@ def _load_without_numbers(result: Anatomy) -> None:
         "has another shape of": report["mismatched_keys"],
         "has no place for": set(report["unexpected_keys"]) - beside,
     }
-    for what, found in wrong.items():
-        if names := sorted(map(str, found)):
+    for what, tensors in wrong.items():
+        if names := sorted(map(str, tensors)):
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise MergeError(
                 f"the output can't be loaded: {kind.__name__} {what} {names[0]}{more}: is the "

@@ -205,10 +205,10 @@ def _check_plan(
 def _bound(merge: ExecuteMergeMethodTask) -> Callable[[str, Any], Any]:
     """What mergekit found in the recipe for a tensor: by parameter and model, None for all."""
 
-    def found(parameter: str, model: Any) -> Any:
+    def value_of(parameter: str, model: Any) -> Any:
         return (merge.parameters if model is None else merge.input_parameters[model])[parameter]
 
-    return found
+    return value_of
 
 
 def _gathered(merge: ExecuteMergeMethodTask) -> Any:

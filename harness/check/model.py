@@ -57,7 +57,7 @@ class SeenByModel:
         """Look at the conversations of a row."""
         try:
             texts = [self.encoder.render(turns) for turns in both]
-            marks = [found for turns in both if (found := self.markup.find(turns)) is not None]
+            marks = [mark for turns in both if (mark := self.markup.find(turns)) is not None]
             for turns in both:
                 self.hidden.see(turns)
                 self._measure(turns)
@@ -65,7 +65,7 @@ class SeenByModel:
             self.refused.add(str(error), place)
             return
         if marks:
-            self.marked.add(f"the {marks[0].role}'s text holds {marks[0].mark!r}", place)
+            self.marked.add(f"the {marks[0].role}'s text holds {marks[0].text!r}", place)
         self.first = self.first or (place, texts[0])
         if len(both) == 2 and texts[0] == texts[1] and both[0] != both[1]:
             if differ_in_blanks(*both):

@@ -118,14 +118,15 @@ class RewardEnsemble(OnlyScores, MemberProcesses, LM):
         for index, request in enumerate(requests):
             responses = documents.setdefault((request.task_name, request.doc_id), {})
             responses.setdefault(request.idx, index)
-        found = [math.nan] * len(requests)
+        combined = [math.nan] * len(requests)
         for responses in documents.values():
             places = list(responses.values())
             scores = combine(self.rule, [rewards[place] for place in places], self.k)
             for place, score in zip(places, scores, strict=True):
-                found[place] = score
+                combined[place] = score
         return [
-            found[documents[request.task_name, request.doc_id][request.idx]] for request in requests
+            combined[documents[request.task_name, request.doc_id][request.idx]]
+            for request in requests
         ]
 
     def apply_chat_template(

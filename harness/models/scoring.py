@@ -93,10 +93,10 @@ class ScoringLM(ConversationLM):
         waiting: dict[int, Encoded] = {}
 
         def tokenize(row: int) -> list[int]:
-            waiting[row] = found = self.encode(distinct.first[row])
-            if not found.truncated:
-                shown.tokenized(row, found.ids, distinct.first, same_document)
-            return found.ids
+            waiting[row] = tokenized = self.encode(distinct.first[row])
+            if not tokenized.truncated:
+                shown.tokenized(row, tokenized.ids, distinct.first, same_document)
+            return tokenized.ids
 
         with progress.bar(count, hidden=disable_tqdm or self.rank != 0) as bar:
             for groups in self._batches(distinct, tokenize):

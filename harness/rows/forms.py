@@ -92,9 +92,9 @@ def read_prompt(value: Any) -> Read:
         raise HarnessError(
             f"a prompt must be a text or a list of messages, not {type(value).__name__} {value!r}"
         )
-    found = read(value)
-    if found.text is None:
-        return found
-    if transcripts.is_transcript(found.text):
-        return Read(TRANSCRIPT, transcripts.prompt_turns(found.text), found.text)
-    return Read(TEXT, [{"role": "user", "content": found.text}], found.text)
+    prompt = read(value)
+    if prompt.text is None:
+        return prompt
+    if transcripts.is_transcript(prompt.text):
+        return Read(TRANSCRIPT, transcripts.prompt_turns(prompt.text), prompt.text)
+    return Read(TEXT, [{"role": "user", "content": prompt.text}], prompt.text)

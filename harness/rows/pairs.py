@@ -125,9 +125,9 @@ def read_sides(row: Mapping[str, Any], columns: Columns) -> tuple[Read | None, l
         refuse_broken(text, f"column {name}")
     listed = [_in_column(name, written_out, text) for name, text in zip(names, texts, strict=True)]
     if all(turns is not None for turns in listed):
-        found = zip(names, listed, strict=True)
+        sides = zip(names, listed, strict=True)
         return prompt, [
-            Read(JSON_TEXT, _in_column(name, messages, turns or [])) for name, turns in found
+            Read(JSON_TEXT, _in_column(name, messages, turns or [])) for name, turns in sides
         ]
     if all(map(transcripts.is_transcript, texts)) and _are_whole(texts, prompt):
         return prompt, [Read(TRANSCRIPT, transcripts.turns(text)) for text in texts]
@@ -142,11 +142,11 @@ def _are_whole(texts: Sequence[str], prompt: Read | None) -> bool:
     """
     if prompt is None:
         return True
-    found = [transcripts.turns(text) for text in texts]
+    conversations = [transcripts.turns(text) for text in texts]
     if prompt.form == TRANSCRIPT:
-        return all(turns[: len(prompt.turns)] == prompt.turns for turns in found)
+        return all(turns[: len(prompt.turns)] == prompt.turns for turns in conversations)
     asked = prompt.turns[-1].get("content", "").strip()
-    return all(any(turn["content"] == asked for turn in turns) for turns in found)
+    return all(any(turn["content"] == asked for turn in turns) for turns in conversations)
 
 
 def _answer(value: Any) -> Read:
@@ -160,12 +160,12 @@ def _answer(value: Any) -> Read:
             raise HarnessError(f"the last turn must be the assistant's: {last!r}")
         if all(last.get(key) is None for key in last if key not in ("role", "from")):
             raise HarnessError(f"the last turn has no text: {last!r}")
-    found = read(value)
-    if not found.turns:
+    answer = read(value)
+    if not answer.turns:
         raise HarnessError(f"is {shown(value)}, expected a text or a list of messages")
-    if found.turns[-1]["role"] != "assistant":
-        raise HarnessError(f"the last turn must be the assistant's: {found.turns[-1]!r}")
-    return found
+    if answer.turns[-1]["role"] != "assistant":
+        raise HarnessError(f"the last turn must be the assistant's: {answer.turns[-1]!r}")
+    return answer
 
 
 def _whole(

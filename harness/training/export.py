@@ -31,14 +31,14 @@ def export_checkpoint(
     """
     import torch
 
-    found = read(str(adapter))
+    lora = read(str(adapter))
     check_target(str(target), [Path(base), adapter])
-    tokenizer = adapted.tokens(str(base), found)
+    tokenizer = adapted.tokens(str(base), lora)
     stored = getattr(torch, dtype)
     # In fp32 the adapter is added exactly, and each weight is rounded once.
-    model = adapted.merged(str(base), found, dtype=torch.float32, tokenizer=tokenizer)
+    model = adapted.merged(str(base), lora, dtype=torch.float32, tokenizer=tokenizer)
     model.base_model.to(stored)  # the body; a head beside it keeps its dtype
-    if found.task == LANGUAGE_MODEL:
+    if lora.task == LANGUAGE_MODEL:
         model.to(stored)
     model.config.dtype = stored
     with staged(str(target)) as stage:

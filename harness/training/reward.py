@@ -130,14 +130,14 @@ def _validate(
     pad = tokenizer.pad_token_id
     chosen = score(model, [row["chosen_ids"] for row in ids], pad, batch_size)
     rejected = score(model, [row["rejected_ids"] for row in ids], pad, batch_size)
-    found: dict[str, Any] = {"all": pair_figures(rows, chosen, rejected)}
+    figures: dict[str, Any] = {"all": pair_figures(rows, chosen, rejected)}
     start = 0
     for part in validation:
         end = start + len(part.rows)
         if part.rows:
-            found[part.name] = pair_figures(part.rows, chosen[start:end], rejected[start:end])
+            figures[part.name] = pair_figures(part.rows, chosen[start:end], rejected[start:end])
         start = end
-    return found
+    return figures
 
 
 def score(model: Any, sequences: list[list[int]], pad: int, batch_size: int) -> list[float]:

@@ -138,17 +138,17 @@ def _split_transcripts(raw: Row, source: Source) -> Row | None:
     if not all(isinstance(text, str) and transcripts.is_transcript(text) for text in texts):
         return raw
     try:
-        found = transcripts.pair(*map(str, texts))
-        parse_turns(found.prompt)
+        both = transcripts.pair(*map(str, texts))
+        parse_turns(both.prompt)
     except ValueError:
         return None
-    if found.continues or not found.chosen or not found.rejected or found.chosen == found.rejected:
+    if both.continues or not both.chosen or not both.rejected or both.chosen == both.rejected:
         return None
     return {
         **raw,
-        columns.prompt or "prompt": found.prompt,
-        columns.chosen: found.chosen,
-        columns.rejected: found.rejected,
+        columns.prompt or "prompt": both.prompt,
+        columns.chosen: both.chosen,
+        columns.rejected: both.rejected,
     }
 
 

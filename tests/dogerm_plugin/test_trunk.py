@@ -33,7 +33,7 @@ def llama() -> Any:
 def test_whatever_the_names_begin_with(prefix: str, wrapper: str, llama: Any) -> None:
     """A head's name may end as a tensor of the trunk does; it stays a head."""
     names = Names(llama, [*(prefix + n for n in TRUNK), "v_head.norm.weight", "lm_head.weight"])
-    assert names.found and names.wrapper == wrapper
+    assert names.has_trunk and names.wrapper == wrapper
     for name in LAST:
         assert names.of(prefix + name)[0] == f"model.{name}"
     assert names.of("v_head.norm.weight")[0] == "v_head.norm.weight"
@@ -47,4 +47,4 @@ def test_of_two_trunks_the_classs_own(llama: Any) -> None:
 
 
 def test_no_trunk_at_all(llama: Any) -> None:
-    assert not Names(llama, ["v_head.weight"]).found
+    assert not Names(llama, ["v_head.weight"]).has_trunk

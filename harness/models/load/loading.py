@@ -105,8 +105,8 @@ def loader_for(
     stored = stored_shapes(pretrained, **options)
     if not stored:
         return RewardLoader(default)
-    found = beside(pretrained, stored, adapter, **options).tensors
-    extra = {name: tensor for name, tensor in found.items() if name not in stored}
+    head_tensors = beside(pretrained, stored, adapter, **options).tensors
+    extra = {name: tensor for name, tensor in head_tensors.items() if name not in stored}
     stored = stored | {name: tuple(tensor.shape) for name, tensor in extra.items()}
     head = published.find_head(pretrained, config, stored, activation)
     if head is None:

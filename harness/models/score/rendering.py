@@ -206,8 +206,8 @@ class Rendering:
                 )
             )
 
-        found: frozenset[str] = self._told(read, "its own text")
-        return found
+        names: frozenset[str] = self._told(read, "its own text")
+        return names
 
     def _fix(self) -> None:
         """Compile the template, and fix what it can draw from outside.
@@ -228,12 +228,12 @@ class Rendering:
 
 def _line(error: BaseException) -> str:
     """Where in the template an error is from, if Jinja tells."""
-    found, trace = None, error.__traceback__
+    line, trace = None, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename in ("<template>", "<unknown>"):
-            found = trace.tb_lineno
+            line = trace.tb_lineno
         trace = trace.tb_next
-    return f" (line {found} of the template)" if found else ""
+    return f" (line {line} of the template)" if line else ""
 
 
 @functools.lru_cache(8)

@@ -130,9 +130,9 @@ class Distinct:
 
         @functools.cache
         def documents() -> dict[int, set[Any]]:
-            found: dict[int, set[Any]] = {}
+            by_row: dict[int, set[Any]] = {}
             for request, row in zip(requests, self.rows, strict=True):
-                found.setdefault(row, set()).add((request.task_name, request.doc_id))
-            return found
+                by_row.setdefault(row, set()).add((request.task_name, request.doc_id))
+            return by_row
 
         return lambda one, other: not documents()[one].isdisjoint(documents()[other])

@@ -75,7 +75,7 @@ class Shown:
         if mark is not None and not context.origin.allow_markup:
             if context.origin.strict:
                 raise HarnessError(f"{describe(request)}: {mark}")
-            self.marked.add(f"{mark.mark!r} in {describe(request)}")
+            self.marked.add(f"{mark.text!r} in {describe(request)}")
         shape = (*((turn["role"], *turn) for turn in turns), *turns.beside)
         if shape not in self.shapes:  # a refusal comes now, not in the middle of the scoring
             self.shapes.add(shape)
