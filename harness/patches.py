@@ -242,7 +242,7 @@ def _tell_truncation(hflm: Any) -> None:
 
     @functools.wraps(original)
     def _loglikelihood_tokens(self: Any, requests: Any, *args: Any, **kwargs: Any) -> Any:
-        from harness.models.likelihood import with_truncation
+        from harness.models.truncation import with_truncation
 
         return with_truncation(self, requests, lambda: original(self, requests, *args, **kwargs))
 

@@ -16,7 +16,7 @@ from dogerm_plugin.errors import MergeError
 from dogerm_plugin.files import pickles, plain_files, weight_files
 from dogerm_plugin.files.pickles import MappedPickles
 from dogerm_plugin.files.plain_files import Stamps
-from dogerm_plugin.files.shards import DTYPES, Shards, Stored, read_header
+from dogerm_plugin.files.shards import DTYPES, Shards, StoredTensor, read_header
 from dogerm_plugin.files.weight_files import WeightFiles
 
 PLAIN = ("bfloat16", "float16", "float32", "float64")  # those that can be interpolated
@@ -95,7 +95,7 @@ def _read(
             f"{weights.index}: names safetensors files and others; save the model again"
         )
     tensors: dict[str, Tensor] = {}
-    stored: dict[str, Stored] = {}
+    stored: dict[str, StoredTensor] = {}
     holders: dict[str, list[Path]] = defaultdict(list)
     for file in weights.shards:
         if file.suffix == ".safetensors":
@@ -162,13 +162,13 @@ def _bits(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.contiguous().view(-1).view(torch.uint8)
 
 
-def _described(one: Stored) -> Tensor:
+def _described(one: StoredTensor) -> Tensor:
     dtype = DTYPES.get(one.dtype)
     name = str(dtype).removeprefix("torch.") if dtype is not None else one.dtype
     return Tensor(one.shape, name, one.file)
 
 
-def _read_header(file: Path) -> dict[str, Stored]:
+def _read_header(file: Path) -> dict[str, StoredTensor]:
     try:
         return read_header(file)
     except (SafetensorError, OSError) as error:

@@ -17,7 +17,7 @@ from typing import Any
 
 from mergekit.options import MergeOptions
 
-from dogerm_plugin.anatomy.body import Anatomy
+from dogerm_plugin.anatomy.body_and_head import Anatomy
 from dogerm_plugin.anatomy.config_differences import differences
 from dogerm_plugin.anatomy.head import is_single
 from dogerm_plugin.errors import MergeError

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 
-class Names:
+class TensorNames:
     """A class's names for the tensors of a checkpoint.
 
     Args:

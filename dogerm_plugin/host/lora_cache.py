@@ -20,9 +20,9 @@ from typing import Any
 from mergekit.common import ModelPath, ModelReference, dtype_from_name
 from mergekit.options import MergeOptions
 
-from dogerm_plugin.anatomy import adapted, adapter
+from dogerm_plugin.anatomy import adapted_model, adapter
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.files import beside, weight_files
+from dogerm_plugin.files import head_files, weight_files
 from dogerm_plugin.files.locks import lock_of
 from dogerm_plugin.files.model_files import holds_tokenizer
 from dogerm_plugin.recipe import configuration
@@ -121,7 +121,7 @@ def _write(
         "trust_remote_code": options.trust_remote_code,
     }
     try:
-        tokenizer = adapted.tokens(model.model.path, lora, **where)
+        tokenizer = adapted_model.tokens(model.model.path, lora, **where)
     except Exception as error:  # tokenizers raises bare ones
         if lora.has_tokenizer or holds_tokenizer(Path(model.model.path)):
             raise MergeError(
@@ -129,12 +129,12 @@ def _write(
             ) from None
         tokenizer = None  # a merge without a tokenizer is told of later, where it matters
     dtype = dtype_from_name(options.lora_merge_dtype) or "auto"
-    whole = adapted.merged(model.model.path, lora, dtype=dtype, tokenizer=tokenizer, **where)
+    whole = adapted_model.merged(model.model.path, lora, dtype=dtype, tokenizer=tokenizer, **where)
     whole.save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
     # LLaMA-Factory's, beside the adapter or beside its base model
-    for file in beside.find([lora.folder, Path(model.model.path)]):
+    for file in head_files.find([lora.folder, Path(model.model.path)]):
         shutil.copyfile(file, folder / file.name)
 
 

@@ -34,7 +34,7 @@ RESULT_DTYPE = "result_dtype"
 _SCOPES = {Scope.DOMAIN_MODEL: ParameterScope.NON_BASE, Scope.MERGE: ParameterScope.SHARED}
 
 
-class Hosted(GroupMergeMethod):
+class HostedMethod(GroupMergeMethod):
     """mergekit's view of a method. Its `base_model` is the reward model.
 
     Args:
@@ -152,18 +152,18 @@ def register(method: Method) -> None:
     """Let recipes name a method.
 
     Raises:
-        ValueError: another one has its name, or see `Hosted`.
+        ValueError: another one has its name, or see `HostedMethod`.
     """
     # Here, not above: when this module is what imports mergekit, that is still half imported.
     from mergekit.merge_methods import registry
 
-    registry.register(Hosted(method))
+    registry.register(HostedMethod(method))
 
 
 def _known() -> dict[str, Method]:
     from mergekit.merge_methods import registry
 
-    hosted = (one for one in registry.registered_methods() if isinstance(one, Hosted))
+    hosted = (one for one in registry.registered_methods() if isinstance(one, HostedMethod))
     return {one.spec.name: one.method for one in hosted}
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.files import beside
+from dogerm_plugin.files import head_files
 from dogerm_plugin.methods.linear import all_finite
 
 
@@ -44,7 +44,7 @@ def verify(folder: Path, names: set[str], head: dict[str, torch.Tensor]) -> None
 
 def _read(folder: Path) -> Iterator[tuple[Path, str, torch.Tensor]]:
     for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
-        if file.name in beside.FILES:
+        if file.name in head_files.FILES:
             continue  # copied, and held against the reward model's by `merge`
         if file.suffix == ".bin":
             state = torch.load(file, weights_only=True, mmap=True)

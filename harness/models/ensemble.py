@@ -28,9 +28,9 @@ from lm_eval.models.huggingface import HFLM
 from harness.errors import HarnessError
 from harness.models import response_cache
 from harness.models.combine import NAMES, RANK_MEAN, combine
+from harness.models.ensemble_members import member_names
 from harness.models.load.arguments import number, parameters, refuse_misspelt
 from harness.models.load.processes import MemberProcesses
-from harness.models.members import member_names
 from harness.models.only_scores import OnlyScores
 from harness.models.reward import Reward
 from harness.models.score.kept_answers import keep

@@ -21,12 +21,12 @@ from torch import nn
 from harness.errors import HarnessError, first_line
 from harness.models import language_model, response_cache
 from harness.models.load.arguments import folder_or_hub_id, number
-from harness.models.load.checkpoint import explain_loading_error
+from harness.models.load.completeness import explain_loading_error
 from harness.models.load.head import without_adapter_wrapper
+from harness.models.score.encoder import Encoded
 from harness.models.score.log_probs import ResponseLogProbs
 from harness.models.score.reference_tokens import refuse_other_tokens
 from harness.models.score.requests import conversation, named
-from harness.models.score.template import Encoded
 from harness.models.scoring import ScoringLM
 
 # reference=base: the policy's own base model, its adapter switched off.

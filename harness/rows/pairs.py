@@ -14,7 +14,21 @@ from typing import Any, TypeVar
 from harness.errors import HarnessError
 from harness.rows import transcripts
 from harness.rows.columns import Columns, with_guess
-from harness.rows.conversations import (
+from harness.rows.documents import Document
+from harness.rows.forms import (
+    JSON_TEXT,
+    MESSAGES,
+    TEXT,
+    TRANSCRIPT,
+    ParsedValue,
+    read,
+    read_prompt,
+    written_out,
+)
+from harness.rows.messages import Message, check_prompt, is_filled, messages, values
+from harness.rows.section_name import section_name
+from harness.rows.text import refuse_broken, shown
+from harness.rows.whole_conversation import (
     NoPromptError,
     OtherPromptError,
     check_answered,
@@ -23,20 +37,6 @@ from harness.rows.conversations import (
     parting,
     with_system,
 )
-from harness.rows.documents import Document
-from harness.rows.forms import (
-    JSON_TEXT,
-    MESSAGES,
-    TEXT,
-    TRANSCRIPT,
-    Read,
-    read,
-    read_prompt,
-    written_out,
-)
-from harness.rows.messages import Message, check_prompt, is_filled, messages, values
-from harness.rows.section import section_name
-from harness.rows.text import refuse_broken, shown
 
 __all__ = ["Columns", "pair", "with_guess"]
 
@@ -111,7 +111,9 @@ def system_of(row: Mapping[str, Any], columns: Columns) -> str | None:
     return value
 
 
-def read_sides(row: Mapping[str, Any], columns: Columns) -> tuple[Read | None, list[Read]]:
+def read_sides(
+    row: Mapping[str, Any], columns: Columns
+) -> tuple[ParsedValue | None, list[ParsedValue]]:
     """What the three columns of a row hold: the prompt, if there is one, and both answers."""
     names = columns.chosen, columns.rejected
     texts = [row[name] for name in names]
@@ -127,14 +129,14 @@ def read_sides(row: Mapping[str, Any], columns: Columns) -> tuple[Read | None, l
     if all(turns is not None for turns in listed):
         sides = zip(names, listed, strict=True)
         return prompt, [
-            Read(JSON_TEXT, _in_column(name, messages, turns or [])) for name, turns in sides
+            ParsedValue(JSON_TEXT, _in_column(name, messages, turns or [])) for name, turns in sides
         ]
     if all(map(transcripts.is_transcript, texts)) and _are_whole(texts, prompt):
-        return prompt, [Read(TRANSCRIPT, transcripts.turns(text)) for text in texts]
-    return prompt, [Read(TEXT, [], text) for text in texts]
+        return prompt, [ParsedValue(TRANSCRIPT, transcripts.turns(text)) for text in texts]
+    return prompt, [ParsedValue(TEXT, [], text) for text in texts]
 
 
-def _are_whole(texts: Sequence[str], prompt: Read | None) -> bool:
+def _are_whole(texts: Sequence[str], prompt: ParsedValue | None) -> bool:
     """Whether two texts with a transcript's marks are the conversation, not answers that have it.
 
     A prompt that is plain text may ask for a dialogue, and a few of hh-rlhf's answers begin with
@@ -149,11 +151,11 @@ def _are_whole(texts: Sequence[str], prompt: Read | None) -> bool:
     return all(any(turn["content"] == asked for turn in turns) for turns in conversations)
 
 
-def _answer(value: Any) -> Read:
+def _answer(value: Any) -> ParsedValue:
     """An answer beside one of another form."""
     if isinstance(value, str):
         refuse_broken(value, "the text")
-        return Read(TEXT, [], value)
+        return ParsedValue(TEXT, [], value)
     if isinstance(value, list) and value:
         last = value[-1]
         if not isinstance(last, Mapping):
@@ -169,7 +171,10 @@ def _answer(value: Any) -> Read:
 
 
 def _whole(
-    row: Mapping[str, Any], columns: Columns, prompt: Read | None, answers: Sequence[Read]
+    row: Mapping[str, Any],
+    columns: Columns,
+    prompt: ParsedValue | None,
+    answers: Sequence[ParsedValue],
 ) -> list[list[Message]]:
     """The two conversations, each ending with its answer."""
     if prompt is None:  # an answer alone has the other side's prompt
@@ -177,7 +182,7 @@ def _whole(
             a for a in answers if a.text is None and a.form != TRANSCRIPT and is_whole(a.turns)
         ]
         if len(whole) == 1:
-            prompt = Read(MESSAGES, whole[0].turns[:-1])
+            prompt = ParsedValue(MESSAGES, whole[0].turns[:-1])
     made = []
     for name, answer in zip((columns.chosen, columns.rejected), answers, strict=True):
         try:

@@ -14,9 +14,9 @@ from harness.training.adapter import save_adapter
 from harness.training.config import Config
 from harness.training.figures import pair_figures, write_figures
 from harness.training.gather import Part, by_length, gather
+from harness.training.row_check import RowCheck
 from harness.training.rows import PAIR
 from harness.training.shared_prefix import share_prefix
-from harness.training.shown import Shown
 from harness.training.tokens import conversation_ids, require_chat_template
 from harness.training.trainer import (
     load_model,
@@ -48,7 +48,7 @@ def train_reward(
     tokenizer = load_tokenizer(source, may_pad_with_end=False)
     require_chat_template(tokenizer, source)
 
-    shown = Shown(tokenizer, PAIR[1:])
+    shown = RowCheck(tokenizer, PAIR[1:])
     margins = any(part.columns.margin for part in (*config.data, *config.validation.data))
 
     def encode(row: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from harness.errors import HarnessError
-from harness.models.load.opened import check_folder, refuse_adapter_alone
+from harness.models.load.folder_check import check_folder, refuse_adapter_alone
 
 _BACKENDS = ("default", "causal", "seq2seq")
 _BATCH_SIZE = re.compile(r"[1-9]\d*|auto(:\d+(\.\d+)?)?")

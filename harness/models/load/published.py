@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from dogerm_plugin.anatomy.head_layers import Layer, NoSingleHeadError, Shape, reward_layers
-from dogerm_plugin.anatomy.trunk import Names
+from dogerm_plugin.anatomy.trunk import TensorNames
 from harness.errors import HarnessError
 from harness.models.load.published_head import ACTIVATIONS, PublishedHead
 
@@ -47,7 +47,7 @@ def find_head(
         return None
     prefix = f"{network.base_model_prefix}."
     own = {name for name in network.state_dict() if not name.startswith(prefix)}
-    names = Names(network, stored)
+    names = TensorNames(network, stored)
     if not names.has_trunk:
         return None
     finals = _outside(network, stored, names)
@@ -111,7 +111,7 @@ def own_head(config: Any, stored: Mapping[str, Shape]) -> tuple[str, bool]:
         for name, tensor in network.state_dict().items()
         if not name.startswith(prefix)
     }
-    names = Names(network, stored)
+    names = TensorNames(network, stored)
     head = {final: shape for name, shape in stored.items() if (final := names.of(name)[0]) in own}
     return names.wrapper, bool(own) and head == own
 
@@ -151,7 +151,7 @@ def _empty_network(config: Any) -> Any:
     return network if hasattr(network, network.base_model_prefix or "_") else None
 
 
-def _outside(network: Any, stored: Mapping[str, Shape], names: Names) -> dict[str, str]:
+def _outside(network: Any, stored: Mapping[str, Shape], names: TensorNames) -> dict[str, str]:
     """The stored tensors that lie outside the body and are not an LM head's.
 
     By name on disk; the values are the names that `network` would give them.

@@ -2,7 +2,7 @@
 """A chat template applied: the same text on every day, within bounds, or one line that says why.
 
 The text is what the tokenizer's own ``apply_chat_template`` gives, but for what a template can draw
-from outside the conversation (`harness.models.score.outside`), such as today's date, which Llama
+from outside the conversation (see `date_and_chance`), such as today's date, which Llama
 3.2's template prints: else a model's rewards change from day to day, and kept ones belong to no
 day.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.errors import HarnessError, first_line
 from harness.models.score.bounds import MEMORY, TookTooLong, bounded
-from harness.models.score.outside import FIXED_DATE, Outside
+from harness.models.score.date_and_chance import FIXED_DATE, DateAndChance
 
 # Seconds for one conversation; the longest of real templates take some thousandths.
 SECONDS = 10.0
@@ -78,7 +78,7 @@ class Rendering:
         self.tokenizer = tokenizer
         self.source = source
         self.variables = dict(variables or {})
-        self.outside = Outside(date, source)
+        self.outside = DateAndChance(date, source)
         self.seconds = seconds
         self._template = _OwnText(template)
         self._compiled: Any = None

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.models.load.arguments import number
-from harness.models.score.outside import FIXED_DATE
+from harness.models.score.date_and_chance import FIXED_DATE
 from harness.models.score.rendering import SECONDS
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold

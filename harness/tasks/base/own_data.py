@@ -22,7 +22,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 
 import harness.tasks
 from harness.errors import HarnessError
-from harness.rows.columns import Passed
+from harness.rows.columns import ColumnCells
 from harness.rows.conversation import Origin
 from harness.rows.datasets import OWN_PREFERENCE, from_hub
 from harness.rows.documents import Docs, Document, by_subset
@@ -200,7 +200,7 @@ def _read(source: Source, columns: Columns) -> Iterator[Document]:
         if source.stamp
         else from_hub(source.name, source.split, source.configuration, advice=ADVICE)
     )
-    passed, number = Passed(columns._asdict(), columns.unused), 0
+    passed, number = ColumnCells(columns._asdict(), columns.unused), 0
     for number, row in enumerate(rows, start=1):
         passed.see(row)
         try:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.models.score.chat_template import choose_template
-from harness.models.score.template import Encoder
+from harness.models.score.encoder import Encoder
 from harness.rows.conversation import Turns
 from harness.rows.markup import Markup
 

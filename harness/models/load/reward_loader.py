@@ -11,10 +11,10 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.models.load import body_and_head, published, remote_code, stored_head
-from harness.models.load.checkpoint import RecordingLoader
+from harness.models.load.completeness import RecordingLoader
 from harness.models.load.head import has_own_code
 from harness.models.load.published_head import PublishedHead
-from harness.models.load.stored import Shape, beside, stored_shapes
+from harness.models.load.stored_tensors import Shape, beside, stored_shapes
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 

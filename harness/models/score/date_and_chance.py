@@ -25,7 +25,7 @@ DATE = "strftime_now"
 _DIRECTIVE = re.compile("%(.)", re.DOTALL)
 
 
-class Outside:
+class DateAndChance:
     """The fixed outside of one template.
 
     Args:

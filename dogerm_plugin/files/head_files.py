@@ -21,7 +21,7 @@ FILES = ("value_head.safetensors", "value_head.bin")
 
 
 @dataclass(frozen=True)
-class Beside:
+class HeadFiles:
     """What stands beside a model: the files, each tensor by name, and the file it was read of."""
 
     files: tuple[Path, ...] = ()
@@ -37,7 +37,7 @@ def find(folders: Iterable[Path]) -> tuple[Path, ...]:
     return ()
 
 
-def read(files: Iterable[Path]) -> Beside:
+def read(files: Iterable[Path]) -> HeadFiles:
     """All tensors of head files; they are small.
 
     A name without a dot (`weight`) is told apart as `value_head.weight`.
@@ -55,7 +55,7 @@ def read(files: Iterable[Path]) -> Beside:
                 refuse_two_values(name, (tensors[name], where[name]), (tensor, file))
                 continue
             tensors[name], where[name] = tensor, file
-    return Beside(files, tensors, where)
+    return HeadFiles(files, tensors, where)
 
 
 def refuse_two_values(

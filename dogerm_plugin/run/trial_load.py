@@ -18,8 +18,8 @@ import torch
 from mergekit.common import ModelPath, ModelReference
 from mergekit.options import MergeOptions
 
-from dogerm_plugin.anatomy import body, checkpoint
-from dogerm_plugin.anatomy.body import Anatomy
+from dogerm_plugin.anatomy import body_and_head, checkpoint
+from dogerm_plugin.anatomy.body_and_head import Anatomy
 from dogerm_plugin.anatomy.head import is_classifier
 from dogerm_plugin.errors import MergeError
 
@@ -41,7 +41,7 @@ def check(folder: Path, options: MergeOptions) -> Anatomy:
         MergeError: config.json, a tensor, or the tokenizer is not what loading needs.
     """
     model = ModelReference(model=ModelPath(path=str(folder)))
-    result = body.examine(checkpoint.open_checkpoint(model, options), options)
+    result = body_and_head.examine(checkpoint.open_checkpoint(model, options), options)
     kind = type(result.network).__name__
     if result.leftover:
         raise MergeError(f"the output's {kind} would not load {result.leftover[0]}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dogerm_plugin.anatomy.head_layers import Shape
 
 if TYPE_CHECKING:
-    from dogerm_plugin.files.beside import Beside
+    from dogerm_plugin.files.head_files import HeadFiles
 
 # In the order in which transformers looks for them.
 FILES = ("model.safetensors", "model.safetensors.index.json")
@@ -57,8 +57,8 @@ def stored_shapes(pretrained: str, **options: Any) -> dict[str, Shape] | None:
 
 def beside(
     pretrained: str, stored: Mapping[str, Shape], adapter: Path | None = None, **options: Any
-) -> Beside:
-    """A head that a trainer keeps in a file of its own (`dogerm_plugin.files.beside`).
+) -> HeadFiles:
+    """A head that a trainer keeps in a file of its own (`dogerm_plugin.files.head_files`).
 
     Args:
         pretrained: a folder or Hub id.
@@ -72,8 +72,8 @@ def beside(
     from transformers.utils import cached_file
 
     from dogerm_plugin.errors import MergeError
-    from dogerm_plugin.files.beside import FILES as HEADS
-    from dogerm_plugin.files.beside import find, read, refuse_two_values
+    from dogerm_plugin.files.head_files import FILES as HEADS
+    from dogerm_plugin.files.head_files import find, read, refuse_two_values
     from harness.errors import HarnessError
 
     where = {key: options[key] for key in WHERE if options.get(key)}
