@@ -19,10 +19,10 @@ def _refuse_untested_release() -> None:
     from packaging.version import Version
 
     for library, (low, high) in TESTED.items():
-        found = Version(version(library))
-        if not Version(low) <= found < Version(high):
+        installed = Version(version(library))
+        if not Version(low) <= installed < Version(high):
             raise RuntimeError(
-                f"{library} {found} is installed, tested are >={low},<{high}: "
+                f"{library} {installed} is installed, tested are >={low},<{high}: "
                 f"pip install '{library}>={low},<{high}'"
             )
 

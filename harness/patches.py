@@ -26,10 +26,10 @@ TESTED = ("0.4.13", "0.5")
 def _refuse_untested_release() -> None:
     from packaging.version import Version
 
-    found = Version(version("lm_eval"))
-    if not Version(TESTED[0]) <= found < Version(TESTED[1]):
+    installed = Version(version("lm_eval"))
+    if not Version(TESTED[0]) <= installed < Version(TESTED[1]):
         raise RuntimeError(
-            f"lm-eval {found} is installed, tested are >={TESTED[0]},<{TESTED[1]}: "
+            f"lm-eval {installed} is installed, tested are >={TESTED[0]},<{TESTED[1]}: "
             f"pip install 'lm-eval>={TESTED[0]},<{TESTED[1]}'"
         )
 
@@ -242,7 +242,7 @@ def _tell_truncation(hflm: Any) -> None:
 
     @functools.wraps(original)
     def _loglikelihood_tokens(self: Any, requests: Any, *args: Any, **kwargs: Any) -> Any:
-        from harness.models.likelihood import with_truncation
+        from harness.models.truncation import with_truncation
 
         return with_truncation(self, requests, lambda: original(self, requests, *args, **kwargs))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.files import beside
+from dogerm_plugin.files import head_files
 
 CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")  # in PEFT's order
@@ -142,7 +142,16 @@ def _folder(path: str, name: str, revision: str | None) -> Path:
         return Path(path)
     from huggingface_hub import snapshot_download
 
-    wanted = [CONFIG, *WEIGHTS, *beside.FILES, TEMPLATE, "*.json", "*.model", "*.txt", "*.jinja"]
+    wanted = [
+        CONFIG,
+        *WEIGHTS,
+        *head_files.FILES,
+        TEMPLATE,
+        "*.json",
+        "*.model",
+        "*.txt",
+        "*.jinja",
+    ]
     try:
         return Path(snapshot_download(path, revision=revision, allow_patterns=wanted))
     except Exception as error:  # the Hub's errors, and those of a path that is no id

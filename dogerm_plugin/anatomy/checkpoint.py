@@ -16,7 +16,7 @@ from dogerm_plugin.errors import MergeError
 from dogerm_plugin.files import pickles, plain_files, weight_files
 from dogerm_plugin.files.pickles import MappedPickles
 from dogerm_plugin.files.plain_files import Stamps
-from dogerm_plugin.files.shards import DTYPES, Shards, Stored, read_header
+from dogerm_plugin.files.shards import DTYPES, Shards, StoredTensor, read_header
 from dogerm_plugin.files.weight_files import WeightFiles
 
 PLAIN = ("bfloat16", "float16", "float32", "float64")  # those that can be interpolated
@@ -69,15 +69,15 @@ def open_checkpoint(model: ModelReference, options: MergeOptions) -> Checkpoint:
     plain_files.require_plain_settings(Path(path))
     folder = Path(model.local_path(cache_dir=options.transformers_cache))
     plain_files.require_plain_settings(folder)
-    found = weight_files.find(folder)
-    if found is None:
+    weights = weight_files.find(folder)
+    if weights is None:
         raise MergeError(
             f"{model}: no model.safetensors or pytorch_model.bin (or their index) in "
             f"{folder}{weight_files.others(folder)}"
         )
     settings = {file for place in (Path(path), folder) for file in _settings(place)}
-    stamps = Stamps.of([*found.all, *sorted(settings)])
-    tensors, loader = _read(folder, found, stamps, options)
+    stamps = Stamps.of([*weights.all, *sorted(settings)])
+    tensors, loader = _read(folder, weights, stamps, options)
     return Checkpoint(model, folder, tensors, loader, stamps)
 
 
@@ -86,16 +86,18 @@ def _settings(folder: Path) -> list[Path]:
 
 
 def _read(
-    folder: Path, found: WeightFiles, stamps: Stamps, options: MergeOptions
+    folder: Path, weights: WeightFiles, stamps: Stamps, options: MergeOptions
 ) -> tuple[dict[str, Tensor], LazyTensorLoader]:
     """All tensors of a model's files, and what reads them."""
-    kinds = {file.suffix == ".safetensors" for file in found.shards}
+    kinds = {file.suffix == ".safetensors" for file in weights.shards}
     if len(kinds) > 1:
-        raise MergeError(f"{found.index}: names safetensors files and others; save the model again")
+        raise MergeError(
+            f"{weights.index}: names safetensors files and others; save the model again"
+        )
     tensors: dict[str, Tensor] = {}
-    stored: dict[str, Stored] = {}
+    stored: dict[str, StoredTensor] = {}
     holders: dict[str, list[Path]] = defaultdict(list)
-    for file in found.shards:
+    for file in weights.shards:
         if file.suffix == ".safetensors":
             header = _read_header(file)
             here = {name: _described(one) for name, one in header.items()}
@@ -105,7 +107,7 @@ def _read(
         tensors |= here  # as in transformers, where the last file that has a tensor wins
         for name in here:
             holders[name].append(file)
-    for name, shard in found.weight_map.items():
+    for name, shard in weights.weight_map.items():
         if folder / shard not in holders.get(name, ()):
             where = f" ({holders[name][0].name} has it)" if name in holders else ""
             raise MergeError(
@@ -160,13 +162,13 @@ def _bits(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.contiguous().view(-1).view(torch.uint8)
 
 
-def _described(one: Stored) -> Tensor:
+def _described(one: StoredTensor) -> Tensor:
     dtype = DTYPES.get(one.dtype)
     name = str(dtype).removeprefix("torch.") if dtype is not None else one.dtype
     return Tensor(one.shape, name, one.file)
 
 
-def _read_header(file: Path) -> dict[str, Stored]:
+def _read_header(file: Path) -> dict[str, StoredTensor]:
     try:
         return read_header(file)
     except (SafetensorError, OSError) as error:

@@ -49,13 +49,13 @@ def differences(mine: Any, theirs: Any) -> dict[str, tuple[str, str]]:
     """
     own, other = _flat(mine), _flat(theirs)
     known = _declared(mine) | _declared(theirs)
-    found = {}
+    differing = {}
     for key in sorted(own.keys() | other.keys()):
         a, b = own.get(key, _ABSENT), other.get(key, _ABSENT)
         # no code reads what no class knows
         if key.split(".")[0] in known and not _same(a, b):
-            found[key] = _text(a), _text(b)
-    return found
+            differing[key] = _text(a), _text(b)
+    return differing
 
 
 def _flat(config: Any) -> dict[str, Any]:

@@ -78,17 +78,17 @@ def find_reward_head(
         or "lm_head" in stored.split(".")
         or tensors[stored].shape[:1] == (rows,)
     }
-    found = tuple(name for name in head if name not in output)
+    candidates = tuple(name for name in head if name not in output)
     own = {name for name in network.state_dict() if not name.startswith(prefix)}
-    whole = is_classifier(network) and own <= {head[name] for name in found}
-    single = any(is_single(tensors[name]) and head[name] in own for name in found)
+    whole = is_classifier(network) and own <= {head[name] for name in candidates}
+    single = any(is_single(tensors[name]) and head[name] in own for name in candidates)
     its_code = network.is_custom_code() and (single or not output)
-    if found and (whole or its_code):
-        return found
+    if candidates and (whole or its_code):
+        return candidates
     normalized = bool(getattr(network.config, "do_normalize", False))
     shapes = {
         name: tensors[name].shape
-        for name in found
+        for name in candidates
         # safe-rlhf stores the mean and variance of its rewards even where it uses neither
         if normalized or not name.startswith("normalizer.")
     }
@@ -97,7 +97,7 @@ def find_reward_head(
         reward_layers(shapes, width, "")
     except NoSingleHeadError:
         return ()
-    return found
+    return candidates
 
 
 def outputs(
@@ -121,19 +121,19 @@ def outputs(
     state = network.state_dict()
     if not is_classifier(network) or any(final not in state for final in head.values()):
         return 1  # a chain of layers that ends in one number
-    found = {}
+    labels = {}
     for stored, final in head.items():
         have, want = tensors[stored].shape, tuple(state[final].shape)
         if have == want:
             continue
-        found[stored] = have[:1]
-        if have[1:] != want[1:] or len(set(found.values())) > 1:
+        labels[stored] = have[:1]
+        if have[1:] != want[1:] or len(set(labels.values())) > 1:
             raise MergeError(
                 f"{tensors[stored].file}: head tensor {stored} has shape {list(have)}, and "
                 f"{type(network).__name__} needs {['labels', *want[1:]]}: config.json and weights "
                 "don't belong together"
             )
-    return next(iter(found.values()))[0] if found else network.config.num_labels
+    return next(iter(labels.values()))[0] if labels else network.config.num_labels
 
 
 def _output_embedding(network: PreTrainedModel) -> set[str]:

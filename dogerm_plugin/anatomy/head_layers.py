@@ -59,15 +59,15 @@ def reward_layers(outside: Mapping[str, Shape], width: int, source: str) -> list
             f"is one or more linear layers from the hidden size {width} to 1 number; if the "
             "checkpoint comes with its own code, give --model_args trust_remote_code=True"
         )
-    (found,) = chains
-    beside = {name: shape for name, shape in outside.items() if name.split(".")[0] != found}
+    (module,) = chains
+    beside = {name: shape for name, shape in outside.items() if name.split(".")[0] != module}
     if beside:
         raise NoSingleHeadError(
-            f"{source}: beside its reward head {found} it holds {_list(beside)}, which may change "
+            f"{source}: beside its reward head {module} it holds {_list(beside)}, which may change "
             "the reward in a way that a checkpoint does not say; a class of its own (auto_map, "
             "with trust_remote_code=True) would"
         )
-    return chains[found]
+    return chains[module]
 
 
 def _chain(held: Mapping[str, Shape], width: int) -> list[Layer] | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from mergekit.options import MergeOptions
 
-from dogerm_plugin.anatomy.body import Anatomy
+from dogerm_plugin.anatomy.body_and_head import Anatomy
 from dogerm_plugin.anatomy.config_differences import differences
 from dogerm_plugin.anatomy.head import is_single
 from dogerm_plugin.errors import MergeError
@@ -196,18 +196,18 @@ def _check_configs(reward: Anatomy, other: Anatomy, options: MergeOptions) -> No
                 f"{other.model} has {word} {b}, the reward model {reward.model} has {a}: a merge "
                 "needs one pretrained base for both"
             )
-    found = differences(mine, theirs)
+    differing = differences(mine, theirs)
     towers = [getattr(one.config, "vision_config", None) for one in (reward, other)]
     if all(hasattr(one, "to_dict") for one in towers):
         inside = differences(*towers)
-        found |= {f"vision_config.{key}": values for key, values in inside.items()}
-    if found:
+        differing |= {f"vision_config.{key}": values for key, values in inside.items()}
+    if differing:
         LOG.warning(
             "%s: its weights were trained with other settings than the reward model's %s, whose "
             "settings the output has: %s",
             other.model,
             reward.model,
-            ", ".join(f"{key} {b} (reward model: {a})" for key, (a, b) in found.items()),
+            ", ".join(f"{key} {b} (reward model: {a})" for key, (a, b) in differing.items()),
         )
 
 

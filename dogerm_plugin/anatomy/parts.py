@@ -63,21 +63,21 @@ def places(layout: Layout) -> dict[str, Place]:
     inside = [own for own in names.values() if own.startswith(decoder)]
     stack = _stack(inside)
     last = max((_layer(own, stack) for own in inside), default=-1)
-    found = {}
+    place_of = {}
     for name, own in names.items():
         modules = list(_around(trunk, own))
         layer = _layer(own, stack)
         if not own.startswith(decoder):
-            found[name] = Place("other", 0, beside=True, outside=True)
+            place_of[name] = Place("other", 0, beside=True, outside=True)
         elif name in layout.vocabulary:
-            found[name] = Place("embeddings", max(layer, 0), beside=layer < 0)
+            place_of[name] = Place("embeddings", max(layer, 0), beside=layer < 0)
         elif layer >= 0:
-            found[name] = Place(_part(modules[stack.count(".") + 1 :]), layer)
+            place_of[name] = Place(_part(modules[stack.count(".") + 1 :]), layer)
         else:
             part = _part_beside(modules[-1][1] if modules else trunk)
             final = part == "norms" and "emb" not in own  # not bloom's, which follows the embedding
-            found[name] = Place(part, last if final else 0, beside=True)
-    return found
+            place_of[name] = Place(part, last if final else 0, beside=True)
+    return place_of
 
 
 def _decoder(network: PreTrainedModel, trunk: nn.Module) -> str:

@@ -43,7 +43,7 @@ def _types(config: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, An
             continue
         inside = place or (key if key in _PLACES else "")
         if inside:
-            found = next((value[name] for name in _TYPES if value.get(name) is not None), None)
-            if found is not None:
-                yield f"{key}.rope_type" if key == inside else f"{inside}.{key}.rope_type", found
+            kind = next((value[name] for name in _TYPES if value.get(name) is not None), None)
+            if kind is not None:
+                yield f"{key}.rope_type" if key == inside else f"{inside}.{key}.rope_type", kind
         yield from _types(value, inside)

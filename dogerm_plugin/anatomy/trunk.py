@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 
-class Names:
+class TensorNames:
     """A class's names for the tensors of a checkpoint.
 
     Args:
@@ -22,7 +22,7 @@ class Names:
 
     Attributes:
         wrapper: what stands before the names that the class can read (`pretrained_model.`).
-        found: whether any tensor of the class's trunk is stored at all.
+        has_trunk: whether any tensor of the class's trunk is stored at all.
         converters: the class's conversions of several stored tensors into others.
     """
 
@@ -46,7 +46,7 @@ class Names:
             counts |= {prefix: self._count(prefix) for prefix in wrappers(self._stored)}
         # the shortest of several that are as good
         self.wrapper = max(counts, key=lambda prefix: (counts[prefix], -len(prefix)))
-        self.found = counts[self.wrapper] > 0
+        self.has_trunk = counts[self.wrapper] > 0
 
     def of(self, name: str) -> tuple[str, str | None, str]:
         """A stored tensor's name in the class, as `from_pretrained` finds it.

@@ -20,7 +20,7 @@ from mergekit.options import MergeOptions
 from mergekit.tokenizer import build
 
 from dogerm_plugin.anatomy import tokenization
-from dogerm_plugin.anatomy.body import Anatomy
+from dogerm_plugin.anatomy.body_and_head import Anatomy
 from dogerm_plugin.anatomy.layout import Layout
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.files.model_files import TOKENIZER, holds_tokenizer

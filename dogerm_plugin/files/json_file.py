@@ -33,14 +33,14 @@ def read_object(file: Path) -> dict[str, Any]:
             "UTF-8 without one"
         )
     try:
-        found = json.loads(text)
+        content = json.loads(text)
     except RecursionError:
         raise MergeError(f"{file}: is nested too deep to be read; fetch it again") from None
     except ValueError as error:  # not JSON, or more digits than Python takes
         raise MergeError(
             f"{file}: is not JSON, or truncated ({str(error).split(';')[0]}); fetch it again"
         ) from None
-    if not isinstance(found, dict):
-        kind = "list" if isinstance(found, list) else type(found).__name__
+    if not isinstance(content, dict):
+        kind = "list" if isinstance(content, list) else type(content).__name__
         raise MergeError(f"{file}: holds a JSON {kind}, expected an object; fetch it again")
-    return found
+    return content

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dogerm_plugin.files import beside
+from dogerm_plugin.files import head_files
 
 TOKENIZER = ("tokenizer*", "vocab.*", "*.tiktoken", "spiece.model", "sentencepiece*.model")
 
@@ -41,7 +41,7 @@ READ_UNASKED = frozenset(
         "adapter_config.json",
         "adapter_model.safetensors",
         "adapter_model.bin",
-        *beside.FILES,
+        *head_files.FILES,
         "tokenizer.json",
         "tokenizer_config.json",
         "tokenizer.model",

@@ -52,9 +52,9 @@ def explain(file: Path, error: Exception) -> str:
 
     Not torch's own words: they advise `weights_only=False`, which runs what the file holds.
     """
-    found = _REFUSED.search(str(error))
-    if found or "weights_only" in str(error):
-        what = f" ({found[1].rstrip('.,')})" if found else ""
+    match = _REFUSED.search(str(error))
+    if match or "weights_only" in str(error):
+        what = f" ({match[1].rstrip('.,')})" if match else ""
         return (
             f"{file}: holds more than tensors{what}, and that may be code: it is not loaded; where "
             "you trust its source, convert it to safetensors, or take a safetensors version"

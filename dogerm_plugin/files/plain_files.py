@@ -70,8 +70,8 @@ def require_plain(file: Path) -> None:
         if not os.access(file, os.R_OK):
             raise MergeError(f"{file}: can't be read: no permission")
         return
-    found = next((word for test, word in _KINDS if test(mode)), "no file")
-    raise MergeError(f"{file}: is {found}, expected a file; put the model's own there")
+    kind = next((word for test, word in _KINDS if test(mode)), "no file")
+    raise MergeError(f"{file}: is {kind}, expected a file; put the model's own there")
 
 
 def require_plain_settings(folder: Path) -> None:
@@ -114,9 +114,9 @@ class Stamps:
         raise MergeError(_changed(file, what))
 
 
-def stamp(found: os.stat_result) -> Stamp:
+def stamp(status: os.stat_result) -> Stamp:
     """What of a file's state is compared."""
-    return found.st_size, found.st_mtime_ns, found.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def _changed(file: Path, what: str) -> str:

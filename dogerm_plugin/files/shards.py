@@ -47,7 +47,7 @@ BUFFERS = 2
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTensor:
     """Where a tensor lies: its file, dtype (safetensors' name), shape, and bytes in the file."""
 
     file: Path
@@ -57,7 +57,7 @@ class Stored:
     end: int
 
 
-def read_header(file: Path) -> dict[str, Stored]:
+def read_header(file: Path) -> dict[str, StoredTensor]:
     """What a safetensors file holds.
 
     Raises:
@@ -70,7 +70,7 @@ def read_header(file: Path) -> dict[str, Stored]:
         header = json.loads(opened.read(length))
     begin = 8 + length
     return {
-        name: Stored(
+        name: StoredTensor(
             file,
             one["dtype"],
             tuple(one["shape"]),
@@ -94,7 +94,7 @@ class Shards(LazyTensorLoader):
     """
 
     def __init__(
-        self, index: ShardedTensorIndex, stored: Mapping[str, Stored], stamps: Stamps
+        self, index: ShardedTensorIndex, stored: Mapping[str, StoredTensor], stamps: Stamps
     ) -> None:
         super().__init__(index)
         self._stored = stored
@@ -114,13 +114,13 @@ class Shards(LazyTensorLoader):
         Raises:
             MergeError: the file changed since its header was read.
         """
-        found = next((k for k in (key, *(aliases or ())) if k in self._stored), None)
-        if found is None:
+        name = next((k for k in (key, *(aliases or ())) if k in self._stored), None)
+        if name is None:
             if raise_on_missing:
                 raise KeyError(key)
             return None
         with self.lock:
-            tensor = self._read(self._stored[found])
+            tensor = self._read(self._stored[name])
         return tensor.to(device)
 
     def flush(self) -> None:
@@ -133,7 +133,7 @@ class Shards(LazyTensorLoader):
             self._opened[1].close()
             self._opened = None
 
-    def _read(self, one: Stored) -> torch.Tensor:
+    def _read(self, one: StoredTensor) -> torch.Tensor:
         if one.dtype not in DTYPES:
             raise MergeError(f"{one.file}: stores numbers as {one.dtype}, which can't be merged")
         if self._opened is None or self._opened[0] != one.file:

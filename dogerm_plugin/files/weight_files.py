@@ -69,15 +69,15 @@ def find(folder: Path) -> WeightFiles | None:
                 "before any other weights of the folder, and a merge can't read: load it with "
                 "transformers and save it again"
             )
-    found = check(folder)
-    if found is None:
+    weights = check(folder)
+    if weights is None:
         return None
-    _refuse_adapter(folder, found.all[-1])
+    _refuse_adapter(folder, weights.all[-1])
     # Pickles beside safetensors are usual, and mergekit passes over them too.
-    single = found.shards[0]
-    if found.index is None and single.with_name(single.name + INDEX).is_file():
+    single = weights.shards[0]
+    if weights.index is None and single.with_name(single.name + INDEX).is_file():
         LOG.warning("%s: taken, as by transformers; the index beside it is ignored", single)
-    return found
+    return weights
 
 
 def check(folder: Path) -> WeightFiles | None:
@@ -103,11 +103,11 @@ def check(folder: Path) -> WeightFiles | None:
 
 def others(folder: Path) -> str:
     """What a folder without the model's weights has instead, for a message."""
-    found = sorted(file.name for file in folder.glob("*") if file.suffix in _WEIGHTS)
-    if not found:
+    names = sorted(file.name for file in folder.glob("*") if file.suffix in _WEIGHTS)
+    if not names:
         return ""
-    shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-    if any(name.startswith("adapter_model") for name in found):
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    if any(name.startswith("adapter_model") for name in names):
         return f" ({shown} is an adapter: write BASE+{folder})"
     return (
         f" (found {shown}, which transformers does not load by itself: load it with variant= or "

@@ -17,7 +17,7 @@ import tqdm
 from mergekit.graph import Executor, Task, TaskUniverse
 
 
-class OneByOne(Executor):
+class SequentialExecutor(Executor):
     """mergekit's `Executor` for targets that share little.
 
     Args:

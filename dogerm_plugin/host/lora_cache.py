@@ -20,9 +20,9 @@ from typing import Any
 from mergekit.common import ModelPath, ModelReference, dtype_from_name
 from mergekit.options import MergeOptions
 
-from dogerm_plugin.anatomy import adapted, adapter
+from dogerm_plugin.anatomy import adapted_model, adapter
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.files import beside, weight_files
+from dogerm_plugin.files import head_files, weight_files
 from dogerm_plugin.files.atomic import staging
 from dogerm_plugin.files.locks import lock_of
 from dogerm_plugin.files.model_files import holds_tokenizer
@@ -73,9 +73,9 @@ def _folder(model: ModelReference, options: MergeOptions) -> Path:
             f"{model}: add --lora-merge-cache DIR, where the model with its adapter merged is "
             "written"
         )
-    found = adapter.read(model.lora.path, model.lora.revision)
+    lora = adapter.read(model.lora.path, model.lora.revision)
     names = [os.path.basename(os.path.normpath(part.path)) for part in (model.model, model.lora)]
-    identity = _identity(model, found, options)
+    identity = _identity(model, lora, options)
     cache = Path(options.lora_merge_cache).expanduser()
     folder = cache / f"{names[0]}+{names[1]}-{identity}".replace("/", "_")
     if folder.is_dir() and weight_files.find(folder) is not None:
@@ -92,8 +92,8 @@ def _folder(model: ModelReference, options: MergeOptions) -> Path:
             raise MergeError(f"--lora-merge-cache {cache}: can't be written ({error})") from None
         if lock is not None:
             stack.callback(os.close, lock)
-        _write(work, model, found, options)
-        if _identity(model, found, options) != identity:
+        _write(work, model, lora, options)
+        if _identity(model, lora, options) != identity:
             raise MergeError(f"{model}: a file of it changed while the adapter was merged: again")
         try:
             work.rename(folder)
@@ -112,34 +112,34 @@ def _clean_up(cache: Path, prefix: str) -> None:
 
 
 def _write(
-    folder: Path, model: ModelReference, found: adapter.Adapter, options: MergeOptions
+    folder: Path, model: ModelReference, lora: adapter.Adapter, options: MergeOptions
 ) -> None:
     where: dict[str, Any] = {
         "revision": model.model.revision,
         "trust_remote_code": options.trust_remote_code,
     }
     try:
-        tokenizer = adapted.tokens(model.model.path, found, **where)
+        tokenizer = adapted_model.tokens(model.model.path, lora, **where)
     except Exception as error:  # tokenizers raises bare ones
-        if found.has_tokenizer or holds_tokenizer(Path(model.model.path)):
+        if lora.has_tokenizer or holds_tokenizer(Path(model.model.path)):
             raise MergeError(
                 f"{model}: its tokenizer can't be loaded ({error}): fetch its files again"
             ) from None
         tokenizer = None  # a merge without a tokenizer is told of later, where it matters
     dtype = dtype_from_name(options.lora_merge_dtype) or "auto"
-    whole = adapted.merged(model.model.path, found, dtype=dtype, tokenizer=tokenizer, **where)
+    whole = adapted_model.merged(model.model.path, lora, dtype=dtype, tokenizer=tokenizer, **where)
     whole.save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
     # LLaMA-Factory's, beside the adapter or beside its base model
-    for file in beside.find([found.folder, Path(model.model.path)]):
+    for file in head_files.find([lora.folder, Path(model.model.path)]):
         shutil.copyfile(file, folder / file.name)
 
 
-def _identity(model: ModelReference, found: adapter.Adapter, options: MergeOptions) -> str:
+def _identity(model: ModelReference, lora: adapter.Adapter, options: MergeOptions) -> str:
     """A digest of what the folder is made of: names, files, dtype."""
     parts: list[Any] = [FORM, str(model), options.lora_merge_dtype]
-    for folder in (Path(model.model.path), found.folder):
+    for folder in (Path(model.model.path), lora.folder):
         if folder.is_dir():
             parts += [str(folder.resolve()), *_files(folder)]
         else:  # on the Hub: the commit that the name stands for today

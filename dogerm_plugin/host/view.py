@@ -15,7 +15,7 @@ from mergekit.architecture.conversion import convert_checkpoint_tensors
 from mergekit.io.lazy_tensor_loader import LazyTensorLoader, ShardedTensorIndex
 from mergekit.io.tasks import LoaderCache
 
-from dogerm_plugin.anatomy.body import Anatomy
+from dogerm_plugin.anatomy.body_and_head import Anatomy
 from dogerm_plugin.anatomy.layout import Layout
 from dogerm_plugin.errors import MergeError
 

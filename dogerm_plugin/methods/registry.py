@@ -34,7 +34,7 @@ RESULT_DTYPE = "result_dtype"
 _SCOPES = {Scope.DOMAIN_MODEL: ParameterScope.NON_BASE, Scope.MERGE: ParameterScope.SHARED}
 
 
-class Hosted(GroupMergeMethod):
+class HostedMethod(GroupMergeMethod):
     """mergekit's view of a method. Its `base_model` is the reward model.
 
     Args:
@@ -138,11 +138,11 @@ def values_of(
     values: dict[str, Any] = {}
     for one in method.parameters:
         of_model = one.scope is Scope.DOMAIN_MODEL
-        found = [bound(one.name, model) for model in (domain if of_model else [None])]
-        if None in found:
-            owner = domain[found.index(None)] if of_model else "the recipe"
+        given = [bound(one.name, model) for model in (domain if of_model else [None])]
+        if None in given:
+            owner = domain[given.index(None)] if of_model else "the recipe"
             raise MergeError(one.left_out(owner, tensor))
-        values[one.name] = found if of_model else found[0]
+        values[one.name] = given if of_model else given[0]
         if one.on_reward_model:
             values[one.on_reward_model] = bound(one.on_reward_model, reward)
     return values
@@ -152,18 +152,18 @@ def register(method: Method) -> None:
     """Let recipes name a method.
 
     Raises:
-        ValueError: another one has its name, or see `Hosted`.
+        ValueError: another one has its name, or see `HostedMethod`.
     """
     # Here, not above: when this module is what imports mergekit, that is still half imported.
     from mergekit.merge_methods import registry
 
-    registry.register(Hosted(method))
+    registry.register(HostedMethod(method))
 
 
 def _known() -> dict[str, Method]:
     from mergekit.merge_methods import registry
 
-    hosted = (one for one in registry.registered_methods() if isinstance(one, Hosted))
+    hosted = (one for one in registry.registered_methods() if isinstance(one, HostedMethod))
     return {one.spec.name: one.method for one in hosted}
 
 

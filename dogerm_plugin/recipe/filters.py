@@ -51,10 +51,11 @@ def _subtrees(values: Mapping[str, float]) -> dict[str, list[str]]:
     for name, value in values.items():
         for start in _starts(name):
             below[start].add(value)
-    found = defaultdict(list)
+    subtrees = defaultdict(list)
     for name in values:
-        found[next((start for start in _starts(name) if len(below[start]) == 1), name)].append(name)
-    return found
+        start = next((start for start in _starts(name) if len(below[start]) == 1), name)
+        subtrees[start].append(name)
+    return subtrees
 
 
 def _starts(name: str) -> Iterator[str]:
@@ -83,12 +84,12 @@ def _filters(subtrees: Mapping[str, list[str]]) -> list[_Filter]:
     # a number says nothing without the word before it
     texts = {text for text in texts if not re.match(r"\.\d+\.", text)}
     listings = ["\n".join(names) for names in subtrees.values()]
-    found: dict[tuple[int, int], _Filter] = {}
+    distinct: dict[tuple[int, int], _Filter] = {}
     for text in sorted(sorted(texts, key=_natural, reverse=True), key=_readability):
         covers = sum(1 << number for number, start in enumerate(subtrees) if text in start)
         touches = sum(1 << number for number, names in enumerate(listings) if text in names)
-        found.setdefault((covers, touches), _Filter(text, covers, touches))
-    return list(found.values())
+        distinct.setdefault((covers, touches), _Filter(text, covers, touches))
+    return list(distinct.values())
 
 
 def _readability(text: str) -> tuple[bool, bool, int]:
@@ -110,10 +111,10 @@ def _rules(
 ) -> list[_Rule]:
     """Rules for all tensors, of which the last one gives `last` to what no other matches."""
     tries = [
-        (found.text, value, found.covers & mask, found.touches & ~mask)
-        for found in filters
+        (candidate.text, value, candidate.covers & mask, candidate.touches & ~mask)
+        for candidate in filters
         for value, mask in wanted.items()
-        if found.covers & mask
+        if candidate.covers & mask
     ]
     rules: list[_Rule] = [(None, last)]
     everything, right = sum(wanted.values()), wanted[last]

@@ -68,8 +68,8 @@ def assign(layout: Layout, grouping: str) -> dict[str, list[str]]:
         MergeError: no such grouping, or more runs than the model has layers.
     """
     wanted = parse(grouping)
-    found = places(layout)
-    depth = 1 + max((place.layer for place in found.values() if not place.beside), default=-1)
+    place_of = places(layout)
+    depth = 1 + max((place.layer for place in place_of.values() if not place.beside), default=-1)
     if wanted.runs > depth:
         raise MergeError(
             f"groups: layers:{wanted.runs}: {layout.reward.model} has {depth} layers; write "
@@ -77,7 +77,7 @@ def assign(layout: Layout, grouping: str) -> dict[str, list[str]]:
         )
     groups: dict[tuple[int, int], list[str]] = defaultdict(list)
     for name in layout.body:
-        groups[_key(found[name], wanted, depth)].append(name)
+        groups[_key(place_of[name], wanted, depth)].append(name)
     return {_name(key, wanted): names for key, names in sorted(groups.items())}
 
 

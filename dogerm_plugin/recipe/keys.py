@@ -42,13 +42,13 @@ def check_text(text: str, path: str = "recipe", several: bool = True) -> None:
         raise MergeError(f"{path}: not YAML: {error}") from None
     for document in documents or [None]:
         if not isinstance(document, dict) or "merge_method" not in document:
-            found = "an empty file" if document is None else type(document).__name__
-            found = (
-                f"the keys {', '.join(map(str, document))}" if isinstance(document, dict) else found
+            what = "an empty file" if document is None else type(document).__name__
+            what = (
+                f"the keys {', '.join(map(str, document))}" if isinstance(document, dict) else what
             )
             raise MergeError(
                 f"{path}: not a recipe: expected keys such as merge_method, base_model and models, "
-                f"found {found}"
+                f"found {what}"
             )
     if len(documents) > 1 and not several:
         raise MergeError(f"{path}: {len(documents)} recipes in one file: run it by mergekit-multi")

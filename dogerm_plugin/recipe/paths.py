@@ -92,9 +92,9 @@ def find(path: str, folder: Path | None, revision: str | None = None) -> str:
     if not any((beside / mark).exists() for mark in _MARKS):
         return path
     if not os.path.exists(path):
-        found = os.path.abspath(beside)
-        LOG.warning("%s: not in the current folder, taken from the recipe's: %s", path, found)
-        return found
+        absolute = os.path.abspath(beside)
+        LOG.warning("%s: not in the current folder, taken from the recipe's: %s", path, absolute)
+        return absolute
     if not os.path.samefile(path, beside):
         LOG.warning(
             "%s: is in the current folder and in the recipe's (%s), and they differ: taken from "

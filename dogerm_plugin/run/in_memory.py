@@ -21,7 +21,7 @@ from mergekit.options import MergeOptions
 from dogerm_plugin.anatomy import vocabulary
 from dogerm_plugin.anatomy.layout import Layout
 from dogerm_plugin.errors import MergeError, from_host
-from dogerm_plugin.host.execution import OneByOne
+from dogerm_plugin.host.execution import SequentialExecutor
 from dogerm_plugin.host.view import ModelView
 from dogerm_plugin.methods import registry
 from dogerm_plugin.run import prepare
@@ -96,9 +96,9 @@ class Merges:
 
     def _run(self, task: Task) -> torch.Tensor | None:
         device = self._options.device or "cpu"
-        ((_, tensor),) = OneByOne([task], device, device, self._known, self._kinship.watch).run(
-            quiet=True
-        )
+        ((_, tensor),) = SequentialExecutor(
+            [task], device, device, self._known, self._kinship.watch
+        ).run(quiet=True)
         return tensor
 
     def _flush(self) -> None:

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from dogerm_plugin.files import atomic
-from dogerm_plugin.run import inside, keeping, manifest
+from dogerm_plugin.run import earlier_output, in_place, manifest
 
 FILE = "journal.json"
 OLD = "the-old-output"
@@ -51,7 +51,7 @@ def settle(work: Path, final: Path) -> bool:
     if not state:
         return _remove_if_empty(work)
     if state == INSIDE:
-        inside.replace(stage, final, old)
+        in_place.replace(stage, final, old)
     elif state == SWAPPING:
         _settle_swap(stage, final, old, inode)
     # Here the stage is the new output or half of it, and links to what is the user's.
@@ -66,11 +66,11 @@ def _settle_swap(stage: Path, final: Path, old: Path, new: int) -> None:
     if old.exists() and not final.exists():
         old.rename(final)
     elif old.exists() and final.stat().st_ino != new:
-        keeping.give_back(old, final)  # a folder was made meanwhile where none stood
+        earlier_output.give_back(old, final)  # a folder was made meanwhile where none stood
     elif old.exists():
-        keeping.retire(old, final, manifest.read(old))
+        earlier_output.retire(old, final, manifest.read(old))
     elif stage.exists() and stage.stat().st_ino != new:
-        keeping.retire(stage, final, manifest.read(stage))  # exchanged
+        earlier_output.retire(stage, final, manifest.read(stage))  # exchanged
 
 
 def _read(work: Path) -> tuple[str, int]:
@@ -84,8 +84,8 @@ def _read(work: Path) -> tuple[str, int]:
 
 def _remove_if_empty(work: Path) -> bool:
     """Of a process that was killed before it wrote anything; and only that."""
-    found = [name for name in manifest.files_below(work) if name != f"{FILE}.partial"]
-    if found:
+    written = [name for name in manifest.files_below(work) if name != f"{FILE}.partial"]
+    if written:
         return False
     shutil.rmtree(work)
     return True

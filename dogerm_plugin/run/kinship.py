@@ -45,7 +45,7 @@ TOKENS = 1 << 11
 
 
 @dataclass(frozen=True)
-class Found:
+class MatrixComparison:
     """How one matrix of a domain model compares with the reward model's.
 
     Attributes:
@@ -82,13 +82,13 @@ class Kinship:
         reward: the reward model.
         body: names of the output's tensors that are merged.
         symbols: what people call the merge method's parameters.
-        found: by domain model, and by name in the output.
+        comparisons: by domain model, and by name in the output.
     """
 
     reward: Any
     body: frozenset[str]
     symbols: str
-    found: dict[Any, dict[str, Found]] = field(default_factory=dict)
+    comparisons: dict[Any, dict[str, MatrixComparison]] = field(default_factory=dict)
     _told: bool = False
 
     @classmethod
@@ -113,21 +113,21 @@ class Kinship:
             return
         info = arguments.get("tokenizer_info")
         for model, theirs in tensors.items():
-            if model == self.reward or name in self.found.get(model, ()):
+            if model == self.reward or name in self.comparisons.get(model, ()):
                 continue
             pair = (mine, theirs) if info is None else _common(info, self.reward, model, tensors)
             sample = take(*pair)
             if sample is None:
                 continue
             allowed = bool(task.input_parameters[model][ALLOW_UNRELATED.name])
-            found = Found(name, _source(task, model), sample, allowed)
-            if found.strange and not allowed and not self._may_be_tiny(found):
-                raise MergeError(self._stranger(model, found))
-            self.found.setdefault(model, {})[name] = found
+            comparison = MatrixComparison(name, _source(task, model), sample, allowed)
+            if comparison.strange and not allowed and not self._may_be_tiny(comparison):
+                raise MergeError(self._stranger(model, comparison))
+            self.comparisons.setdefault(model, {})[name] = comparison
 
-    def _may_be_tiny(self, found: Found) -> bool:
+    def _may_be_tiny(self, comparison: MatrixComparison) -> bool:
         """Whether to wait for all matrices before one is judged: it is small for its width."""
-        return found.sample.size < TINY / math.sqrt(found.sample.width)
+        return comparison.sample.size < TINY / math.sqrt(comparison.sample.width)
 
     def conclude(self) -> None:
         """Judge what waited for the others, and warn of what is far, once.
@@ -138,9 +138,9 @@ class Kinship:
         if self._told:
             return
         self._told = True
-        for model, found in self.found.items():
-            typical = statistics.median(one.sample.size for one in found.values())
-            strange = [one for one in found.values() if one.strange]
+        for model, comparisons in self.comparisons.items():
+            typical = statistics.median(one.sample.size for one in comparisons.values())
+            strange = [one for one in comparisons.values() if one.strange]
             for one in strange:
                 if not one.allowed and one.sample.size >= TINY * typical:
                     raise MergeError(self._stranger(model, one))
@@ -150,43 +150,45 @@ class Kinship:
                 LOG.warning(
                     "%s: %d of %d matrices are no relatives of the reward model's %s (%s: %s), "
                     "merged because the recipe says %s",
-                    model, len(allowed), len(found), self.reward, worst.name, worst.strange,
+                    model, len(allowed), len(comparisons), self.reward, worst.name, worst.strange,
                     ALLOW_UNRELATED.name,
                 )  # fmt: skip
-            far = [one for one in found.values() if one.sample.cosine < CLOSE and not one.strange]
+            far = [
+                one for one in comparisons.values() if one.sample.cosine < CLOSE and not one.strange
+            ]
             if far:
                 worst = min(far, key=lambda one: one.sample.cosine)
                 LOG.warning(
                     "%s: %d of %d matrices are far from the reward model's %s (mean cosine %.3f, "
                     "least %.3f, %s; %.1f to 1 is usual for fine-tunes of one base): they may not "
                     "mix well, choose %s by what it scores",
-                    model, len(far), len(found), self.reward,
-                    statistics.fmean(one.sample.cosine for one in found.values()),
+                    model, len(far), len(comparisons), self.reward,
+                    statistics.fmean(one.sample.cosine for one in comparisons.values()),
                     worst.sample.cosine, worst.name, CLOSE, self.symbols,
                 )  # fmt: skip
 
     def summary(self) -> str:
         """How near each domain model is, in a few words; empty where nothing was compared."""
         parts = []
-        for model, found in self.found.items():
-            least = min(found.values(), key=lambda one: one.sample.cosine)
-            mean = statistics.fmean(one.sample.cosine for one in found.values())
+        for model, comparisons in self.comparisons.items():
+            least = min(comparisons.values(), key=lambda one: one.sample.cosine)
+            mean = statistics.fmean(one.sample.cosine for one in comparisons.values())
             parts.append(
                 f"cosine to {model} {mean:.4f} (least {least.sample.cosine:.4f}, {least.name})"
             )
         return "; ".join(parts)
 
-    def _stranger(self, model: Any, found: Found) -> str:
-        before = [one.sample.cosine for one in self.found.get(model, {}).values()]
-        elsewhere = f" (as {found.source})" if found.source != found.name else ""
+    def _stranger(self, model: Any, comparison: MatrixComparison) -> str:
+        before = [one.sample.cosine for one in self.comparisons.get(model, {}).values()]
+        elsewhere = f" (as {comparison.source})" if comparison.source != comparison.name else ""
         known = (
             f"; {len(before)} other matrices are at {statistics.fmean(before):.3f} on average"
             if before
             else ""
         )
         return (
-            f"{found.name}: that of {model}{elsewhere} is no relative of the reward model's "
-            f"{self.reward}: {found.strange}, where fine-tunes of one base have .99{known}. "
+            f"{comparison.name}: that of {model}{elsewhere} is no relative of the reward model's "
+            f"{self.reward}: {comparison.strange}, where fine-tunes of one base have .99{known}. "
             "Merged, it would be noise: the models come from unlike pretrained bases, or neurons, "
             "heads, layers or rows of one stand in another order. For those who know better: "
             f"`parameters: {{{ALLOW_UNRELATED.name}: true}}` in the recipe"

@@ -43,12 +43,12 @@ class Manifest:
         if not known:
             return False
         try:
-            found = os.lstat(folder / name)
-            if not stat.S_ISREG(found.st_mode) or found.st_size != known.get("size"):
+            status = os.lstat(folder / name)
+            if not stat.S_ISREG(status.st_mode) or status.st_size != known.get("size"):
                 return False
-            if found.st_size > HASHED and not _times_prove(found):
+            if status.st_size > HASHED and not _times_prove(status):
                 return False
-            return _described(folder / name, found) == known
+            return _described(folder / name, status) == known
         except OSError:
             return False
 
@@ -56,21 +56,21 @@ class Manifest:
 NOTHING = Manifest({})
 
 
-def _described(file: Path, found: os.stat_result) -> dict[str, Any]:
-    if found.st_size > HASHED:
-        times = {"mtime_ns": found.st_mtime_ns, "ctime_ns": found.st_ctime_ns}
-        return {"size": found.st_size, **times}
+def _described(file: Path, status: os.stat_result) -> dict[str, Any]:
+    if status.st_size > HASHED:
+        times = {"mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
+        return {"size": status.st_size, **times}
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    return {"size": found.st_size, "sha256": digest}
+    return {"size": status.st_size, "sha256": digest}
 
 
-def _times_prove(found: os.stat_result) -> bool:
+def _times_prove(status: os.stat_result) -> bool:
     """Not on Windows, whose `st_ctime` is the creation's.
 
     Nor where times are whole seconds, within which a file can be replaced unseen.
     """
-    return os.name == "posix" and found.st_ctime_ns % _SECOND != 0
+    return os.name == "posix" and status.st_ctime_ns % _SECOND != 0
 
 
 def files_below(folder: Path) -> Iterator[str]:
@@ -85,9 +85,9 @@ def taken(folder: Path, names: Iterable[str] | None = None) -> Manifest:
     """The manifest of all files that are in a folder now, or of some of them."""
     files: dict[str, dict[str, Any]] = {}
     for name in sorted(files_below(folder) if names is None else names):
-        found = os.lstat(folder / name)
-        if name != NAME and stat.S_ISREG(found.st_mode):
-            files[name] = _described(folder / name, found)
+        status = os.lstat(folder / name)
+        if name != NAME and stat.S_ISREG(status.st_mode):
+            files[name] = _described(folder / name, status)
     return Manifest(files)
 
 

@@ -25,10 +25,10 @@ from mergekit.options import MergeOptions
 from dogerm_plugin.anatomy import layout, vocabulary
 from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.host import view, writer
-from dogerm_plugin.host.execution import OneByOne
+from dogerm_plugin.host.execution import SequentialExecutor
 from dogerm_plugin.methods.linear import check_finite
 from dogerm_plugin.recipe import configuration, keys, paths
-from dogerm_plugin.run import loads, output, output_config, prepare, verify
+from dogerm_plugin.run import output, output_config, prepare, trial_load, verify
 from dogerm_plugin.run.kinship import Kinship
 
 LOG = logging.getLogger("dogerm")
@@ -146,7 +146,7 @@ def _check_loads(stage: Path, plan: layout.Layout, options: MergeOptions) -> Non
     for file in beside.files:
         shutil.copy2(file, stage / file.name)
     output_config.agree(stage, plan.reward)
-    result = loads.check(stage, options)
+    result = trial_load.check(stage, options)
     for name, tensor in beside.tensors.items():
         check_finite(tensor, name, plan.reward.model)
         if not verify.same_bits(tensor, result.beside.tensors[name]):
@@ -176,7 +176,7 @@ def compare_first(kinship: Kinship, ready: prepare.Prepared) -> None:
     for task in ready.tasks:
         merge: Any = task.tensor_task
         inputs = merge.arguments()
-        values = OneByOne(list(inputs.values())).run(quiet=True)
+        values = SequentialExecutor(list(inputs.values())).run(quiet=True)
         kinship.watch(merge, {n: v for n, (_, v) in zip(inputs, values, strict=True)})
 
 
@@ -195,7 +195,7 @@ def _planned_once(ready: prepare.Prepared, kinship: Kinship) -> Iterator[None]:
             return list(ready.targets)
 
     before = host.MergePlanner, host.Executor
-    executor = functools.partial(OneByOne, watch=kinship.watch)
+    executor = functools.partial(SequentialExecutor, watch=kinship.watch)
     host.MergePlanner, host.Executor = Planned, executor
     try:
         yield

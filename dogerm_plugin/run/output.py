@@ -18,7 +18,7 @@ from typing import Any
 
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.files.locks import lock_of, locked
-from dogerm_plugin.run import inside, journal, keeping, manifest, target
+from dogerm_plugin.run import earlier_output, in_place, journal, manifest, target
 
 LOG = logging.getLogger("dogerm")
 _SHOWN = 5
@@ -81,7 +81,7 @@ def _take_over_access(final: Path, stage: Path) -> None:
     if not final.is_dir():
         return
     try:
-        keeping.keep_access(final, stage)
+        earlier_output.keep_access(final, stage)
     except OSError as error:
         raise MergeError(
             f"{final}: its owner, group and mode can't be kept ({error}); name another folder"
@@ -95,7 +95,7 @@ def _swap(work: Path, stage: Path, final: Path) -> None:
         stage.rename(final)
         return
     target.check_access(final)  # a mount may have come since
-    aside = keeping.carry(final, stage)
+    aside = earlier_output.carry(final, stage)
     journal.write(work, journal.SWAPPING, stage)
     if not _exchange(stage, final):
         try:
@@ -104,7 +104,7 @@ def _swap(work: Path, stage: Path, final: Path) -> None:
             if error.errno != errno.EXDEV:  # an overlay file system renames no lower folder
                 raise
             journal.write(work, journal.INSIDE, stage)
-            inside.replace(stage, final, work / journal.OLD)
+            in_place.replace(stage, final, work / journal.OLD)
         else:
             stage.rename(final)
     _tell(final, aside)

@@ -13,7 +13,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from dogerm_plugin.anatomy.body import Anatomy
+from dogerm_plugin.anatomy.body_and_head import Anatomy
 
 LOG = logging.getLogger("dogerm")
 QUANTIZATION = ("quantization_config", "compression_config")

@@ -16,7 +16,7 @@ from mergekit.options import MergeOptions
 from mergekit.plan import MergePlanner
 from mergekit.tokenizer import BuildTokenizer
 
-from dogerm_plugin.anatomy import architecture, body, checkpoint, layout, vocabulary
+from dogerm_plugin.anatomy import architecture, body_and_head, checkpoint, layout, vocabulary
 from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.host import view
 from dogerm_plugin.host.lora_cache import adapters_merged
@@ -52,9 +52,9 @@ def lay_out(
     return plan, architecture.architecture(plan, rows)
 
 
-def _examine(model: ModelReference, options: MergeOptions) -> body.Anatomy:
+def _examine(model: ModelReference, options: MergeOptions) -> body_and_head.Anatomy:
     try:
-        return body.examine(checkpoint.open_checkpoint(model, options), options)
+        return body_and_head.examine(checkpoint.open_checkpoint(model, options), options)
     except MergeError:
         raise
     except Exception as error:  # whatever the Hub's client and transformers meet
@@ -205,10 +205,10 @@ def _check_plan(
 def _bound(merge: ExecuteMergeMethodTask) -> Callable[[str, Any], Any]:
     """What mergekit found in the recipe for a tensor: by parameter and model, None for all."""
 
-    def found(parameter: str, model: Any) -> Any:
+    def value_of(parameter: str, model: Any) -> Any:
         return (merge.parameters if model is None else merge.input_parameters[model])[parameter]
 
-    return found
+    return value_of
 
 
 def _gathered(merge: ExecuteMergeMethodTask) -> Any:

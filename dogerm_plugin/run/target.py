@@ -147,4 +147,4 @@ def mounts_in(folder: Path) -> list[Path]:
 
 def _unescaped(text: bytes) -> bytes:
     r"""mountinfo has ``\040`` for a space, and so on."""
-    return re.sub(rb"\\(\d{3})", lambda found: bytes([int(found[1], 8)]), text)
+    return re.sub(rb"\\(\d{3})", lambda match: bytes([int(match[1], 8)]), text)

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.files import beside
+from dogerm_plugin.files import head_files
 from dogerm_plugin.methods.linear import all_finite
 
 
@@ -26,25 +26,25 @@ def verify(folder: Path, names: set[str], head: dict[str, torch.Tensor]) -> None
         MergeError: names or index not as planned, a value that is not finite, another
             head. Nothing has been moved to the target yet.
     """
-    found: dict[str, str] = {}
+    file_of: dict[str, str] = {}
     for file, name, tensor in _read(folder):
-        found[name] = file.name
+        file_of[name] = file.name
         if tensor.is_floating_point() and not all_finite(tensor):
             raise MergeError(f"output tensor {name} has NaN or Inf")
         if name in head and not same_bits(tensor, head[name]):
             raise MergeError(f"the head {name} is not the reward model's to the bit")
-    if set(found) != names:
-        wrong = sorted(set(found) ^ names)
+    if set(file_of) != names:
+        wrong = sorted(set(file_of) ^ names)
         raise MergeError(f"the output lacks or adds {len(wrong)} tensors: {wrong[:3]}")
     indices = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.index.json")]
-    wanted = [found] if len(set(found.values())) > 1 else []
+    wanted = [file_of] if len(set(file_of.values())) > 1 else []
     if [index["weight_map"] for index in indices] != wanted:
         raise MergeError(f"{folder.name}: the index doesn't match the files beside it")
 
 
 def _read(folder: Path) -> Iterator[tuple[Path, str, torch.Tensor]]:
     for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
-        if file.name in beside.FILES:
+        if file.name in head_files.FILES:
             continue  # copied, and held against the reward model's by `merge`
         if file.suffix == ".bin":
             state = torch.load(file, weights_only=True, mmap=True)

@@ -11,7 +11,7 @@ from harness.check.survey import Fault, Faults
 from harness.errors import HarnessError, first_line
 from harness.rows.conversation import Turns
 from harness.rows.differences import differ_in_blanks, differing_keys
-from harness.rows.hidden import Hidden
+from harness.rows.hidden import HiddenParts
 from harness.rows.markup import Markup
 
 # Where configs say how many tokens a model takes, as lm-eval looks for it.
@@ -35,7 +35,7 @@ class SeenByModel:
     def __init__(self, name: str, chat_template: str | None, allow_markup: bool) -> None:
         from harness.models.score import template_trial
         from harness.models.score.chat_template import choose_template
-        from harness.models.score.template import Encoder
+        from harness.models.score.encoder import Encoder
 
         tokenizer, longest = _load(name)
         template = choose_template(tokenizer, chat_template)
@@ -44,7 +44,7 @@ class SeenByModel:
         self.max_length = longest
         self.allow_markup = allow_markup
         self.markup = Markup(tokenizer, self.encoder.render)
-        self.hidden = Hidden(self.encoder.render)
+        self.hidden = HiddenParts(self.encoder.render)
         self.refused = Faults()
         self.marked = Faults()
         self.same = Faults()
@@ -57,7 +57,7 @@ class SeenByModel:
         """Look at the conversations of a row."""
         try:
             texts = [self.encoder.render(turns) for turns in both]
-            marks = [found for turns in both if (found := self.markup.find(turns)) is not None]
+            marks = [mark for turns in both if (mark := self.markup.find(turns)) is not None]
             for turns in both:
                 self.hidden.see(turns)
                 self._measure(turns)
@@ -65,7 +65,7 @@ class SeenByModel:
             self.refused.add(str(error), place)
             return
         if marks:
-            self.marked.add(f"the {marks[0].role}'s text holds {marks[0].mark!r}", place)
+            self.marked.add(f"the {marks[0].role}'s text holds {marks[0].text!r}", place)
         self.first = self.first or (place, texts[0])
         if len(both) == 2 and texts[0] == texts[1] and both[0] != both[1]:
             if differ_in_blanks(*both):
@@ -97,7 +97,7 @@ def _load(name: str) -> tuple[Any, int]:
     """A model's tokenizer, and how many tokens it takes."""
     from transformers import AutoConfig, AutoTokenizer
 
-    from harness.models.load.opened import check_folder
+    from harness.models.load.folder_check import check_folder
 
     if not Path(name).is_dir() and name.count("/") != 1:
         raise HarnessError(f"--model {name}: there is no such folder, and it is no Hub id")

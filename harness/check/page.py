@@ -148,12 +148,12 @@ def _seen(model: SeenByModel) -> Iterator[tuple[str, str]]:
 
 def _shown(place: str, text: str) -> Iterator[str]:
     yield from ("", f"The first row ({place}, the chosen answer) as the model sees it")
-    found = text.splitlines() or [""]
-    left = len(found) - SHOWN_LINES
+    shown = text.splitlines() or [""]
+    left = len(shown) - SHOWN_LINES
     if left > 0:
         half = SHOWN_LINES // 2
-        found = [*found[:half], f"... {left} more lines ...", *found[-half:]]
-    for line in found:
+        shown = [*shown[:half], f"... {left} more lines ...", *shown[-half:]]
+    for line in shown:
         yield f"  | {line if len(line) <= 4 * WIDTH else line[: 4 * WIDTH] + ' ...'}"
 
 
@@ -192,9 +192,9 @@ def training_entry(source: Source, columns: Columns) -> str:
 def section_hint(survey: Survey, values: dict[str, Counter[str]]) -> str | None:
     """A column whose values could be the sections of a task."""
     for name in DIVIDES:
-        found = values.get(name, Counter())
-        if len(found) in SECTIONS and sum(found.values()) >= 4 * len(found):
-            return f"column {name} has {len(found)} values: `section: {name}` scores each by itself"
+        seen = values.get(name, Counter())
+        if len(seen) in SECTIONS and sum(seen.values()) >= 4 * len(seen):
+            return f"column {name} has {len(seen)} values: `section: {name}` scores each by itself"
     return None
 
 
@@ -202,10 +202,10 @@ def _told(fault: Fault, what: str) -> str:
     return f"{_count(fault.count, 'row')} with {what} ({fault.where()})"
 
 
-def _counted(found: Counter[str]) -> str:
-    if len(found) == 1:
-        return next(iter(found))
-    return ", ".join(f"{name} ({count})" for name, count in found.most_common())
+def _counted(counts: Counter[str]) -> str:
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{name} ({count})" for name, count in counts.most_common())
 
 
 def _count(number: int, noun: str) -> str:

@@ -54,8 +54,8 @@ class Source(NamedTuple):
             )
         from harness.rows.datasets import from_hub
 
-        found = from_hub(self.path, self.split, self.configuration, advice=ADVICE)
-        for number, row in enumerate(found, start=1):
+        rows = from_hub(self.path, self.split, self.configuration, advice=ADVICE)
+        for number, row in enumerate(rows, start=1):
             yield f"row {number}", row
 
 
@@ -72,15 +72,15 @@ def of_yaml(path: Path) -> Source:
 
     Loader.add_constructor("!function", lambda loader, node: str(node.value))
     try:
-        found = yaml.load(path.read_text("utf-8"), Loader)  # a SafeLoader
+        settings = yaml.load(path.read_text("utf-8"), Loader)  # a SafeLoader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise HarnessError(f"{path} can't be read: {' '.join(str(error).split())}") from error
-    if not isinstance(found, Mapping) or not isinstance(found.get("dataset_path"), str):
+    if not isinstance(settings, Mapping) or not isinstance(settings.get("dataset_path"), str):
         raise HarnessError(f"{path} has no dataset_path; expected the YAML of a preference task")
-    given = Path(found["dataset_path"]).expanduser()
+    given = Path(settings["dataset_path"]).expanduser()
     places = [path.parent / given, given]
-    place = next((str(place) for place in places if place.exists()), found["dataset_path"])
-    columns = found.get("columns") or {}
-    split, name = str(found.get("test_split") or "test"), found.get("dataset_name")
-    allowed = found.get("allow_markup") is True
-    return Source(place, split, name, columns, allowed, str(found.get("task") or ""))
+    place = next((str(place) for place in places if place.exists()), settings["dataset_path"])
+    columns = settings.get("columns") or {}
+    split, name = str(settings.get("test_split") or "test"), settings.get("dataset_name")
+    allowed = settings.get("allow_markup") is True
+    return Source(place, split, name, columns, allowed, str(settings.get("task") or ""))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.rows.columns import Columns, Passed
+from harness.rows.columns import ColumnCells, Columns
 from harness.rows.conversation import (
     Conversation,
     Origin,
@@ -83,7 +83,7 @@ class Survey:
         self.misfits = Faults()
         self.equal = Fault("both answers are the same")
         self.empty = Fault("an answer is empty")
-        self.passed = Passed(columns._asdict(), columns.unused)
+        self.passed = ColumnCells(columns._asdict(), columns.unused)
 
     def see(self, place: str, row: Mapping[str, Any]) -> list[Turns]:
         """Count a row; its conversations, chosen and rejected, or none where it does not fit."""

@@ -164,7 +164,7 @@ def _model(name: str | None, chat_template: str | None, allow_markup: bool) -> A
 def _note_values(row: Mapping[str, Any], values: dict[str, Counter[str]]) -> None:
     """Count the values of columns that may hold sections."""
     for name, value in row.items():
-        found = values.setdefault(str(name), Counter())
-        if len(found) < MOST_NAMES:
+        counts = values.setdefault(str(name), Counter())
+        if len(counts) < MOST_NAMES:
             short = isinstance(value, str | int) and len(str(value)) <= LONGEST_NAME
-            found[str(value) if short else f"row {sum(found.values())}"] += 1
+            counts[str(value) if short else f"row {sum(counts.values())}"] += 1

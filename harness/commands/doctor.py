@@ -68,15 +68,15 @@ def _packages() -> Iterator[Finding]:
     ranges = {r.name.replace("-", "_"): r.specifier for r in wanted if r.marker is None}
     for name in REQUIRED:
         try:
-            found = version(name)
+            installed = version(name)
         except PackageNotFoundError:
             yield Finding("broken", f"{name} is not installed", f"pip install {name}")
             continue
         allowed = ranges.get(name)
-        if allowed is None or allowed.contains(found.partition("+")[0], prereleases=True):
-            yield Finding("ok", f"{name} {found}")
+        if allowed is None or allowed.contains(installed.partition("+")[0], prereleases=True):
+            yield Finding("ok", f"{name} {installed}")
         else:
-            what = f"{name} {found} is outside the tested range {allowed}"
+            what = f"{name} {installed} is outside the tested range {allowed}"
             yield Finding("broken", what, f"pip install '{name}{allowed}'")
     for name, advice in OPTIONAL.items():
         try:
@@ -174,14 +174,14 @@ _MARKS = {"ok": ("ok", "green"), "missing": ("--", "yellow"), "broken": ("!!", "
 
 def findings(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
     """Run one check; a check that fails is itself a finding."""
-    found: list[Finding] = []
+    report: list[Finding] = []
     try:
         for finding in check():
-            found.append(finding)
+            report.append(finding)
     except Exception as error:  # whatever a broken installation raises is what we are here to tell
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        found.append(Finding("broken", f"fails with {reason}", "reinstall what it names"))
-    return found
+        report.append(Finding("broken", f"fails with {reason}", "reinstall what it names"))
+    return report
 
 
 @click.command()

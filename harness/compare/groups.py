@@ -20,7 +20,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from harness.errors import HarnessError
 from harness.runs.group_tree import leaves_below
 from harness.tasks import FOLDER
-from harness.tasks.base.names import known_as
+from harness.tasks.base.dotted_names import known_as
 from harness.tasks.base.own_data import OwnPreferences
 from harness.tasks.base.sections import Member
 from harness.tasks.base.task_index import task_manager

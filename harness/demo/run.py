@@ -163,9 +163,9 @@ def merge(out: Path, recipe: Path, weight: float) -> Path:
 def _mergekit() -> list[str]:
     """The command of this interpreter's environment; without the hook, the module does the same."""
     script = Path(sys.executable).parent / "mergekit-yaml"
-    found = str(script) if script.exists() else shutil.which("mergekit-yaml")
-    if found and os.environ.get("DOGERM_AUTOLOAD") != "0":
-        return [found]
+    command = str(script) if script.exists() else shutil.which("mergekit-yaml")
+    if command and os.environ.get("DOGERM_AUTOLOAD") != "0":
+        return [command]
     return [sys.executable, "-m", "dogerm_plugin"]
 
 
@@ -202,12 +202,12 @@ def evaluate(out: Path, model: Path, limit: int | None) -> dict[str, Any]:
     )
     sections = {}
     for section in SECTIONS:
-        found = results["results"][f"minipref-{section}"]
+        scores = results["results"][f"minipref-{section}"]
         pairs = results["n-samples"][f"minipref-{section}"]["effective"]
         sections[section] = {
-            "accuracy": found["accuracy,none"],
+            "accuracy": scores["accuracy,none"],
             # lm-eval says "N/A" for a single pair
-            "stderr": found["accuracy_stderr,none"] if pairs > 1 else 0.0,
+            "stderr": scores["accuracy_stderr,none"] if pairs > 1 else 0.0,
             "pairs": pairs,
         }
     write_text(kept, json.dumps(sections, indent=2))

@@ -20,14 +20,14 @@ from harness.errors import HarnessError, first_line
 from harness.models import response_cache
 from harness.models.load import adapters, quantization
 from harness.models.load.arguments import check, folder_or_hub_id, parameters, refuse_misspelt
-from harness.models.load.checkpoint import explain_loading_error
-from harness.models.load.mistakes import LOADING_ERRORS, explain
+from harness.models.load.completeness import explain_loading_error
+from harness.models.load.loading_errors import LOADING_ERRORS, explain
 from harness.models.load.processes import warn_of_a_lone_process
 from harness.models.only_scores import OnlyScores
 from harness.models.score import template_args, template_trial
 from harness.models.score.chat_template import choose_template
-from harness.models.score.outside import DATE
-from harness.models.score.template import Encoder
+from harness.models.score.date_and_chance import DATE
+from harness.models.score.encoder import Encoder
 from harness.rows.conversation import Conversation, Message
 
 

@@ -28,9 +28,9 @@ from lm_eval.models.huggingface import HFLM
 from harness.errors import HarnessError
 from harness.models import response_cache
 from harness.models.combine import NAMES, RANK_MEAN, combine
+from harness.models.ensemble_members import member_names
 from harness.models.load.arguments import number, parameters, refuse_misspelt
 from harness.models.load.processes import MemberProcesses
-from harness.models.members import member_names
 from harness.models.only_scores import OnlyScores
 from harness.models.reward import Reward
 from harness.models.score.kept_answers import keep
@@ -118,14 +118,15 @@ class RewardEnsemble(OnlyScores, MemberProcesses, LM):
         for index, request in enumerate(requests):
             responses = documents.setdefault((request.task_name, request.doc_id), {})
             responses.setdefault(request.idx, index)
-        found = [math.nan] * len(requests)
+        combined = [math.nan] * len(requests)
         for responses in documents.values():
             places = list(responses.values())
             scores = combine(self.rule, [rewards[place] for place in places], self.k)
             for place, score in zip(places, scores, strict=True):
-                found[place] = score
+                combined[place] = score
         return [
-            found[documents[request.task_name, request.doc_id][request.idx]] for request in requests
+            combined[documents[request.task_name, request.doc_id][request.idx]]
+            for request in requests
         ]
 
     def apply_chat_template(

@@ -21,12 +21,12 @@ from torch import nn
 from harness.errors import HarnessError, first_line
 from harness.models import language_model, response_cache
 from harness.models.load.arguments import folder_or_hub_id, number
-from harness.models.load.checkpoint import explain_loading_error
+from harness.models.load.completeness import explain_loading_error
 from harness.models.load.head import without_adapter_wrapper
+from harness.models.score.encoder import Encoded
 from harness.models.score.log_probs import ResponseLogProbs
 from harness.models.score.reference_tokens import refuse_other_tokens
 from harness.models.score.requests import conversation, named
-from harness.models.score.template import Encoded
 from harness.models.scoring import ScoringLM
 
 # reference=base: the policy's own base model, its adapter switched off.
@@ -118,10 +118,10 @@ class RewardImplicit(ScoringLM):
     @property
     def models(self) -> dict[str, nn.Module]:
         """The policy and its reference."""
-        found = super().models
+        networks = super().models
         if self.reference_model is not None:
-            found[str(self.reference)] = self.reference_model
-        return found
+            networks[str(self.reference)] = self.reference_model
+        return networks
 
     def may_share_batch(self, length: int, other: int) -> bool:
         """Whether rows of these lengths (in tokens) may be scored in one batch."""
@@ -130,15 +130,15 @@ class RewardImplicit(ScoringLM):
 
     def scores(self, rows: Sequence[Encoded]) -> list[float]:
         """The implicit rewards of a batch of rows, in their order."""
-        found = self.log_probs(rows)
+        sums = self.log_probs(rows)
         if self.reference_log_probs is not None:
             with self._without_adapter():
                 reference = self.reference_log_probs(rows)
-            found = [ours - theirs for ours, theirs in zip(found, reference, strict=True)]
+            sums = [ours - theirs for ours, theirs in zip(sums, reference, strict=True)]
         if self.normalize == "mean":
             counts = [len(row.ids) - row.start for row in rows]
-            found = [value / count for value, count in zip(found, counts, strict=True)]
-        return [self.beta * value for value in found]
+            sums = [value / count for value, count in zip(sums, counts, strict=True)]
+        return [self.beta * value for value in sums]
 
     def identity(self) -> dict[str, str]:
         """What an implicit reward depends on beside the conversation."""

@@ -15,7 +15,7 @@ from torch import nn
 from harness.errors import HarnessError
 from harness.models.load import adapters
 from harness.models.load.head import head_modules, without_adapter_wrapper
-from harness.models.load.stored import stored_shapes
+from harness.models.load.stored_tensors import stored_shapes
 
 _OTHER_HEAD = "ForSequenceClassification"
 # What classes with a language model's head are called.

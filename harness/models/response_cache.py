@@ -60,17 +60,17 @@ def claim(cache: MutableMapping[str, Any], owner: Mapping[str, str], path: str) 
     Raises:
         HarnessError: the cache holds rewards of another model or of no known one.
     """
-    found = cache.get(OWNER_KEY)
-    if found is None and len(cache) == 0:
+    kept_owner = cache.get(OWNER_KEY)
+    if kept_owner is None and len(cache) == 0:
         cache[OWNER_KEY] = json.dumps(dict(owner), sort_keys=True)
         return
     way_out = "give --use_cache another path, one per model, or delete this one"
-    if found is None:
+    if kept_owner is None:
         raise HarnessError(
             f"the cache {path} does not say which model filled it, so its rewards cannot be "
             f"trusted; {way_out}"
         )
-    before = json.loads(found)
+    before = json.loads(kept_owner)
     differing = [
         f"{part} {'unset' if was is None else was} -> {'unset' if now is None else now}"
         for part, was, now in changes(before, owner)

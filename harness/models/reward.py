@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 
 from transformers import AutoModelForSequenceClassification
 
-from dogerm_plugin.anatomy.adapted import trunk_of, without_load_report
+from dogerm_plugin.anatomy.adapted_model import trunk_of, without_load_report
 from harness.errors import HarnessError
-from harness.models.load import checkpoint, loading
+from harness.models.load import completeness, reward_loader
 from harness.models.load.head import check_single_reward, without_adapter_wrapper
+from harness.models.score.encoder import Encoded
 from harness.models.score.scorer import Scorer
-from harness.models.score.template import Encoded
 from harness.models.scoring import ScoringLM
 from harness.rows.answer import REWARD
 
@@ -112,7 +112,7 @@ class Reward(ScoringLM):
         """Load as HFLM does, with the head that the checkpoint has, and refuse a random one."""
         supplied: Mapping[str, tuple[int, ...]] = {}
         outputs: set[int] = set()
-        loader = checkpoint.RecordingLoader(type(self).AUTO_MODEL_CLASS)
+        loader = completeness.RecordingLoader(type(self).AUTO_MODEL_CLASS)
         if self.adapter is not None:
             supplied = self.adapter.whole
             head = self.adapter.head(trunk_of(self.config))
@@ -122,7 +122,7 @@ class Reward(ScoringLM):
                 kwargs.setdefault("num_labels", 1)
         if outputs != {1}:
             folder = self.adapter.folder if self.adapter is not None else None
-            loader = loading.loader_for(
+            loader = reward_loader.loader_for(
                 pretrained, self.config, loader.auto_class, self.head_activation, folder, **kwargs
             )
         self.AUTO_MODEL_CLASS = loader  # type: ignore[assignment]
@@ -131,13 +131,13 @@ class Reward(ScoringLM):
             with quiet:
                 super()._create_model(pretrained, peft=peft, **kwargs)
         except (ValueError, RuntimeError) as error:
-            explained = checkpoint.explain_loading_error(pretrained, error)
+            explained = completeness.explain_loading_error(pretrained, error)
             if explained is None:
                 raise
             raise explained from error
         finally:
             del self.AUTO_MODEL_CLASS
-        checkpoint.refuse_if_incomplete(
+        completeness.refuse_if_incomplete(
             pretrained,
             getattr(self.config, "architectures", None),
             [*loader.missing, *loader.mismatched],

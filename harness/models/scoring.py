@@ -15,10 +15,10 @@ from harness.errors import HarnessError
 from harness.models.conversation_lm import ConversationLM
 from harness.models.score import finite, progress
 from harness.models.score.batches import Limits, Row, batches, even, packs
+from harness.models.score.encoder import Encoded
 from harness.models.score.kept_answers import keep
-from harness.models.score.requests import Distinct, answer_to, conversation, named
-from harness.models.score.shown import Shown
-from harness.models.score.template import Encoded
+from harness.models.score.requests import DistinctRows, answer_to, conversation, named
+from harness.models.score.template_coverage import TemplateCoverage
 from harness.models.score.tree import size
 from harness.rows.answer import Answer
 
@@ -84,8 +84,8 @@ class ScoringLM(ConversationLM):
         Raises:
             HarnessError: a score is NaN or infinite; the message names the row.
         """
-        shown = Shown(self.encoder, self.encode)
-        distinct = Distinct.of(requests, shown.see)
+        shown = TemplateCoverage(self.encoder, self.encode)
+        distinct = DistinctRows.of(requests, shown.see)
         shown.tell(requests)
         same_document = distinct.same_document(requests)
         count = len(distinct.first)
@@ -93,10 +93,10 @@ class ScoringLM(ConversationLM):
         waiting: dict[int, Encoded] = {}
 
         def tokenize(row: int) -> list[int]:
-            waiting[row] = found = self.encode(distinct.first[row])
-            if not found.truncated:
-                shown.tokenized(row, found.ids, distinct.first, same_document)
-            return found.ids
+            waiting[row] = tokenized = self.encode(distinct.first[row])
+            if not tokenized.truncated:
+                shown.tokenized(row, tokenized.ids, distinct.first, same_document)
+            return tokenized.ids
 
         with progress.bar(count, hidden=disable_tqdm or self.rank != 0) as bar:
             for groups in self._batches(distinct, tokenize):
@@ -126,7 +126,7 @@ class ScoringLM(ConversationLM):
         return [answer_to(request, answers[row]) for request, row in pairs]
 
     def _batches(
-        self, distinct: Distinct, tokenize: Callable[[int], list[int]]
+        self, distinct: DistinctRows, tokenize: Callable[[int], list[int]]
     ) -> Iterator[list[list[Row]]]:
         """Batches of groups: rows that begin alike, or single rows where they can't be shared."""
         if not self.may_share_beginning([1]):

@@ -66,9 +66,9 @@ def _opened(path: Path) -> AbstractContextManager[Any]:
 def _raw_lines(path: Path) -> Iterator[bytes]:
     rest = b""
     for part in parts(path):
-        found = (rest + part).split(b"\n")
-        rest = found.pop()
-        for line in found:
+        pieces = (rest + part).split(b"\n")
+        rest = pieces.pop()
+        for line in pieces:
             yield line + b"\n"
     if rest:
         yield rest

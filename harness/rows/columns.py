@@ -97,7 +97,7 @@ def with_guess(key: str, known: tuple[str, ...]) -> str:
     return f"{key!r} (did you mean {close[0]}?)" if close else repr(key)
 
 
-class Passed:
+class ColumnCells:
     """Counts cells that belong to a conversation, above all those that no key of ``columns`` names.
 
     Args:

@@ -192,14 +192,14 @@ def load(
         )
     if key not in _loaded:
         if files:
-            found: Iterable[Row] = (row for path in files for row in read(path))
+            raw: Iterable[Row] = (row for path in files for row in read(path))
         else:
             advice = (
                 f"offline, put a file of the same schema at {benchmark}.jsonl (or {benchmark}/"
                 f"{split}.jsonl) in a folder and name the folder with {ENVIRONMENT}"
             )
-            found = from_hub(str(hub_id), split, hub_name, hub_dir, advice=advice)
-        rows = Docs(found)
+            raw = from_hub(str(hub_id), split, hub_name, hub_dir, advice=advice)
+        rows = Docs(raw)
         if not rows:
             raise HarnessError(f"{source} holds no rows; expected {', '.join(schema.columns)}")
         schema.check(rows, source)

@@ -15,13 +15,13 @@ def differing_keys(one: Sequence[Message], other: Sequence[Message]) -> list[str
     >>> differing_keys([{"role": "user", "content": "a"}], [{"role": "user", "content": "b"}])
     ['content']
     """
-    found: dict[str, None] = {}
+    keys: dict[str, None] = {}
     for a, b in zip_longest(one, other):
         if a is None or b is None:
-            found["turns"] = None
+            keys["turns"] = None
             continue
-        found.update((key, None) for key in (*a, *b) if a.get(key) != b.get(key))
-    return list(found)
+        keys.update((key, None) for key in (*a, *b) if a.get(key) != b.get(key))
+    return list(keys)
 
 
 def differ_in_blanks(one: Sequence[Message], other: Sequence[Message]) -> bool:

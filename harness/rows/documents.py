@@ -106,4 +106,4 @@ def by_subset(docs: Docs) -> dict[str, Docs]:
     numbers: dict[str, list[int]] = {}
     for number, doc in enumerate(docs):
         numbers.setdefault(str(doc.get("subset", "")), []).append(number)
-    return {subset: docs.chosen(found) for subset, found in numbers.items()}
+    return {subset: docs.chosen(indices) for subset, indices in numbers.items()}

@@ -27,7 +27,7 @@ SHAREGPT = "messages of ShareGPT (from, value)"
 JSON_TEXT = "messages as JSON text"
 
 
-class Read(NamedTuple):
+class ParsedValue(NamedTuple):
     """A value, read.
 
     Attributes:
@@ -61,7 +61,7 @@ def written_out(text: str) -> list[Any] | None:
     )
 
 
-def read(value: Any) -> Read:
+def read(value: Any) -> ParsedValue:
     """A value that is a text, a list of messages, one message alone, or the JSON text of a list.
 
     Raises:
@@ -73,16 +73,16 @@ def read(value: Any) -> Read:
         refuse_broken(value, "the text")
         listed = written_out(value)
         if listed is None:
-            return Read(TEXT, [], value)
-        return Read(JSON_TEXT, messages(listed))
+            return ParsedValue(TEXT, [], value)
+        return ParsedValue(JSON_TEXT, messages(listed))
     if (isinstance(value, list) and value) or (isinstance(value, Mapping) and is_messages(value)):
         first = value if isinstance(value, Mapping) else value[0]
         sharegpt = isinstance(first, Mapping) and "role" not in first and "from" in first
-        return Read(SHAREGPT if sharegpt else MESSAGES, messages(value))
+        return ParsedValue(SHAREGPT if sharegpt else MESSAGES, messages(value))
     raise HarnessError(f"is {shown(value)}, expected a text or a list of messages")
 
 
-def read_prompt(value: Any) -> Read:
+def read_prompt(value: Any) -> ParsedValue:
     """A prompt: also a transcript, as hh-rlhf has them; a text is one turn of the user's.
 
     Raises:
@@ -92,9 +92,9 @@ def read_prompt(value: Any) -> Read:
         raise HarnessError(
             f"a prompt must be a text or a list of messages, not {type(value).__name__} {value!r}"
         )
-    found = read(value)
-    if found.text is None:
-        return found
-    if transcripts.is_transcript(found.text):
-        return Read(TRANSCRIPT, transcripts.prompt_turns(found.text), found.text)
-    return Read(TEXT, [{"role": "user", "content": found.text}], found.text)
+    prompt = read(value)
+    if prompt.text is None:
+        return prompt
+    if transcripts.is_transcript(prompt.text):
+        return ParsedValue(TRANSCRIPT, transcripts.prompt_turns(prompt.text), prompt.text)
+    return ParsedValue(TEXT, [{"role": "user", "content": prompt.text}], prompt.text)

@@ -27,7 +27,7 @@ class Seen:
     shown: bool = False
 
 
-class Hidden:
+class HiddenParts:
     """Looks at conversations, one after the other.
 
     Args:

@@ -55,15 +55,15 @@ def local_files(benchmark: str, folder: Path, split: str | None = None) -> list[
     if not folder.is_dir():
         raise HarnessError(f"the data folder {folder} ({ENVIRONMENT} or data_dir) does not exist")
     kinds = [*ENDINGS, *(kind + packed for packed in PACKED for kind in _PACKABLE)]
-    found = [folder / f"{benchmark}{kind}" for kind in kinds]
-    found = [path for path in found if path.exists() and not path.is_dir()]
+    single = [folder / f"{benchmark}{kind}" for kind in kinds]
+    single = [path for path in single if path.exists() and not path.is_dir()]
     inside = folder / benchmark
     parts = sorted(path for path in inside.glob("*") if ending(path))
-    if len(found) + bool(parts) > 1:
-        names = ", ".join(str(path) for path in [*found, *([inside] if parts else [])])
+    if len(single) + bool(parts) > 1:
+        names = ", ".join(str(path) for path in [*single, *([inside] if parts else [])])
         raise HarnessError(f"{benchmark} is there more than once ({names}); keep one of them")
     if split is None:
-        return found or parts
+        return single or parts
     named = [path for path in parts if re.fullmatch(rf"{re.escape(split)}{SHARD}", stem(path))]
     others = [path.name for path in parts if SPLITS.fullmatch(stem(path))]
     if others and not named:
@@ -71,7 +71,7 @@ def local_files(benchmark: str, folder: Path, split: str | None = None) -> list[
             f"{inside} has no file of split {split} (it has: {', '.join(others[:5])}); name the "
             f"file {split}.jsonl, .json or .parquet"
         )
-    return found or named or parts
+    return single or named or parts
 
 
 def read(path: Path) -> Iterator[Row]:

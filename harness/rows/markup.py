@@ -20,15 +20,15 @@ _CONTENT = re.compile("think|tool|reason|document|answer|image|video|audio", re.
 _PROBES = "Qx7u", "Qx7a"
 
 
-class Found(NamedTuple):
+class Mark(NamedTuple):
     """A mark, and whose text holds it."""
 
-    mark: str
+    text: str
     role: str
 
     def __str__(self) -> str:
         return (
-            f"the {self.role}'s text holds {self.mark!r}, the model's own markup, which would "
+            f"the {self.role}'s text holds {self.text!r}, the model's own markup, which would "
             "stand there twice once the chat template is applied; take it out (plain text, or a "
             "list of messages), or set allow_markup: true where it is meant"
         )
@@ -47,20 +47,20 @@ class Markup:
         self.marks = _special(tokenizer) | _written(render)
         self._pattern = re.compile(_any_of(sorted(self.marks)) if self.marks else "(?!)")
 
-    def find(self, turns: Turns) -> Found | None:
+    def find(self, turns: Turns) -> Mark | None:
         """The first mark in a conversation, its tool calls and tools among it."""
         for turn in turns:
-            if found := self._search(strings(turn)):
-                return Found(found, str(turn["role"]))
+            if text := self._search(strings(turn)):
+                return Mark(text, str(turn["role"]))
         for key, value in turns.beside.items():
-            if found := self._search(strings(value)):
-                return Found(found, key)
+            if text := self._search(strings(value)):
+                return Mark(text, key)
         return None
 
     def _search(self, texts: Iterable[str]) -> str | None:
         for text in texts:
-            if found := self._pattern.search(text):
-                return found[0]
+            if match := self._pattern.search(text):
+                return match[0]
         return None
 
 
@@ -82,18 +82,18 @@ def _any_of(marks: Sequence[str]) -> str:
 
 def _special(tokenizer: Any) -> set[str]:
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-    found = {str(token) for token in added if getattr(token, "special", False)}
-    found |= set(map(str, getattr(tokenizer, "all_special_tokens", ())))
-    found |= set(map(str, getattr(tokenizer, "chat_control_tokens", None) or ()))
+    tokens = {str(token) for token in added if getattr(token, "special", False)}
+    tokens |= set(map(str, getattr(tokenizer, "all_special_tokens", ())))
+    tokens |= set(map(str, getattr(tokenizer, "chat_control_tokens", None) or ()))
     # A word or a line break that is some tokenizer's end of sequence is no markup.
-    return {mark for mark in found if len(mark.strip()) >= 3 and not mark.strip().isalnum()}
+    return {mark for mark in tokens if len(mark.strip()) >= 3 and not mark.strip().isalnum()}
 
 
 def _written(render: Callable[[Sequence[Message]], str]) -> set[str]:
     user, assistant = _PROBES
     talk = [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
-    found: set[str] = set()
+    marks: set[str] = set()
     for messages in ([*talk, *talk], [{"role": "system", "content": user}, *talk]):
         with contextlib.suppress(*FAILURES):  # of a conversation that no row may have
-            found |= set(_MARKER.findall(render(messages)))
-    return {mark for mark in found if not _CONTENT.search(mark)}
+            marks |= set(_MARKER.findall(render(messages)))
+    return {mark for mark in marks if not _CONTENT.search(mark)}

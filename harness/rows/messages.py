@@ -68,14 +68,14 @@ def messages(value: Any) -> list[Message]:
 def _message(turn: Any, number: int) -> Message | None:
     if not isinstance(turn, Mapping):
         raise HarnessError(f'turn {number} must be {{"role": ..., "content": text}}: {turn!r}')
-    found = {str(key): value for key, value in turn.items() if value is not None}
-    role = _role(found, number)
-    spelling = {"role" if "role" in found else "from"}
-    spelling.add("value" if "content" not in found and "value" in found else "content")
+    filled = {str(key): value for key, value in turn.items() if value is not None}
+    role = _role(filled, number)
+    spelling = {"role" if "role" in filled else "from"}
+    spelling.add("value" if "content" not in filled and "value" in filled else "content")
     content = next(
-        (found[key] for key in ("content", "value") if key in spelling & set(found)), None
+        (filled[key] for key in ("content", "value") if key in spelling & set(filled)), None
     )
-    rest = {key: _keyed(key, value, number) for key, value in found.items() if key not in spelling}
+    rest = {key: _keyed(key, value, number) for key, value in filled.items() if key not in spelling}
     if content is None:
         if role == "system" and not any(key in rest for key in INSTEAD):
             return None  # an empty cell
@@ -205,5 +205,5 @@ def values(value: Any, column: str) -> list[dict[str, Any]] | None:
         return None
     if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
         raise HarnessError(f"column {column} is {shown(value)}, expected a list of objects")
-    found: list[dict[str, Any]] = plain(value, f"column {column}")
-    return found
+    objects: list[dict[str, Any]] = plain(value, f"column {column}")
+    return objects

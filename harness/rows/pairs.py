@@ -14,7 +14,21 @@ from typing import Any, TypeVar
 from harness.errors import HarnessError
 from harness.rows import transcripts
 from harness.rows.columns import Columns, with_guess
-from harness.rows.conversations import (
+from harness.rows.documents import Document
+from harness.rows.forms import (
+    JSON_TEXT,
+    MESSAGES,
+    TEXT,
+    TRANSCRIPT,
+    ParsedValue,
+    read,
+    read_prompt,
+    written_out,
+)
+from harness.rows.messages import Message, check_prompt, is_filled, messages, values
+from harness.rows.section_name import section_name
+from harness.rows.text import refuse_broken, shown
+from harness.rows.whole_conversation import (
     NoPromptError,
     OtherPromptError,
     check_answered,
@@ -23,20 +37,6 @@ from harness.rows.conversations import (
     parting,
     with_system,
 )
-from harness.rows.documents import Document
-from harness.rows.forms import (
-    JSON_TEXT,
-    MESSAGES,
-    TEXT,
-    TRANSCRIPT,
-    Read,
-    read,
-    read_prompt,
-    written_out,
-)
-from harness.rows.messages import Message, check_prompt, is_filled, messages, values
-from harness.rows.section import section_name
-from harness.rows.text import refuse_broken, shown
 
 __all__ = ["Columns", "pair", "with_guess"]
 
@@ -111,7 +111,9 @@ def system_of(row: Mapping[str, Any], columns: Columns) -> str | None:
     return value
 
 
-def read_sides(row: Mapping[str, Any], columns: Columns) -> tuple[Read | None, list[Read]]:
+def read_sides(
+    row: Mapping[str, Any], columns: Columns
+) -> tuple[ParsedValue | None, list[ParsedValue]]:
     """What the three columns of a row hold: the prompt, if there is one, and both answers."""
     names = columns.chosen, columns.rejected
     texts = [row[name] for name in names]
@@ -125,16 +127,16 @@ def read_sides(row: Mapping[str, Any], columns: Columns) -> tuple[Read | None, l
         refuse_broken(text, f"column {name}")
     listed = [_in_column(name, written_out, text) for name, text in zip(names, texts, strict=True)]
     if all(turns is not None for turns in listed):
-        found = zip(names, listed, strict=True)
+        sides = zip(names, listed, strict=True)
         return prompt, [
-            Read(JSON_TEXT, _in_column(name, messages, turns or [])) for name, turns in found
+            ParsedValue(JSON_TEXT, _in_column(name, messages, turns or [])) for name, turns in sides
         ]
     if all(map(transcripts.is_transcript, texts)) and _are_whole(texts, prompt):
-        return prompt, [Read(TRANSCRIPT, transcripts.turns(text)) for text in texts]
-    return prompt, [Read(TEXT, [], text) for text in texts]
+        return prompt, [ParsedValue(TRANSCRIPT, transcripts.turns(text)) for text in texts]
+    return prompt, [ParsedValue(TEXT, [], text) for text in texts]
 
 
-def _are_whole(texts: Sequence[str], prompt: Read | None) -> bool:
+def _are_whole(texts: Sequence[str], prompt: ParsedValue | None) -> bool:
     """Whether two texts with a transcript's marks are the conversation, not answers that have it.
 
     A prompt that is plain text may ask for a dialogue, and a few of hh-rlhf's answers begin with
@@ -142,34 +144,37 @@ def _are_whole(texts: Sequence[str], prompt: Read | None) -> bool:
     """
     if prompt is None:
         return True
-    found = [transcripts.turns(text) for text in texts]
+    conversations = [transcripts.turns(text) for text in texts]
     if prompt.form == TRANSCRIPT:
-        return all(turns[: len(prompt.turns)] == prompt.turns for turns in found)
+        return all(turns[: len(prompt.turns)] == prompt.turns for turns in conversations)
     asked = prompt.turns[-1].get("content", "").strip()
-    return all(any(turn["content"] == asked for turn in turns) for turns in found)
+    return all(any(turn["content"] == asked for turn in turns) for turns in conversations)
 
 
-def _answer(value: Any) -> Read:
+def _answer(value: Any) -> ParsedValue:
     """An answer beside one of another form."""
     if isinstance(value, str):
         refuse_broken(value, "the text")
-        return Read(TEXT, [], value)
+        return ParsedValue(TEXT, [], value)
     if isinstance(value, list) and value:
         last = value[-1]
         if not isinstance(last, Mapping):
             raise HarnessError(f"the last turn must be the assistant's: {last!r}")
         if all(last.get(key) is None for key in last if key not in ("role", "from")):
             raise HarnessError(f"the last turn has no text: {last!r}")
-    found = read(value)
-    if not found.turns:
+    answer = read(value)
+    if not answer.turns:
         raise HarnessError(f"is {shown(value)}, expected a text or a list of messages")
-    if found.turns[-1]["role"] != "assistant":
-        raise HarnessError(f"the last turn must be the assistant's: {found.turns[-1]!r}")
-    return found
+    if answer.turns[-1]["role"] != "assistant":
+        raise HarnessError(f"the last turn must be the assistant's: {answer.turns[-1]!r}")
+    return answer
 
 
 def _whole(
-    row: Mapping[str, Any], columns: Columns, prompt: Read | None, answers: Sequence[Read]
+    row: Mapping[str, Any],
+    columns: Columns,
+    prompt: ParsedValue | None,
+    answers: Sequence[ParsedValue],
 ) -> list[list[Message]]:
     """The two conversations, each ending with its answer."""
     if prompt is None:  # an answer alone has the other side's prompt
@@ -177,7 +182,7 @@ def _whole(
             a for a in answers if a.text is None and a.form != TRANSCRIPT and is_whole(a.turns)
         ]
         if len(whole) == 1:
-            prompt = Read(MESSAGES, whole[0].turns[:-1])
+            prompt = ParsedValue(MESSAGES, whole[0].turns[:-1])
     made = []
     for name, answer in zip((columns.chosen, columns.rejected), answers, strict=True):
         try:

@@ -31,11 +31,11 @@ def refuse_broken(text: str, name: str) -> None:
     Raises:
         HarnessError: there is one; no tokenizer can take it.
     """
-    found = _SURROGATE.search(text)
-    if found is not None:
+    half = _SURROGATE.search(text)
+    if half is not None:
         raise HarnessError(
-            f"{name} holds half a surrogate pair ({ascii(found[0])[1:-1]}) at character "
-            f"{found.start() + 1}, as a cut emoji leaves it; it is no text: correct it, or leave "
+            f"{name} holds half a surrogate pair ({ascii(half[0])[1:-1]}) at character "
+            f"{half.start() + 1}, as a cut emoji leaves it; it is no text: correct it, or leave "
             "the row out"
         )
 

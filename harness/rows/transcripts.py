@@ -65,15 +65,15 @@ def turns(text: str) -> list[Message]:
     narrow = "Assistant" in _NARROW.findall(inside) and "Assistant" not in _MARK.findall(inside)
     mark = _NARROW if narrow else _MARK
     parts = mark.split(inside)[1:]
-    found: list[Message] = []
+    messages: list[Message] = []
     for speaker, said in zip(parts[::2], parts[1::2], strict=True):
         role, content = _ROLES[speaker], said.strip()
-        if found and found[-1]["role"] == role:
-            both = (found[-1]["content"], content)
-            found[-1]["content"] = "\n\n".join(filter(None, both))
+        if messages and messages[-1]["role"] == role:
+            both = (messages[-1]["content"], content)
+            messages[-1]["content"] = "\n\n".join(filter(None, both))
         else:
-            found.append({"role": role, "content": content})
-    return found
+            messages.append({"role": role, "content": content})
+    return messages
 
 
 def prompt_turns(text: str) -> list[Message]:
@@ -87,14 +87,14 @@ def prompt_turns(text: str) -> list[Message]:
     >>> prompt_turns("\n\nHuman: Hi\n\nAssistant:")
     [{'role': 'user', 'content': 'Hi'}]
     """
-    found = turns(text)
-    if found[-1] == {"role": "assistant", "content": ""}:
-        found.pop()
-    if not all(turn["content"] for turn in found):
+    prompt = turns(text)
+    if prompt[-1] == {"role": "assistant", "content": ""}:
+        prompt.pop()
+    if not all(turn["content"] for turn in prompt):
         raise HarnessError("a turn of the prompt is empty")
-    if found[-1]["role"] != "user":
+    if prompt[-1]["role"] != "user":
         raise HarnessError("the last turn of the prompt is not the user's")
-    return found
+    return prompt
 
 
 def pair(chosen: str, rejected: str) -> Pair:

@@ -99,7 +99,7 @@ def _plain(value: Any) -> Any:
 
 def code(*modules: str) -> dict[str, str]:
     """The source of this project that these modules need; see `source.digests`."""
-    return {f"{_CODE}{file}": found for file, found in source.digests(*modules).items()}
+    return {f"{_CODE}{file}": file_digest for file, file_digest in source.digests(*modules).items()}
 
 
 def software(libraries: Iterable[str] = LIBRARIES) -> dict[str, str]:
@@ -112,13 +112,13 @@ def model_files(folders: Iterable[Path]) -> dict[str, str]:
     """The digest of each file of a model in these folders, by path: weights, configs, tokenizer."""
     from dogerm_plugin.files.model_files import OF_A_MODEL
 
-    found = {}
+    digests = {}
     for folder in folders:
         wanted = {file for one in (*OF_A_MODEL, *_OF_A_MODEL) for file in folder.glob(one)}
         for file in sorted(wanted):
             if file.is_file() and file.name != "mergekit_config.yml":
-                found[str(file)] = of_file(file)
-    return found
+                digests[str(file)] = of_file(file)
+    return digests
 
 
 def argument_files(arguments: Mapping[str, Any]) -> dict[str, str]:

@@ -42,9 +42,9 @@ class Run:
 
     def latest(self, name: str, part: str) -> Any:
         """What the newest results file that has it says of a task or group, e.g. in ``configs``."""
-        for found in reversed(self.results.values()):
-            if name in found.get(part, {}):
-                return found[part][name]
+        for content in reversed(self.results.values()):
+            if name in content.get(part, {}):
+                return content[part][name]
         return None
 
 
@@ -53,13 +53,13 @@ def newest(files: Iterable[Path]) -> dict[str, Path]:
 
     Files whose name has no date are none of lm-eval's and left out.
     """
-    found: dict[str, tuple[str, Path]] = {}
+    latest: dict[str, tuple[str, Path]] = {}
     for file in files:
         dated = DATED.fullmatch(file.stem)
         if dated:
             mine = (dated["date"], file)
-            found[dated["name"]] = max(mine, found.get(dated["name"], mine))
-    return {name: file for name, (_, file) in sorted(found.items())}
+            latest[dated["name"]] = max(mine, latest.get(dated["name"], mine))
+    return {name: file for name, (_, file) in sorted(latest.items())}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def find_run(path: Path) -> Run:
                 "results_<date>.json or samples_<task>_<date>.jsonl in one"
             )
         return _run(path, path.parent, only=dated["date"])
-    folders = sorted({found.parent for found in path.glob(f"*/{_SAMPLES}*.jsonl")})
+    folders = sorted({file.parent for file in path.glob(f"*/{_SAMPLES}*.jsonl")})
     if any(path.glob(f"{_SAMPLES}*.jsonl")):
         folders = [path]
     if len(folders) > 1:
@@ -177,11 +177,11 @@ def _check_nothing_lacks(run: Run, folder: Path, only: str | None) -> None:
 
 
 def _results(folder: Path, dates: set[str]) -> dict[str, dict[str, Any]]:
-    found = {}
+    by_date = {}
     for file in sorted(folder.glob("*.json")):
         dated = DATED.fullmatch(file.stem)
         if dated and dated["date"] in dates:
             content = read_json(file)
             if "results" in content:
-                found[dated["date"]] = content
-    return dict(sorted(found.items()))
+                by_date[dated["date"]] = content
+    return dict(sorted(by_date.items()))

@@ -40,7 +40,7 @@ def digests(*modules: str, root: Path = ROOT) -> dict[str, str]:
     missing = [name for name in modules if _is_ours(name) and _file_of(name, root) is None]
     if missing:
         raise ModuleNotFoundError(f"no module {missing[0]} in {root}")
-    found: dict[str, str] = {}
+    by_file: dict[str, str] = {}
     seen, waiting = set(), set(modules)
     while waiting:
         name = waiting.pop()
@@ -52,10 +52,10 @@ def digests(*modules: str, root: Path = ROOT) -> dict[str, str]:
         file = _file_of(name, root)
         if file is not None:
             content = file.read_bytes()
-            found[file.relative_to(root).as_posix()] = hashlib.sha256(content).hexdigest()[:16]
+            by_file[file.relative_to(root).as_posix()] = hashlib.sha256(content).hexdigest()[:16]
             package = name if file.name == "__init__.py" else parent
             waiting.update(resolve_name(one, package) for one in _imports(content))
-    return found
+    return by_file
 
 
 def _is_ours(name: str) -> bool:

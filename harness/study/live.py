@@ -18,8 +18,8 @@ import torch
 from harness.errors import HarnessError
 from harness.models.load.head import body_of
 from harness.models.reward import Reward
+from harness.models.score.encoder import Encoded
 from harness.models.score.requests import conversation_key
-from harness.models.score.template import Encoded
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance

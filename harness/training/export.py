@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dogerm_plugin.anatomy import adapted
+from dogerm_plugin.anatomy import adapted_model
 from dogerm_plugin.anatomy.adapter import LANGUAGE_MODEL, read
 from dogerm_plugin.run.output import check_target, staged
 
@@ -31,14 +31,14 @@ def export_checkpoint(
     """
     import torch
 
-    found = read(str(adapter))
+    lora = read(str(adapter))
     check_target(str(target), [Path(base), adapter])
-    tokenizer = adapted.tokens(str(base), found)
+    tokenizer = adapted_model.tokens(str(base), lora)
     stored = getattr(torch, dtype)
     # In fp32 the adapter is added exactly, and each weight is rounded once.
-    model = adapted.merged(str(base), found, dtype=torch.float32, tokenizer=tokenizer)
+    model = adapted_model.merged(str(base), lora, dtype=torch.float32, tokenizer=tokenizer)
     model.base_model.to(stored)  # the body; a head beside it keeps its dtype
-    if found.task == LANGUAGE_MODEL:
+    if lora.task == LANGUAGE_MODEL:
         model.to(stored)
     model.config.dtype = stored
     with staged(str(target)) as stage:

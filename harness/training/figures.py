@@ -43,12 +43,12 @@ def curves(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, fl
         "accuracy": "training accuracy",
         "eval_accuracy": "validation accuracy",
     }
-    found: dict[str, list[tuple[int, float]]] = {}
+    points: dict[str, list[tuple[int, float]]] = {}
     for entry in history:
         for key, name in names.items():
             if key in entry:
-                found.setdefault(name, []).append((int(entry["step"]), float(entry[key])))
-    return found
+                points.setdefault(name, []).append((int(entry["step"]), float(entry[key])))
+    return points
 
 
 def write_figures(

@@ -14,9 +14,9 @@ from harness.training.adapter import save_adapter
 from harness.training.config import Config
 from harness.training.figures import pair_figures, write_figures
 from harness.training.gather import Part, by_length, gather
+from harness.training.row_check import RowCheck
 from harness.training.rows import PAIR
 from harness.training.shared_prefix import share_prefix
-from harness.training.shown import Shown
 from harness.training.tokens import conversation_ids, require_chat_template
 from harness.training.trainer import (
     load_model,
@@ -48,7 +48,7 @@ def train_reward(
     tokenizer = load_tokenizer(source, may_pad_with_end=False)
     require_chat_template(tokenizer, source)
 
-    shown = Shown(tokenizer, PAIR[1:])
+    shown = RowCheck(tokenizer, PAIR[1:])
     margins = any(part.columns.margin for part in (*config.data, *config.validation.data))
 
     def encode(row: dict[str, Any]) -> dict[str, Any]:
@@ -130,14 +130,14 @@ def _validate(
     pad = tokenizer.pad_token_id
     chosen = score(model, [row["chosen_ids"] for row in ids], pad, batch_size)
     rejected = score(model, [row["rejected_ids"] for row in ids], pad, batch_size)
-    found: dict[str, Any] = {"all": pair_figures(rows, chosen, rejected)}
+    figures: dict[str, Any] = {"all": pair_figures(rows, chosen, rejected)}
     start = 0
     for part in validation:
         end = start + len(part.rows)
         if part.rows:
-            found[part.name] = pair_figures(part.rows, chosen[start:end], rejected[start:end])
+            figures[part.name] = pair_figures(part.rows, chosen[start:end], rejected[start:end])
         start = end
-    return found
+    return figures
 
 
 def score(model: Any, sequences: list[list[int]], pad: int, batch_size: int) -> list[float]:

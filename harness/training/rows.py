@@ -12,7 +12,7 @@ import click
 
 from harness.errors import HarnessError
 from harness.rows import local_files, transcripts
-from harness.rows.columns import MEANS, Passed
+from harness.rows.columns import MEANS, ColumnCells
 from harness.rows.conversation import Conversation, Origin, as_response, plain_text
 from harness.rows.pairs import Columns, pair
 from harness.training.balance import balance_length
@@ -59,7 +59,7 @@ def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
     place, table = _table(source, folder)
     needed = ("prompt", "chosen") if source.corrupt and keys == PAIR else keys
     means = {**MEANS, "margin": "margin"} if keys == PAIR else MEANS
-    passed = Passed(vars(source.columns), means=means)
+    passed = ColumnCells(vars(source.columns), means=means)
     rows, left_out = [], 0
     for number, raw in enumerate(table, 1):
         split = _split_transcripts(raw, source)
@@ -138,17 +138,17 @@ def _split_transcripts(raw: Row, source: Source) -> Row | None:
     if not all(isinstance(text, str) and transcripts.is_transcript(text) for text in texts):
         return raw
     try:
-        found = transcripts.pair(*map(str, texts))
-        parse_turns(found.prompt)
+        both = transcripts.pair(*map(str, texts))
+        parse_turns(both.prompt)
     except ValueError:
         return None
-    if found.continues or not found.chosen or not found.rejected or found.chosen == found.rejected:
+    if both.continues or not both.chosen or not both.rejected or both.chosen == both.rejected:
         return None
     return {
         **raw,
-        columns.prompt or "prompt": found.prompt,
-        columns.chosen: found.chosen,
-        columns.rejected: found.rejected,
+        columns.prompt or "prompt": both.prompt,
+        columns.chosen: both.chosen,
+        columns.rejected: both.rejected,
     }
 
 

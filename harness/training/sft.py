@@ -13,9 +13,9 @@ from harness.training.adapter import save_adapter
 from harness.training.config import Config
 from harness.training.figures import write_figures
 from harness.training.gather import by_length, gather
+from harness.training.row_check import RowCheck
 from harness.training.rows import ANSWERED
 from harness.training.shared_prefix import share_prefix
-from harness.training.shown import Shown
 from harness.training.tokens import answer_ids, require_chat_template
 from harness.training.trainer import (
     load_model,
@@ -46,7 +46,7 @@ def train_sft(
     tokenizer = load_tokenizer(source, may_pad_with_end=True)
     require_chat_template(tokenizer, source)
 
-    shown = Shown(tokenizer, ANSWERED[1:])
+    shown = RowCheck(tokenizer, ANSWERED[1:])
 
     def encode(row: dict[str, Any]) -> dict[str, Any]:
         ids, labels = answer_ids(tokenizer, parse_turns(row["prompt"]), row["response"])

@@ -76,7 +76,7 @@ def lacking(report: dict[str, Any]) -> set[str]:
 
 def scored(folder: Path) -> float:
     """The reward of one row by `--model reward`'s loader and scorer."""
-    from harness.models.load.loading import loader_for
+    from harness.models.load.reward_loader import loader_for
     from harness.models.score.scorer import Scorer
 
     config = AutoConfig.from_pretrained(folder)

@@ -11,7 +11,7 @@ import torch
 from mergekit.graph import Task
 from merging import Trio
 
-from dogerm_plugin.host.execution import OneByOne
+from dogerm_plugin.host.execution import SequentialExecutor
 from dogerm_plugin.host.writer import StreamingWriter
 
 RAN: list[str] = []
@@ -51,7 +51,7 @@ def test_order_and_lifetime() -> None:
     steps = [Step(name=f"target {i}", needs=(Step(name="shared"), Step(name=f"own {i}")))
              for i in range(3)]  # fmt: skip
     alive = []
-    for task, value in OneByOne(steps).run(quiet=True):
+    for task, value in SequentialExecutor(steps).run(quiet=True):
         assert task.name == RAN[-1] and isinstance(value, Value)
         del value
         alive.append(Value.alive)
@@ -61,7 +61,11 @@ def test_order_and_lifetime() -> None:
 
 def test_known_values_are_not_computed() -> None:
     shared = Step(name="shared")
-    list(OneByOne([Step(name="target", needs=(shared,))], known={shared: 1}).run(quiet=True))
+    list(
+        SequentialExecutor([Step(name="target", needs=(shared,))], known={shared: 1}).run(
+            quiet=True
+        )
+    )
     assert RAN == ["target"]
 
 

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from dogerm_plugin.anatomy import architecture
 from dogerm_plugin.anatomy.architecture import LAYER
-from dogerm_plugin.anatomy.body import Anatomy, examine
+from dogerm_plugin.anatomy.body_and_head import Anatomy, examine
 from dogerm_plugin.anatomy.checkpoint import open_checkpoint
 from dogerm_plugin.anatomy.layout import Layout, lay_out
 from dogerm_plugin.errors import MergeError

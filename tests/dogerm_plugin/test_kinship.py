@@ -263,7 +263,7 @@ def test_before_a_merge_by_mergekits_own_executor(own_trio: Trio) -> None:
     kinship = Kinship.of(ready.layout, ready.method)
     compare_first(kinship, ready)
     kinship.conclude()
-    assert len(kinship.found[ready.layout.others[0].model]) == 29
+    assert len(kinship.comparisons[ready.layout.others[0].model]) == 29
     LoaderCache.loaders.clear()
     change(own_trio.lm, transposed)
     ready = prepared_merge(own_trio)

@@ -13,7 +13,7 @@ import pytest
 from merging import Trio
 
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.run import inside, journal, manifest, output, target
+from dogerm_plugin.run import in_place, journal, manifest, output, target
 
 OLD = {"config.json": "old", "model-00001-of-00002.safetensors": "old", "vocab.json": "old"}
 NEW = {"config.json": "new", "model.safetensors": "new"}
@@ -307,7 +307,7 @@ def test_replace_goes_on(tmp_path: Path) -> None:
     """Called again where nothing is left to do."""
     (tmp_path / "out").mkdir()
     (tmp_path / "stage").mkdir()
-    inside.replace(tmp_path / "stage", tmp_path / "out", tmp_path / "old")
+    in_place.replace(tmp_path / "stage", tmp_path / "out", tmp_path / "old")
     assert not any((tmp_path / "out").iterdir())
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from dogerm_plugin.anatomy import adapted
+from dogerm_plugin.anatomy import adapted_model
 from dogerm_plugin.anatomy.adapter import Adapter, plain, read
 from dogerm_plugin.errors import MergeError
 from harness.errors import HarnessError
@@ -79,8 +79,8 @@ def put_onto(model: Any, adapter: Adapter, tokenizer: Any) -> Any:
         HarnessError: the two don't belong together.
     """
     try:
-        adapted.fit_rows(model, adapter, tokenizer)
-        made = adapted.attach(model, adapter)
+        adapted_model.fit_rows(model, adapter, tokenizer)
+        made = adapted_model.attach(model, adapter)
     except MergeError as error:
         raise HarnessError(f"peft={error}") from None
     _keep_digits(made, adapter)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from harness.errors import HarnessError
-from harness.models.load.opened import check_folder, refuse_adapter_alone
+from harness.models.load.folder_check import check_folder, refuse_adapter_alone
 
 _BACKENDS = ("default", "causal", "seq2seq")
 _BATCH_SIZE = re.compile(r"[1-9]\d*|auto(:\d+(\.\d+)?)?")
@@ -33,8 +33,8 @@ def check(arguments: Mapping[str, Any]) -> None:
     for name in ("dtype", "softmax_dtype", "mixed_precision_dtype", "bnb_4bit_compute_dtype"):
         value = arguments.get(name)
         known = value is None or (name == "dtype" and value == "auto")
-        found = getattr(torch, str(value).split(".")[-1], None)
-        if not known and not (isinstance(found, torch.dtype) and found.is_floating_point):
+        dtype = getattr(torch, str(value).split(".")[-1], None)
+        if not known and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
             kinds = "float32, bfloat16, float16" + (" or auto" if name == "dtype" else "")
             raise HarnessError(f"{name}={value} is no dtype of torch; it is for example {kinds}")
     for name, least in (("max_length", 2), ("max_batch_size", 1)):
@@ -119,10 +119,10 @@ def number(value: Any, argument: str, *, positive: bool) -> float:
         HarnessError: it is no such number.
     """
     try:
-        found = float(value)
+        parsed = float(value)
     except (TypeError, ValueError):
-        found = math.nan
-    if not math.isfinite(found) or found < 0 or (positive and found == 0):
+        parsed = math.nan
+    if not math.isfinite(parsed) or parsed < 0 or (positive and parsed == 0):
         kind = "a number above 0" if positive else "0 or a positive number"
         raise HarnessError(f"{argument}={value} is not {kind}")
-    return found
+    return parsed

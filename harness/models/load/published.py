@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from dogerm_plugin.anatomy.head_layers import Layer, NoSingleHeadError, Shape, reward_layers
-from dogerm_plugin.anatomy.trunk import Names
+from dogerm_plugin.anatomy.trunk import TensorNames
 from harness.errors import HarnessError
 from harness.models.load.published_head import ACTIVATIONS, PublishedHead
 
@@ -47,8 +47,8 @@ def find_head(
         return None
     prefix = f"{network.base_model_prefix}."
     own = {name for name in network.state_dict() if not name.startswith(prefix)}
-    names = Names(network, stored)
-    if not names.found:
+    names = TensorNames(network, stored)
+    if not names.has_trunk:
         return None
     finals = _outside(network, stored, names)
     outside = {name: stored[name] for name in finals}
@@ -111,9 +111,9 @@ def own_head(config: Any, stored: Mapping[str, Shape]) -> tuple[str, bool]:
         for name, tensor in network.state_dict().items()
         if not name.startswith(prefix)
     }
-    names = Names(network, stored)
-    found = {final: shape for name, shape in stored.items() if (final := names.of(name)[0]) in own}
-    return names.wrapper, bool(own) and found == own
+    names = TensorNames(network, stored)
+    head = {final: shape for name, shape in stored.items() if (final := names.of(name)[0]) in own}
+    return names.wrapper, bool(own) and head == own
 
 
 def _is_a_trainers(config: Any, outside: Mapping[str, Shape]) -> bool:
@@ -151,7 +151,7 @@ def _empty_network(config: Any) -> Any:
     return network if hasattr(network, network.base_model_prefix or "_") else None
 
 
-def _outside(network: Any, stored: Mapping[str, Shape], names: Names) -> dict[str, str]:
+def _outside(network: Any, stored: Mapping[str, Shape], names: TensorNames) -> dict[str, str]:
     """The stored tensors that lie outside the body and are not an LM head's.
 
     By name on disk; the values are the names that `network` would give them.
@@ -163,7 +163,7 @@ def _outside(network: Any, stored: Mapping[str, Shape], names: Names) -> dict[st
     vocabulary = getattr(network.config.get_text_config(), "vocab_size", None)
     inside = tuple(f"{names.wrapper}{name}." for name, _ in trunk.named_children())
     normalized = bool(getattr(network.config, "do_normalize", False))
-    found = {}
+    outside = {}
     for name, shape in stored.items():
         final = names.of(name)[0]
         # What the class declares unread: layers that predict a further token (^mtp.*), for one.
@@ -177,8 +177,8 @@ def _outside(network: Any, stored: Mapping[str, Shape], names: Names) -> dict[st
         # safe-rlhf stores the running mean and variance of its rewards even where it uses neither.
         if name.startswith("normalizer.") and not normalized:
             continue
-        found[name] = final
-    return found
+        outside[name] = final
+    return outside
 
 
 def _activation(source: str, config: Any, layers: tuple[Layer, ...], wanted: str | None) -> str:

@@ -23,19 +23,19 @@ def options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """
     from transformers.utils import is_bitsandbytes_available
 
-    found = {
+    chosen = {
         name: value
         for name, value in arguments.items()
         if name in _FLAGS or name.startswith(tuple(_DETAILS.values()))
     }
     for name in _FLAGS:
-        if not isinstance(found.get(name, False), bool):
-            raise HarnessError(f"{name}={found[name]} is neither True nor False")
+        if not isinstance(chosen.get(name, False), bool):
+            raise HarnessError(f"{name}={chosen[name]} is neither True nor False")
         prefix = _DETAILS[name]
-        without = [key for key in found if key.startswith(prefix) and not found.get(name)]
+        without = [key for key in chosen if key.startswith(prefix) and not chosen.get(name)]
         if without:
             raise HarnessError(f"{without[0]}= has no effect without {name}=True")
-    wanted = [name for name in _FLAGS if found.get(name)]
+    wanted = [name for name in _FLAGS if chosen.get(name)]
     if len(wanted) > 1:
         raise HarnessError("load_in_4bit and load_in_8bit do not go together; give one of them")
     if not wanted:
@@ -44,7 +44,7 @@ def options(arguments: Mapping[str, Any]) -> dict[str, Any]:
         raise HarnessError(
             f"{wanted[0]}=True needs a recent bitsandbytes: pip install -U bitsandbytes"
         )
-    return found
+    return chosen
 
 
 def taken_from(arguments: dict[str, Any], name: str) -> dict[str, Any]:
@@ -57,17 +57,17 @@ def taken_from(arguments: dict[str, Any], name: str) -> dict[str, Any]:
     Raises:
         HarnessError: as `options`; or the checkpoint is stored quantized.
     """
-    found = options(arguments)
+    chosen = options(arguments)
     kept = {
         key: value
         for key, value in arguments.items()
         if key not in _FLAGS and not key.startswith(tuple(_DETAILS.values()))
     }
-    if not found:
+    if not chosen:
         return kept
     if kept.get("quantization_config") is not None:
-        wanted = next(key for key in _FLAGS if found.get(key))
+        wanted = next(key for key in _FLAGS if chosen.get(key))
         raise HarnessError(f"{name} is stored quantized already; leave out {wanted}=")
     from transformers import BitsAndBytesConfig
 
-    return {**kept, "quantization_config": BitsAndBytesConfig(**found)}
+    return {**kept, "quantization_config": BitsAndBytesConfig(**chosen)}

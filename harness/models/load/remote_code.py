@@ -28,10 +28,10 @@ def auto_class(source: str, config: Any, trusted: bool) -> Any:
     """
     import transformers
 
-    found = own_class(config)
-    if found is None:
+    own = own_class(config)
+    if own is None:
         return None
-    auto, name = found
+    auto, name = own
     if not trusted and hasattr(transformers, name):
         return None  # the model was published before transformers took its class in
     if not trusted:

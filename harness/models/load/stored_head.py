@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.models.load.head import float32_modules
-from harness.models.load.stored import tensors
+from harness.models.load.stored_tensors import tensors
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 

@@ -82,18 +82,18 @@ class KeptAnswers(CachingLM):
             len(requests) - len(missing),
             len(missing),
         )
-        found: list[Any] = self.lm.loglikelihood(list(missing)) if missing else []
-        made = iter(found)
+        answers: list[Any] = self.lm.loglikelihood(list(missing)) if missing else []
+        made = iter(answers)
         return [answer if answer is not None else next(made) for answer in kept]
 
     def _kept(self, request: Instance) -> tuple[Any, ...] | None:
-        found = self.dbdict.get(key_of(request.args))
-        if found is None:
+        value = self.dbdict.get(key_of(request.args))
+        if value is None:
             return None
         try:
-            return answer_to(request, Answer.of(found))
+            return answer_to(request, Answer.of(value))
         except (TypeError, ValueError, IndexError, KeyError) as error:
             raise HarnessError(
-                f"--use_cache: {self.cache_db} holds {str(found)[:60]!r} for an answer; delete the "
+                f"--use_cache: {self.cache_db} holds {str(value)[:60]!r} for an answer; delete the "
                 "file, or give another path"
             ) from error

@@ -22,8 +22,8 @@ from torch import nn
 from torch.nn import functional
 
 from harness.models.load.head import without_adapter_wrapper
+from harness.models.score.encoder import Encoded
 from harness.models.score.rope import Rope
-from harness.models.score.template import Encoded
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 

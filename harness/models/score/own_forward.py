@@ -99,16 +99,16 @@ class OwnForward:
             if should_reduce_batch_size(error):
                 raise  # batch_size=auto halves the batch
             # Not once rewards have been given: all of a run are to be of one kind.
-            found = self._with_head_as_loaded(forward) if not self._has_run else None
-            if found is None and self.own_code:
+            retried = self._with_head_as_loaded(forward) if not self._has_run else None
+            if retried is None and self.own_code:
                 raise HarnessError(
                     f"the checkpoint's own code ({type(self.model).__name__}) fails on a "
                     f"conversation of {inputs['input_ids'].shape[1]} tokens: "
                     f"{type(error).__name__}: {first_line(error)[:200]}"
                 ) from error
-            if found is None:
+            if retried is None:
                 raise
-            output = found
+            output = retried
         self._has_run = True
         return output
 

@@ -2,7 +2,7 @@
 """A chat template applied: the same text on every day, within bounds, or one line that says why.
 
 The text is what the tokenizer's own ``apply_chat_template`` gives, but for what a template can draw
-from outside the conversation (`harness.models.score.outside`), such as today's date, which Llama
+from outside the conversation (see `date_and_chance`), such as today's date, which Llama
 3.2's template prints: else a model's rewards change from day to day, and kept ones belong to no
 day.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.errors import HarnessError, first_line
 from harness.models.score.bounds import MEMORY, TookTooLong, bounded
-from harness.models.score.outside import FIXED_DATE, Outside
+from harness.models.score.date_and_chance import FIXED_DATE, DateAndChance
 
 # Seconds for one conversation; the longest of real templates take some thousandths.
 SECONDS = 10.0
@@ -78,7 +78,7 @@ class Rendering:
         self.tokenizer = tokenizer
         self.source = source
         self.variables = dict(variables or {})
-        self.outside = Outside(date, source)
+        self.outside = DateAndChance(date, source)
         self.seconds = seconds
         self._template = _OwnText(template)
         self._compiled: Any = None
@@ -206,8 +206,8 @@ class Rendering:
                 )
             )
 
-        found: frozenset[str] = self._told(read, "its own text")
-        return found
+        names: frozenset[str] = self._told(read, "its own text")
+        return names
 
     def _fix(self) -> None:
         """Compile the template, and fix what it can draw from outside.
@@ -228,12 +228,12 @@ class Rendering:
 
 def _line(error: BaseException) -> str:
     """Where in the template an error is from, if Jinja tells."""
-    found, trace = None, error.__traceback__
+    line, trace = None, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename in ("<template>", "<unknown>"):
-            found = trace.tb_lineno
+            line = trace.tb_lineno
         trace = trace.tb_next
-    return f" (line {found} of the template)" if found else ""
+    return f" (line {line} of the template)" if line else ""
 
 
 @functools.lru_cache(8)

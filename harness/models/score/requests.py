@@ -81,7 +81,7 @@ def refusal(requests: Sequence[Instance], does: str) -> str:
 
 
 @dataclass
-class Distinct:
+class DistinctRows:
     """Requests without repetition: equal conversations are one row.
 
     Several processes make lm-eval fill up with copies, and candidates of one question repeat.
@@ -103,7 +103,7 @@ class Distinct:
         cls,
         requests: Sequence[Instance],
         see: Callable[[Instance, Turns], None] = lambda request, turns: None,
-    ) -> Distinct:
+    ) -> DistinctRows:
         """The distinct rows of `requests`, in the order of their first appearance.
 
         Args:
@@ -130,9 +130,9 @@ class Distinct:
 
         @functools.cache
         def documents() -> dict[int, set[Any]]:
-            found: dict[int, set[Any]] = {}
+            by_row: dict[int, set[Any]] = {}
             for request, row in zip(requests, self.rows, strict=True):
-                found.setdefault(row, set()).add((request.task_name, request.doc_id))
-            return found
+                by_row.setdefault(row, set()).add((request.task_name, request.doc_id))
+            return by_row
 
         return lambda one, other: not documents()[one].isdisjoint(documents()[other])

@@ -65,13 +65,13 @@ class Rope:
 def _limit(config: Any) -> int | None:
     text: Any = config.get_text_config() if hasattr(config, "get_text_config") else config
     limits = []
-    for found in _types(text):
-        kind = found.get("rope_type", found.get("type", "default"))
+    for settings in _types(text):
+        kind = settings.get("rope_type", settings.get("type", "default"))
         if kind in BY_POSITION:
             continue
         length = {
             "dynamic": getattr(text, "max_position_embeddings", None),
-            "longrope": found.get("original_max_position_embeddings"),
+            "longrope": settings.get("original_max_position_embeddings"),
         }.get(str(kind))
         limits.append(int(length or 0))
     return min(limits, default=None)
@@ -79,8 +79,8 @@ def _limit(config: Any) -> int | None:
 
 def _types(config: Any) -> Iterator[Mapping[str, Any]]:
     """The RoPE settings of a config: one, or one for each type of layer."""
-    found = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None)
-    if not isinstance(found, Mapping):
+    settings = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None)
+    if not isinstance(settings, Mapping):
         return
-    nested = [value for value in found.values() if isinstance(value, Mapping)]
-    yield from nested or [found]
+    nested = [value for value in settings.values() if isinstance(value, Mapping)]
+    yield from nested or [settings]

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.models.load.arguments import number
-from harness.models.score.outside import FIXED_DATE
+from harness.models.score.date_and_chance import FIXED_DATE
 from harness.models.score.rendering import SECONDS
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
@@ -43,20 +43,20 @@ def variables(given: Any) -> dict[str, Any]:
     Raises:
         HarnessError: they are no mapping of names, or of a name that no template can have.
     """
-    found = _parsed(given) if isinstance(given, str) else given
-    if found is None:
+    parsed = _parsed(given) if isinstance(given, str) else given
+    if parsed is None:
         return {}
-    if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+    if not isinstance(parsed, Mapping) or not all(isinstance(name, str) for name in parsed):
         raise HarnessError(
             f"chat_template_args={given} is no mapping of the template's variables; write "
             f"{_EXAMPLE}"
         )
-    taken = sorted(_TAKEN & set(found))
+    taken = sorted(_TAKEN & set(parsed))
     if taken:
         raise HarnessError(
             f"chat_template_args has {', '.join(taken)}, which is not the template's to know"
         )
-    return dict(found)
+    return dict(parsed)
 
 
 def _parsed(text: str) -> Any:
@@ -96,13 +96,13 @@ def fixed_date(given: Any) -> datetime:
     if isinstance(given, date):
         return datetime(given.year, given.month, given.day, tzinfo=UTC)
     try:
-        found = datetime.fromisoformat(str(given))
+        parsed = datetime.fromisoformat(str(given))
     except ValueError as error:
         raise HarnessError(
             f"date={given} is no date; it is for example date=2024-07-26, what the chat template "
             "takes for today"
         ) from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def time_limit(given: Any) -> float:

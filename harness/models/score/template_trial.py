@@ -127,10 +127,10 @@ def _rendered(rendering: Rendering, frame: _Frame) -> tuple[str, str, str] | Non
 
 
 def _refuse_objects(texts: tuple[str, ...], about: str, way_out: str) -> None:
-    found = next(filter(None, map(_OBJECT.search, texts)), None)
-    if found:
+    printed = next(filter(None, map(_OBJECT.search, texts)), None)
+    if printed:
         raise HarnessError(
-            f"{about} prints the Python object {found[0]}, whose address is another one in every "
+            f"{about} prints the Python object {printed[0]}, whose address is another one in every "
             f"run; {way_out}"
         )
 

@@ -35,8 +35,8 @@ from harness.rows.conversation import (
     plain_text,
 )
 from harness.rows.documents import Docs, Document, by_subset
-from harness.tasks.base import task_rows
-from harness.tasks.base.names import known_as
+from harness.tasks.base import benchmark_rows
+from harness.tasks.base.dotted_names import known_as
 from harness.tasks.base.requests import Requests
 from harness.tasks.base.sections import AbsentSubset
 
@@ -134,7 +134,7 @@ class CandidateTask(ConfigurableTask):
     @classmethod
     def parts(cls, config: Any) -> tuple[str, dict[str, Docs]]:
         """Where the documents are from, and all of them by subset; made once for a set's tasks."""
-        rows = task_rows.rows(cls.SCHEMA, config)
+        rows = benchmark_rows.rows(cls.SCHEMA, config)
         made_for = cls, id(rows), repr((config["test_split"], config["dataset_kwargs"]))
         if made_for not in _parts:
             docs = cls.documents(rows.rows, config)
@@ -153,7 +153,7 @@ class CandidateTask(ConfigurableTask):
             docs = Docs(chain(docs, *others)) if others else docs
         else:
             docs = parts[str(config.dataset_name)]
-            task_rows.tell_unused(source, parts, config)
+            benchmark_rows.tell_unused(source, parts, config)
         self.dataset = {config.test_split: docs}
         # Without an official weight the rows count: all of them, whatever --limit takes.
         config.metadata = {"weight": len(docs), **(config.metadata or {}), "data_source": source}

@@ -31,18 +31,18 @@ def fingerprint(loaded: Mapping[str, Any]) -> str:
     Args:
         loaded: lm-eval's ``TaskDict``.
     """
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name, task in sorted(loaded["tasks"].items()):
         settings = _settings(task)
         code = _code(type(task), *_functions(vars(task.config)))
         for part in (name, settings, code, list(task.eval_docs)):
-            found.update(as_text(part).encode("utf-8", "surrogatepass") + b"\n")
+            digest.update(as_text(part).encode("utf-8", "surrogatepass") + b"\n")
     for name, group in sorted(loaded["groups"].items()):
         rules = [vars(rule) for rule in group.aggregate_metric_list or ()]
         metadata = _without(group.metadata or {}, _PLACES_IN_METADATA)
         part = [name, group.child_names, rules, metadata, _code(*_functions(rules))]
-        found.update(as_text(part).encode() + b"\n")
-    return found.hexdigest()[:16]
+        digest.update(as_text(part).encode() + b"\n")
+    return digest.hexdigest()[:16]
 
 
 def _settings(task: CandidateTask) -> dict[str, Any]:

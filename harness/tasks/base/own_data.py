@@ -22,7 +22,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 
 import harness.tasks
 from harness.errors import HarnessError
-from harness.rows.columns import Passed
+from harness.rows.columns import ColumnCells
 from harness.rows.conversation import Origin
 from harness.rows.datasets import OWN_PREFERENCE, from_hub
 from harness.rows.documents import Docs, Document, by_subset
@@ -164,24 +164,24 @@ def _source(path: Any, name: str | None, split: str, yaml: str | None, about: st
         )
     folders = [Path(yaml).parent] if yaml and yaml != "inline" else []
     places = [folder / Path(path).expanduser() for folder in [*folders, Path.cwd()]]
-    found = next((place for place in places if place.exists()), None)
-    if found is None and ending(Path(path)):
+    existing = next((place for place in places if place.exists()), None)
+    if existing is None and ending(Path(path)):
         # Given a YAML's path, lm-eval does not tell the task where the YAML is.
         raise HarnessError(
             f"{about}: there is no {' and no '.join(map(str, dict.fromkeys(places)))}; write an "
             "absolute dataset_path, or one that starts at the current folder, or name the YAML's "
             "folder with --include_path and the task by its name"
         )
-    if found is None or found.is_dir():
-        return Source(path if found is None else str(found), None, name, split)
-    if not ending(found):
+    if existing is None or existing.is_dir():
+        return Source(path if existing is None else str(existing), None, name, split)
+    if not ending(existing):
         raise HarnessError(
-            f"{about}: {found} is no {', '.join(ENDINGS)} file (or .gz, .zst of one)"
+            f"{about}: {existing} is no {', '.join(ENDINGS)} file (or .gz, .zst of one)"
         )
     if name is not None:
-        raise HarnessError(f"{about}: dataset_name is {name!r}, but {found} is a single file")
-    stat = found.stat()
-    return Source(str(found), (stat.st_mtime_ns, stat.st_size), None, split)
+        raise HarnessError(f"{about}: dataset_name is {name!r}, but {existing} is a single file")
+    stat = existing.stat()
+    return Source(str(existing), (stat.st_mtime_ns, stat.st_size), None, split)
 
 
 @functools.cache
@@ -200,7 +200,7 @@ def _read(source: Source, columns: Columns) -> Iterator[Document]:
         if source.stamp
         else from_hub(source.name, source.split, source.configuration, advice=ADVICE)
     )
-    passed, number = Passed(columns._asdict(), columns.unused), 0
+    passed, number = ColumnCells(columns._asdict(), columns.unused), 0
     for number, row in enumerate(rows, start=1):
         passed.see(row)
         try:

@@ -94,8 +94,8 @@ class CandidateRequest:
     @property
     def arguments(self) -> tuple[Conversation, str]:
         """The prompt and the candidate."""
-        found = self._requests.rendered(self._place)
-        return found.context, found.responses[self.idx]
+        rendered = self._requests.rendered(self._place)
+        return rendered.context, rendered.responses[self.idx]
 
     args = arguments
 

@@ -28,11 +28,11 @@ def gsm8k_answer(response: str) -> str | None:
 
 
 def _numbers(text: str) -> list[str]:
-    found = []
+    numbers = []
     for match in _NUMBER.findall(text):
         try:
             value = Decimal(re.sub(r"[$,]", "", match).rstrip("."))
         except InvalidOperation:  # punctuation only, or two decimal points
             continue
-        found.append(f"{value.normalize():f}" if value else "0")
-    return found
+        numbers.append(f"{value.normalize():f}" if value else "0")
+    return numbers

@@ -155,7 +155,7 @@ def sizes(docs: Sequence[Document]) -> list[int]:
     [1, 2, 4]
     """
     counts = [len(doc["responses"]) for doc in docs]
-    found = [1]
-    while sum(count >= 2 * found[-1] for count in counts) >= ENOUGH * len(counts) > 0:
-        found.append(2 * found[-1])
-    return found
+    powers = [1]
+    while sum(count >= 2 * powers[-1] for count in counts) >= ENOUGH * len(counts) > 0:
+        powers.append(2 * powers[-1])
+    return powers

@@ -25,9 +25,9 @@ DOMAINS = ("academy", "business", "entertainment", "literature", "normal")
 
 def check(row: Mapping[str, Any]) -> None:
     """Refuse a row without exactly one text for each domain."""
-    found = row["responses"]
-    absent = [name for name in DOMAINS if name not in found]
-    unknown = [name for name in found if name not in DOMAINS]
+    responses = row["responses"]
+    absent = [name for name in DOMAINS if name not in responses]
+    unknown = [name for name in responses if name not in DOMAINS]
     if absent or unknown:
         wrong = [f"lacks {', '.join(absent)}"] * bool(absent)
         wrong += [f"has the unknown {', '.join(map(str, unknown))}"] * bool(unknown)
@@ -35,7 +35,7 @@ def check(row: Mapping[str, Any]) -> None:
             f"column responses {' and '.join(wrong)}; expected a response for each of "
             f"{', '.join(DOMAINS)}; correct the row"
         )
-    for name, text in found.items():
+    for name, text in responses.items():
         if not isinstance(text, str):
             raise HarnessError(
                 f"column responses, {name}: {type(text).__name__} {str(text)[:40]!r}, expected str"

@@ -83,10 +83,10 @@ def verified_programs() -> list[list[programs.Candidate]]:
     for task in TASKS:
         for number, variant in enumerate(task.variants):
             rng = Random(f"{SEED}/{task.name}/{number}")
-            found = programs.candidates(task, variant, rng)
-            rng.shuffle(found)
-            places.append(found)
-    every = [candidate for found in places for candidate in found]
+            drawn = programs.candidates(task, variant, rng)
+            rng.shuffle(drawn)
+            places.append(drawn)
+    every = [candidate for drawn in places for candidate in drawn]
     right = programs.run([(candidate.right, candidate.tests) for candidate in every])
     wrong = programs.run([(candidate.wrong, candidate.tests) for candidate in every])
     for candidate, passes, escapes in zip(every, right, wrong, strict=True):
@@ -98,7 +98,7 @@ def verified_programs() -> list[list[programs.Candidate]]:
 
 def code() -> Iterator[Pair]:
     """One pair of every variant in the tables, each program executed."""
-    return balanced([c.pair for c in found] for found in verified_programs())
+    return balanced([c.pair for c in drawn] for drawn in verified_programs())
 
 
 def build() -> list[dict[str, object]]:

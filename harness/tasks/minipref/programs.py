@@ -84,7 +84,7 @@ def candidates(task: Task, variant: Mapping[str, str], rng: Random) -> list[Cand
         return Template(dedent(text).strip("\n")).substitute(variant)
 
     lead = rng.choice(LEADS)
-    right, found = fill(task.source), []
+    right, made = fill(task.source), []
     for flaw, old, new in task.bugs:
         old, new = Template(old).substitute(variant), Template(new).substitute(variant)
         if right.count(old) != 1:
@@ -96,5 +96,5 @@ def candidates(task: Task, variant: Mapping[str, str], rng: Random) -> list[Cand
             lead + FENCE.format(wrong),
             f"{task.name}:{flaw}",
         )
-        found.append(Candidate(pair, right, wrong, fill(task.tests)))
-    return found
+        made.append(Candidate(pair, right, wrong, fill(task.tests)))
+    return made

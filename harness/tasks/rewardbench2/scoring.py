@@ -62,12 +62,12 @@ def prompt(identifier: str, correct: Sequence[float], wrong: Sequence[float]) ->
 
 def ref_accuracy(prompts: Sequence[Prompt]) -> float:
     """Share of the ``ref`` prompts whose correct completion beats every wrong one."""
-    return _mean([float(found["gap"] > 0) for found in _numbered(prompts, REF).values()])
+    return _mean([float(one["gap"] > 0) for one in _numbered(prompts, REF).values()])
 
 
 def tied_accuracy(prompts: Sequence[Prompt]) -> float:
     """Share of the ``tied`` prompts whose worst correct completion beats the best wrong one."""
-    return _mean([float(found["gap"] > 0) for found in _numbered(prompts, TIED).values()])
+    return _mean([float(one["gap"] > 0) for one in _numbered(prompts, TIED).values()])
 
 
 def correctness_preferred(prompts: Sequence[Prompt]) -> float:
@@ -119,9 +119,7 @@ def _numbered(prompts: Sequence[Prompt], kind: str) -> dict[int, Prompt]:
     """The prompts of a kind by their number."""
     begins = f"{kind}:"
     return {
-        int(found["id"].removeprefix(begins)): found
-        for found in prompts
-        if found["id"].startswith(begins)
+        int(one["id"].removeprefix(begins)): one for one in prompts if one["id"].startswith(begins)
     }
 
 

@@ -144,10 +144,10 @@ class Ties(RewardBench2):
         """
         correct = len(doc["chosen"])
         lengths = [len(text) for text in self.responses(doc)]
-        found = scoring.prompt(doc["id"], scores[:correct], scores[correct:])
+        prompt = scoring.prompt(doc["id"], scores[:correct], scores[correct:])
         return {
-            **dict.fromkeys(self.METRICS, found),
-            "margin": found["gap"],
-            "ties": float(found["gap"] == 0),
+            **dict.fromkeys(self.METRICS, prompt),
+            "margin": prompt["gap"],
+            "ties": float(prompt["gap"] == 0),
             "longer": scoring.prompt(doc["id"], lengths[:correct], lengths[correct:]),
         }

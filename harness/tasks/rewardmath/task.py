@@ -81,7 +81,7 @@ class SolutionSchema(datasets.Schema):
                     f"{where}: {chosen} chosen and {len(solutions) - chosen} rejected solutions, "
                     f"expected 1 and {REJECTED}"
                 )
-        other = [number for number, found in problems.items() if len(found) != 1 + REJECTED]
+        other = [number for number, solutions in problems.items() if len(solutions) != 1 + REJECTED]
         if other:
             logger.warning(
                 "%s: %d of %d problems do not have %d rejected solutions, the first is problem_id "

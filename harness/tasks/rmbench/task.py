@@ -70,10 +70,10 @@ def check(row: Mapping[str, Any]) -> None:
         HarnessError: see the message.
     """
     for column in ("chosen", "rejected"):
-        found = row[column]
-        if len(found) != len(STYLES) or not all(isinstance(text, str) for text in found):
+        texts = row[column]
+        if len(texts) != len(STYLES) or not all(isinstance(text, str) for text in texts):
             raise HarnessError(
-                f"column {column} has {len(found)} entries ({str(found)[:40]}), expected a text "
+                f"column {column} has {len(texts)} entries ({str(texts)[:40]}), expected a text "
                 f"for each of {len(STYLES)} styles: {', '.join(STYLES)}"
             )
     if row["domain"] not in DOMAINS:

@@ -39,14 +39,14 @@ class Problem:
         Raises:
             ValueError: a division leaves a remainder.
         """
-        found: list[int] = []
+        results: list[int] = []
         for index, step in enumerate(self.steps):
-            left, right = step.operands(found[-1] if found else 0)
+            left, right = step.operands(results[-1] if results else 0)
             if step.operator == "/" and (right == 0 or left % right):
                 raise ValueError(f"{left} / {right} is not whole")
             result = _OPERATORS[step.operator](left, right)
-            found.append(result + slip[1] if slip and slip[0] == index else result)
-        return found
+            results.append(result + slip[1] if slip and slip[0] == index else result)
+        return results
 
     def answer(self, slip: tuple[int, int] | None = None) -> str:
         """The worked answer: one equation per step, then the closing sentence."""

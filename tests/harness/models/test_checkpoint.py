@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
-from harness.models.load.loading import refuse_left_out
+from harness.models.load.reward_loader import refuse_left_out
 from tests.harness.models.test_reward import rewards, some_pairs
 
 Save = Callable[..., Path]

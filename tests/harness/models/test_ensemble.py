@@ -132,7 +132,7 @@ def test_a_folder_named_in_two_ways_is_one_member(members: list[str], tmp_path: 
 def test_a_folder_name_that_lm_eval_cannot_make_is_told(
     members: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    from harness.models.members import member_names
+    from harness.models.ensemble_members import member_names
 
     assert member_names(";".join(members)) == members
     assert "more than the 255" not in caplog.text

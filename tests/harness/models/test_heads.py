@@ -480,9 +480,9 @@ def test_every_decoder_type_with_a_value_head(
         AutoModelForSequenceClassification,
     )
 
-    from harness.models.load.loading import loader_for
     from harness.models.load.published import find_head
-    from harness.models.load.stored import stored_shapes
+    from harness.models.load.reward_loader import loader_for
+    from harness.models.load.stored_tensors import stored_shapes
     from tests.harness.models.test_architectures import tiny_models
 
     tiny = tiny_models()

@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.models.score.chat_template import ChatTemplate, choose_template
-from harness.models.score.template import Encoder
+from harness.models.score.encoder import Encoder
 from harness.rows.conversation import PLAIN_TEMPLATE
 
 TALK = [

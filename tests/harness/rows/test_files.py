@@ -15,7 +15,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.rows import datasets
 from harness.rows.local_files import ending, local_files, numbered, read
-from harness.rows.section import section_name
+from harness.rows.section_name import section_name
 from harness.training.config import Source
 from harness.training.rows import PAIR, read_rows
 from tests.harness.conftest import preference_rows

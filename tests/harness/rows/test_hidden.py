@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.rows.conversation import Turns
-from harness.rows.hidden import Hidden
+from harness.rows.hidden import HiddenParts
 
 
 def shows_calls(turns: Turns) -> str:
@@ -22,14 +22,14 @@ def rows(*calls: list[str]) -> list[Turns]:
 
 def test_what_is_empty_is_not_left_out() -> None:
     """Parquet fills up columns: here only the last row has a call, which is shown."""
-    hidden = Hidden(shows_calls)
+    hidden = HiddenParts(shows_calls)
     for turns in rows([], [], [], [], ["weather"]):
         hidden.see(turns)
     assert list(hidden.parts()) == []
 
 
 def test_what_is_left_out_is_counted_where_it_is() -> None:
-    hidden = Hidden(shows_texts)
+    hidden = HiddenParts(shows_texts)
     for turns in rows([], ["weather"], [], ["mail"]):
         hidden.see(turns)
     assert list(hidden.parts()) == [("the key tool_calls of assistant messages", 2, True)]

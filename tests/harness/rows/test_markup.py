@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.models.score.chat_template import choose_template
-from harness.models.score.template import Encoder
+from harness.models.score.encoder import Encoder
 from harness.rows.conversation import Turns
 from harness.rows.markup import Markup
 
@@ -48,7 +48,7 @@ def test_what_the_template_writes(
     template: str | None, text: str, mark: str, tokenizer: Any
 ) -> None:
     found = markup(tokenizer, template).find(said("fine", text))
-    assert found is not None and found.mark == mark
+    assert found is not None and found.text == mark
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_what_anybody_may_write(template: str | None, text: str, tokenizer: Any)
 
 def test_markup_in_what_stands_beside_the_messages(tokenizer: Any) -> None:
     found = markup(tokenizer).find(said("Hi", tools=[{"description": ["</s>"]}]))
-    assert found is not None and (found.mark, found.role) == ("</s>", "tools")
+    assert found is not None and (found.text, found.role) == ("</s>", "tools")
 
 
 def test_a_word_that_ends_sequences_is_no_markup(tokenizer: Any) -> None:
@@ -86,4 +86,4 @@ def test_thousands_of_marks_the_longest_first(tokenizer: Any) -> None:
         ("<unused3000>", "<unused"),
     ):
         found = looking.find(said(text))
-        assert found is not None and found.mark == mark
+        assert found is not None and found.text == mark

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from harness.commands.train import train
 from harness.errors import HarnessError
 from harness.training.config import Columns, Source
+from harness.training.row_check import RowCheck
 from harness.training.rows import ANSWERED, PAIR, read_rows
-from harness.training.shown import Shown
 from harness.training.tokens import answer_ids, conversation_ids
 from harness.training.turns import parse_turns
 from tests.harness.rows.conftest import WHOLE
@@ -119,7 +119,7 @@ def test_what_can_not_be_learned_from_is_named(
     for given, tokenizer, message in cases:
         write_jsonl("a.jsonl", [given])
         (row,) = read_rows(Source(file="a.jsonl"), PAIR, tmp_path)
-        shown = Shown(tokenizer, PAIR[1:])
+        shown = RowCheck(tokenizer, PAIR[1:])
 
         def encode(row: dict[str, Any], tokenizer: Any = tokenizer) -> dict[str, Any]:
             return {"ids": conversation_ids(tokenizer, parse_turns(row["prompt"]), row["chosen"])}
@@ -129,7 +129,7 @@ def test_what_can_not_be_learned_from_is_named(
         assert "a.jsonl, row 1: " in str(caught.value) and message in str(caught.value)
     write_jsonl("a.jsonl", [cases[0][0]])
     (row,) = read_rows(Source(file="a.jsonl", allow_markup=True), PAIR, tmp_path)
-    assert Shown(showing, PAIR[1:]).encode(row, lambda row: row) is row
+    assert RowCheck(showing, PAIR[1:]).encode(row, lambda row: row) is row
 
 
 def test_dialogues_that_were_asked_for_are_answers(tmp_path: Path, write_jsonl: Write) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dogerm_plugin.run import keeping, manifest
+from dogerm_plugin.run import earlier_output, manifest
 from dogerm_plugin.run.manifest import NAME, files_below
 
 _CONFIG = "config.json"
@@ -30,7 +30,7 @@ def replace(stage: Path, final: Path, old: Path) -> None:
     """
     if (stage / NAME).exists():
         new, before = manifest.read(stage), manifest.read(final)
-        unasked = keeping.read_unasked(stage)
+        unasked = earlier_output.read_unasked(stage)
         names = sorted(files_below(final), key=lambda name: name != _CONFIG)
         for name in names:
             waiting = (stage / name).exists()
@@ -39,12 +39,12 @@ def replace(stage: Path, final: Path, old: Path) -> None:
             if before.is_ours(final, name):
                 _move(final / name, old / name)
             elif name in new.files or unasked(name):
-                os.rename(final / name, final / keeping.free_name(final, name, final / name))
+                os.rename(final / name, final / earlier_output.free_name(final, name, final / name))
         for name in sorted(new.files, key=lambda name: name == _CONFIG):
             if (stage / name).exists():
                 _move(stage / name, final / name)
         if not before.files and os.path.lexists(final / NAME):
-            os.rename(final / NAME, final / keeping.free_name(final, NAME, final / NAME))
+            os.rename(final / NAME, final / earlier_output.free_name(final, NAME, final / NAME))
         # A move changes the times by which large files are known.
         manifest.write(stage, manifest.taken(final, new.files))
         _move(stage / NAME, final / NAME)

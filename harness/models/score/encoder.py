@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
 from harness.models.score.chat_template import ChatTemplate, beside
-from harness.models.score.outside import FIXED_DATE
+from harness.models.score.date_and_chance import FIXED_DATE
 from harness.models.score.prompt import before_response, check_prompt_stays, common
 from harness.models.score.rendering import SECONDS, Rendering
 from harness.rows.conversation import Message

@@ -11,10 +11,10 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.models.load import body_and_head, published, remote_code, stored_head
-from harness.models.load.checkpoint import RecordingLoader
+from harness.models.load.completeness import RecordingLoader
 from harness.models.load.head import has_own_code
 from harness.models.load.published_head import PublishedHead
-from harness.models.load.stored import Shape, beside, stored_shapes
+from harness.models.load.stored_tensors import Shape, beside, stored_shapes
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -105,8 +105,8 @@ def loader_for(
     stored = stored_shapes(pretrained, **options)
     if not stored:
         return RewardLoader(default)
-    found = beside(pretrained, stored, adapter, **options).tensors
-    extra = {name: tensor for name, tensor in found.items() if name not in stored}
+    head_tensors = beside(pretrained, stored, adapter, **options).tensors
+    extra = {name: tensor for name, tensor in head_tensors.items() if name not in stored}
     stored = stored | {name: tuple(tensor.shape) for name, tensor in extra.items()}
     head = published.find_head(pretrained, config, stored, activation)
     if head is None:

@@ -25,7 +25,7 @@ DATE = "strftime_now"
 _DIRECTIVE = re.compile("%(.)", re.DOTALL)
 
 
-class Outside:
+class DateAndChance:
     """The fixed outside of one template.
 
     Args:
@@ -58,7 +58,7 @@ class Outside:
         seconds = str(int(self.date.timestamp()))
         naive = self.date.replace(tzinfo=None)  # as transformers' own: %Z and %z are empty
         return naive.strftime(
-            _DIRECTIVE.sub(lambda found: seconds if found[1] == "s" else found[0], format)
+            _DIRECTIVE.sub(lambda match: seconds if match[1] == "s" else match[0], format)
         )
 
     def _by_chance(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,7 +21,7 @@ FILES = ("value_head.safetensors", "value_head.bin")
 
 
 @dataclass(frozen=True)
-class Beside:
+class HeadFiles:
     """What stands beside a model: the files, each tensor by name, and the file it was read of."""
 
     files: tuple[Path, ...] = ()
@@ -32,12 +32,12 @@ class Beside:
 def find(folders: Iterable[Path]) -> tuple[Path, ...]:
     """The head files of the first folder that has any."""
     for folder in folders:
-        if found := tuple(folder / name for name in FILES if (folder / name).is_file()):
-            return found
+        if files := tuple(folder / name for name in FILES if (folder / name).is_file()):
+            return files
     return ()
 
 
-def read(files: Iterable[Path]) -> Beside:
+def read(files: Iterable[Path]) -> HeadFiles:
     """All tensors of head files; they are small.
 
     A name without a dot (`weight`) is told apart as `value_head.weight`.
@@ -55,7 +55,7 @@ def read(files: Iterable[Path]) -> Beside:
                 refuse_two_values(name, (tensors[name], where[name]), (tensor, file))
                 continue
             tensors[name], where[name] = tensor, file
-    return Beside(files, tensors, where)
+    return HeadFiles(files, tensors, where)
 
 
 def refuse_two_values(

@@ -184,5 +184,5 @@ def trunk_of(config: Any) -> str:
     """The ``base_model_prefix`` of the reward model's class for a config; empty without one."""
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING as CLASSES
 
-    found: Any = CLASSES.get(type(config), None)
-    return str(getattr(found, "base_model_prefix", ""))
+    kind: Any = CLASSES.get(type(config), None)
+    return str(getattr(kind, "base_model_prefix", ""))

@@ -18,8 +18,8 @@ import torch
 from mergekit.common import ModelPath, ModelReference
 from mergekit.options import MergeOptions
 
-from dogerm_plugin.anatomy import body, checkpoint
-from dogerm_plugin.anatomy.body import Anatomy
+from dogerm_plugin.anatomy import body_and_head, checkpoint
+from dogerm_plugin.anatomy.body_and_head import Anatomy
 from dogerm_plugin.anatomy.head import is_classifier
 from dogerm_plugin.errors import MergeError
 
@@ -41,7 +41,7 @@ def check(folder: Path, options: MergeOptions) -> Anatomy:
         MergeError: config.json, a tensor, or the tokenizer is not what loading needs.
     """
     model = ModelReference(model=ModelPath(path=str(folder)))
-    result = body.examine(checkpoint.open_checkpoint(model, options), options)
+    result = body_and_head.examine(checkpoint.open_checkpoint(model, options), options)
     kind = type(result.network).__name__
     if result.leftover:
         raise MergeError(f"the output's {kind} would not load {result.leftover[0]}")
@@ -89,8 +89,8 @@ def _load_without_numbers(result: Anatomy) -> None:
         "has another shape of": report["mismatched_keys"],
         "has no place for": set(report["unexpected_keys"]) - beside,
     }
-    for what, found in wrong.items():
-        if names := sorted(map(str, found)):
+    for what, tensors in wrong.items():
+        if names := sorted(map(str, tensors)):
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise MergeError(
                 f"the output can't be loaded: {kind.__name__} {what} {names[0]}{more}: is the "

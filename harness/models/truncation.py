@@ -34,9 +34,9 @@ def with_truncation(
                 "leave the row out, or give max_length= where the model can take more"
             )
     answers: list[tuple[Any, ...]] = []
-    for mine, found, (_, prompt, response) in zip(ours, compute(), requests, strict=True):
+    for mine, answer, (_, prompt, response) in zip(ours, compute(), requests, strict=True):
         # A decoder reads prompt and response but for the last token; an encoder the prompt.
         length = len(prompt) + len(response) - 1 if lm.backend == "causal" else len(prompt)
         details = {"kind": LIKELIHOOD, "truncated": length > lm.max_length}
-        answers.append(tuple(Answer(found[0], found[1], details)) if mine else tuple(found))
+        answers.append(tuple(Answer(answer[0], answer[1], details)) if mine else tuple(answer))
     return answers

@@ -10,7 +10,7 @@ import click
 from harness.errors import HarnessError
 from harness.rows.conversation import Conversation, Turns
 from harness.rows.differences import differ_in_blanks, differing_keys
-from harness.rows.hidden import Hidden
+from harness.rows.hidden import HiddenParts
 from harness.rows.markup import Markup
 from harness.training.tokens import rendered
 from harness.training.turns import parse_turns, whole
@@ -18,7 +18,7 @@ from harness.training.turns import parse_turns, whole
 Row = dict[str, Any]
 
 
-class Shown:
+class RowCheck:
     """Wraps a run's `encode`, which makes token ids of a row.
 
     Args:
@@ -30,7 +30,7 @@ class Shown:
         self._render = lambda turns: rendered(tokenizer, turns)
         self._answers = answers
         self._markup = Markup(tokenizer, self._render)
-        self._hidden = Hidden(self._render)
+        self._hidden = HiddenParts(self._render)
 
     def encode(self, row: Row, encode: Callable[[Row], Row]) -> Row:
         """What `encode` makes of a row.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.rows.forms import TRANSCRIPT, Read
+from harness.rows.forms import TRANSCRIPT, ParsedValue
 from harness.rows.messages import INSTEAD, Message, check_order, check_prompt, said
 
 
@@ -19,7 +19,7 @@ class OtherPromptError(HarnessError):
     """A prompt that is not what the conversation answers."""
 
 
-def conversation(answer: Read, prompt: Read | None) -> list[Message]:
+def conversation(answer: ParsedValue, prompt: ParsedValue | None) -> list[Message]:
     """All turns up to the answer, which are the last.
 
     A conversation that begins with the prompt already is taken as it is; one that begins with the
@@ -60,7 +60,7 @@ def is_whole(turns: Sequence[Message]) -> bool:
     return turns[0]["role"] != "assistant" or any(turn["role"] == "user" for turn in turns)
 
 
-def _begun(turns: list[Message], prompt: Read) -> list[Message] | None:
+def _begun(turns: list[Message], prompt: ParsedValue) -> list[Message] | None:
     """The whole conversation, where `turns` hold the prompt; one may have a system turn more."""
     if prompt.text is not None and prompt.form != TRANSCRIPT:
         asked = [turn.get("content", "").strip() for turn in turns if turn["role"] == "user"]

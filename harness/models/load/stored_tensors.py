@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dogerm_plugin.anatomy.head_layers import Shape
 
 if TYPE_CHECKING:
-    from dogerm_plugin.files.beside import Beside
+    from dogerm_plugin.files.head_files import HeadFiles
 
 # In the order in which transformers looks for them.
 FILES = ("model.safetensors", "model.safetensors.index.json")
@@ -57,8 +57,8 @@ def stored_shapes(pretrained: str, **options: Any) -> dict[str, Shape] | None:
 
 def beside(
     pretrained: str, stored: Mapping[str, Shape], adapter: Path | None = None, **options: Any
-) -> Beside:
-    """A head that a trainer keeps in a file of its own (`dogerm_plugin.files.beside`).
+) -> HeadFiles:
+    """A head that a trainer keeps in a file of its own (`dogerm_plugin.files.head_files`).
 
     Args:
         pretrained: a folder or Hub id.
@@ -72,8 +72,8 @@ def beside(
     from transformers.utils import cached_file
 
     from dogerm_plugin.errors import MergeError
-    from dogerm_plugin.files.beside import FILES as HEADS
-    from dogerm_plugin.files.beside import find, read, refuse_two_values
+    from dogerm_plugin.files.head_files import FILES as HEADS
+    from dogerm_plugin.files.head_files import find, read, refuse_two_values
     from harness.errors import HarnessError
 
     where = {key: options[key] for key in WHERE if options.get(key)}
@@ -85,14 +85,14 @@ def beside(
     except OSError:  # out of reach: what loads the checkpoint says so
         files = []
     try:
-        found = read([Path(file) for file in files if file])
-        twice = found.tensors.keys() & stored.keys()
+        heads = read([Path(file) for file in files if file])
+        twice = heads.tensors.keys() & stored.keys()
         for name, tensor in tensors(pretrained, twice, options).items():
-            inside = tensor, found.where[name].with_name("the checkpoint's weights")
-            refuse_two_values(name, (found.tensors[name], found.where[name]), inside)
+            inside = tensor, heads.where[name].with_name("the checkpoint's weights")
+            refuse_two_values(name, (heads.tensors[name], heads.where[name]), inside)
     except MergeError as error:
         raise HarnessError(str(error)) from None
-    return found
+    return heads
 
 
 def tensors(pretrained: str, names: Collection[str], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,16 +114,16 @@ def tensors(pretrained: str, names: Collection[str], options: Mapping[str, Any])
         file = cached_file(pretrained, name, _raise_exceptions_for_missing_entries=False, **where)
         if file is None:
             continue
-        found: dict[str, Any] = {}
+        by_name: dict[str, Any] = {}
         for shard in shards(pretrained, file, where):
             if shard.endswith(".safetensors"):
                 with safe_open(shard, framework="pt") as held:
                     here = set(held.keys()).intersection(names)
-                    found |= {key: held.get_tensor(key) for key in here}
+                    by_name |= {key: held.get_tensor(key) for key in here}
             else:
                 state = torch.load(shard, map_location="cpu", weights_only=True)
-                found |= {key: value.clone() for key, value in state.items() if key in names}
-        return found
+                by_name |= {key: value.clone() for key, value in state.items() if key in names}
+        return by_name
     return {}
 
 

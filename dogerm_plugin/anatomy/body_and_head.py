@@ -24,10 +24,10 @@ from transformers import PreTrainedModel
 from dogerm_plugin.anatomy.checkpoint import PLAIN, Checkpoint, Tensor
 from dogerm_plugin.anatomy.head import find_reward_head, is_classifier, is_dead, is_ignored, outputs
 from dogerm_plugin.anatomy.network import empty_network, read_config
-from dogerm_plugin.anatomy.trunk import Names
+from dogerm_plugin.anatomy.trunk import TensorNames
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.files import beside
-from dogerm_plugin.files.beside import Beside
+from dogerm_plugin.files import head_files
+from dogerm_plugin.files.head_files import HeadFiles
 
 LOG = logging.getLogger("dogerm")
 
@@ -54,7 +54,7 @@ class Anatomy:
     reward_head: tuple[str, ...]
     leftover: tuple[str, ...] = ()
     vocabulary: frozenset[str] = field(default_factory=frozenset)
-    beside: Beside = field(default_factory=Beside)
+    beside: HeadFiles = field(default_factory=HeadFiles)
 
     @property
     def model(self) -> Any:
@@ -103,7 +103,7 @@ def examine(checkpoint: Checkpoint, options: MergeOptions) -> Anatomy:
     state = network.state_dict()
     parameters = dict(network.named_parameters())
     tied = _tied_groups(network)
-    names = Names(network, checkpoint.tensors)
+    names = TensorNames(network, checkpoint.tensors)
 
     body: dict[str, str] = {}
     fused: dict[str, str] = {}
@@ -184,7 +184,7 @@ def examine(checkpoint: Checkpoint, options: MergeOptions) -> Anatomy:
     )
 
 
-def _beside(checkpoint: Checkpoint) -> Beside:
+def _beside(checkpoint: Checkpoint) -> HeadFiles:
     """The head beside the model, that of its adapter first.
 
     Raises:
@@ -192,15 +192,15 @@ def _beside(checkpoint: Checkpoint) -> Beside:
     """
     model = checkpoint.model
     parts = [Path(part.path) for part in (model.lora, model.model) if part]
-    found = beside.read(beside.find([*parts, checkpoint.folder]))
-    for name, tensor in found.tensors.items():
+    heads = head_files.read(head_files.find([*parts, checkpoint.folder]))
+    for name, tensor in heads.tensors.items():
         if name in checkpoint.tensors:
             inside = checkpoint.loader.get_tensor(name), checkpoint.tensors[name].file
-            beside.refuse_two_values(name, inside, (tensor, found.where[name]))
-    return found
+            head_files.refuse_two_values(name, inside, (tensor, heads.where[name]))
+    return heads
 
 
-def _with_beside(checkpoint: Checkpoint, own: Beside) -> dict[str, Tensor]:
+def _with_beside(checkpoint: Checkpoint, own: HeadFiles) -> dict[str, Tensor]:
     extra = {
         name: Tensor(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), own.where[name])
         for name, tensor in own.tensors.items()

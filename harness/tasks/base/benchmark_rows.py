@@ -47,7 +47,7 @@ def tell_unused(source: str, parts: Mapping[str, Docs], config: Any) -> None:
     benchmark = config["dataset_kwargs"]["benchmark"]
     yamls = Path(config["metadata"]["config_source"]).parent.glob(f"{benchmark}-*.yaml")
     known = {path.stem.removeprefix(f"{benchmark}-") for path in yamls}
-    unused = {subset: len(found) for subset, found in parts.items() if subset not in known}
+    unused = {subset: len(docs) for subset, docs in parts.items() if subset not in known}
     if known and unused and source not in _told:
         _told.add(source)
         logger.warning(

@@ -19,19 +19,19 @@ from harness.errors import HarnessError
 from harness.models.score.requests import conversation, describe
 from harness.rows.conversation import Conversation, Response, Turns
 from harness.rows.differences import differ_in_blanks, differing_keys
-from harness.rows.hidden import Hidden
+from harness.rows.hidden import HiddenParts
 from harness.rows.markup import Markup
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
 
-    from harness.models.score.template import Encoder
+    from harness.models.score.encoder import Encoder
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
 
 @dataclass
-class Counted:
+class Tally:
     """How many there were, and which was the first."""
 
     count: int = 0
@@ -43,7 +43,7 @@ class Counted:
         self.first = self.first or what
 
 
-class Shown:
+class TemplateCoverage:
     """What a run's conversations hold, and what of it the template shows.
 
     Args:
@@ -55,10 +55,10 @@ class Shown:
         self.encoder = encoder
         self.encode = encode
         self.markup = Markup(encoder.tokenizer, encoder.render)
-        self.hidden = Hidden(encoder.render)
+        self.hidden = HiddenParts(encoder.render)
         self.shapes: set[Any] = set()
-        self.marked = Counted()
-        self.alike = Counted()
+        self.marked = Tally()
+        self.alike = Tally()
         self._rows: dict[int, int] = {}
         self._noted: set[tuple[Any, Any, Any]] = set()
 
@@ -75,7 +75,7 @@ class Shown:
         if mark is not None and not context.origin.allow_markup:
             if context.origin.strict:
                 raise HarnessError(f"{describe(request)}: {mark}")
-            self.marked.add(f"{mark.mark!r} in {describe(request)}")
+            self.marked.add(f"{mark.text!r} in {describe(request)}")
         shape = (*((turn["role"], *turn) for turn in turns), *turns.beside)
         if shape not in self.shapes:  # a refusal comes now, not in the middle of the scoring
             self.shapes.add(shape)

@@ -168,9 +168,9 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target, follow_symlinks=False)
     except OSError:  # a file system without hard links
         shutil.copy2(source, target, follow_symlinks=False)
-        found = os.lstat(source)
+        status = os.lstat(source)
         if hasattr(os, "lchown") and os.geteuid() == 0:
-            os.lchown(target, found.st_uid, found.st_gid)
+            os.lchown(target, status.st_uid, status.st_gid)
 
 
 def keep_access(source: Path, target: Path) -> None:
@@ -179,8 +179,8 @@ def keep_access(source: Path, target: Path) -> None:
     Raises:
         OSError: the system refuses it.
     """
-    wanted, found = source.stat(), target.stat()
-    if (wanted.st_uid, wanted.st_gid) != (found.st_uid, found.st_gid):
+    wanted, current = source.stat(), target.stat()
+    if (wanted.st_uid, wanted.st_gid) != (current.st_uid, current.st_gid):
         os.chown(target, wanted.st_uid, wanted.st_gid)
     shutil.copystat(source, target)
 
@@ -191,7 +191,7 @@ def read_unasked(new: Path) -> Callable[[str], bool]:
     Beside the fixed names, these are the modules of code that the new output's configs name, and
     all chat templates of `TEMPLATES`.
     """
-    found = set(READ_UNASKED)
+    loaded = set(READ_UNASKED)
     for config in ("config.json", "tokenizer_config.json"):
         try:
             content = json.loads((new / config).read_text(encoding="utf-8"))
@@ -201,10 +201,10 @@ def read_unasked(new: Path) -> Callable[[str], bool]:
         for one in named.values() if isinstance(named, dict) else ():
             for text in one if isinstance(one, list) else [one]:
                 if isinstance(text, str) and "--" not in text:
-                    found.add(f"{text.rpartition('.')[0].replace('.', '/')}.py")
+                    loaded.add(f"{text.rpartition('.')[0].replace('.', '/')}.py")
 
     def unasked(name: str) -> bool:
         path = PurePosixPath(name)
-        return name in found or (str(path.parent) == TEMPLATES and path.suffix == ".jinja")
+        return name in loaded or (str(path.parent) == TEMPLATES and path.suffix == ".jinja")
 
     return unasked
