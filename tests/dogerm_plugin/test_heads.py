@@ -115,7 +115,7 @@ def test_the_merge_is_scored_as_its_reward_model_is(
     rm = publish(own_trio.rm, layout)
     recipe = merging.write(tmp_path, merging.recipe(own_trio.rm, (own_trio.lm, WEIGHT)))
     running = merging.process(recipe, tmp_path / "out")
-    _, errors = running.communicate(timeout=120)
+    _, errors = running.communicate(timeout=600)
     assert running.returncode == 0, errors
     assert "head kept: " in errors and "v_head.summary" in errors
     state = by_hand(rm, merging.tensors(own_trio.lm), layout)
