@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,17 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     monkeypatch.delenv("DOGERM_DATA_DIR", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment_described_once() -> Iterator[None]:
+    """lm-eval has pip and half a dozen programs describe the environment in each run's results."""
+    from torch.utils import collect_env
+
+    with pytest.MonkeyPatch.context() as patch:
+        described = functools.cache(collect_env.get_pretty_env_info)
+        patch.setattr(collect_env, "get_pretty_env_info", described)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,7 @@ def test_a_trial_that_kills_its_process_is_given_up(make: Make) -> None:
 
 
 def grow_old(folder: Path, *trials: optuna.Trial) -> None:
-    """As if nothing had been heard of them for long."""
+    """As if nothing had been heard of them for a day."""
     aged = (
         "UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, '-1 day') WHERE trial_id = ?"
     )
