@@ -1,5 +1,6 @@
 """No network in any test, and both sides registered also where the hook is switched off."""
 
+import gc
 import os
 
 import pytest
@@ -29,3 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return 0 if item.path.parent.name == "hosts" else 1 if item.path in slow else 2
 
     items.sort(key=rank)
+
+
+def pytest_collection_finish() -> None:
+    """What the imports have made stays: no garbage collection has to walk it again."""
+    gc.collect()
+    gc.freeze()

@@ -4,6 +4,7 @@ All are fine-tunes of one imaginary pretrained base, as the models of a merge mu
 one name (and one place in the vocabulary) are equal but for a small noise of the model's own.
 """
 
+import functools
 import inspect
 import re
 import zlib
@@ -94,6 +95,7 @@ SPECIAL = {
 NOISE = 0.002
 
 
+@functools.cache
 def decoder_types() -> list[str]:
     """Every model type that has a causal LM and a sequence classifier that pools one token."""
     found = []

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from tests.harness.sweep.sweeping import Workshop
 
@@ -30,7 +30,7 @@ class Searching(Workshop):
         """Run the command in this process."""
         from harness.search.command import search
 
-        return CliRunner().invoke(search, self.searching(*more))
+        return self.invoke(search, self.searching(*more))
 
     def searched(self, *more: str) -> dict[str, Any]:
         """What ``search.json`` holds after a run that must not fail."""
