@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 COMMON = Path(__file__).with_name("mergekit_common.py")
-PLUGIN = Path(__file__).with_name("outcomes.py")
+OUTCOMES = Path(__file__).with_name("outcomes.py")
+REMEMBERED = Path(__file__).with_name("remembered.py")
 
 
 def unpacked(package: str, folder: Path) -> Path:
@@ -41,7 +42,9 @@ def unpacked(package: str, folder: Path) -> Path:
     return folder / root
 
 
-def compared(folder: Path, without: Sequence[str] = ()) -> tuple[dict[str, str], dict[str, str]]:
+def compared(
+    folder: Path, *plugins: Path, without: Sequence[str] = ()
+) -> tuple[dict[str, str], dict[str, str]]:
     """What becomes of each test of `folder`/tests with the hook on, and with it off.
 
     passed, failed, error or skipped. With the hook on all of them run; with it off all of them
@@ -50,23 +53,24 @@ def compared(folder: Path, without: Sequence[str] = ()) -> tuple[dict[str, str],
 
     Args:
         folder: as `unpacked` gives it.
+        plugins: of pytest, that the runs have besides.
         without: names of files that are left out.
     """
-    on = _outcomes(folder, "1", {}, without)
-    return on, _outcomes(folder, "0", on, without)
+    run = [sys.executable, "-m", "pytest", "tests", "-q", "-p", "no:cacheprovider"]
+    for plugin in (OUTCOMES, *plugins):
+        shutil.copy(plugin, folder)
+        run += ["-p", plugin.stem]
+    run += [f"--ignore=tests/{name}" for name in without]
+    on = _outcomes(folder, run, "1", {})
+    return on, _outcomes(folder, run, "0", on)
 
 
-def _outcomes(
-    folder: Path, hook: str, known: dict[str, str], without: Sequence[str]
-) -> dict[str, str]:
+def _outcomes(folder: Path, run: list[str], hook: str, known: dict[str, str]) -> dict[str, str]:
     """Of one run, where DOGERM_AUTOLOAD is `hook`; what passed in `known` is not run."""
     written, read = folder / f"hook-{hook}.json", folder / f"known-{hook}.json"
     read.write_text(json.dumps(known), "utf-8")
-    plugins = ["-p", "no:cacheprovider", "-p", PLUGIN.stem]
-    shutil.copy(PLUGIN, folder)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests", "-q", *plugins]
-        + [f"--ignore=tests/{name}" for name in without],
+        run,
         cwd=folder,
         env={
             **os.environ,
