@@ -67,6 +67,8 @@ SIZES = {
     "n_mamba_heads": 2,
     "mamba_headdim": 16,
     "mamba_ngroups": 1,
+    "linear_num_heads": 4,
+    "linear_head_dim": 8,
     "linear_num_value_heads": 2,
     "linear_num_key_heads": 2,
     "linear_key_head_dim": 8,

