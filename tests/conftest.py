@@ -1,6 +1,9 @@
 """No network in any test, and both sides registered also where the hook is switched off."""
 
+import gc
 import os
+
+import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Tiny models: a second thread only waits, and waits long where something else runs beside.
@@ -11,3 +14,25 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 from dogerm_plugin import _autoload
 
 _autoload.install(force=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Files go to pytest-xdist's workers in the order of the collection, not by how many tests."""
+    if config.pluginmanager.hasplugin("xdist"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first, so that no worker ends long after the others."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+
+    def rank(item: pytest.Item) -> int:
+        return 0 if item.path.parent.name == "hosts" else 1 if item.path in slow else 2
+
+    items.sort(key=rank)
+
+
+def pytest_collection_finish() -> None:
+    """What the imports have made stays: no garbage collection has to walk it again."""
+    gc.collect()
+    gc.freeze()

@@ -49,11 +49,13 @@ def write(folder: Path, content: object) -> Path:
     return path
 
 
-def command(folder: Path, content: object, out: Path | str, *options: str) -> Result:
+def command(
+    folder: Path, content: object, out: Path | str, *options: str, quiet: bool = True
+) -> Result:
     """`mergekit-yaml recipe.yml out options` in this process."""
     from mergekit.scripts.run_yaml import main
 
-    args = [str(write(folder, content)), str(out), "--quiet", *options]
+    args = [str(write(folder, content)), str(out), *["--quiet"] * quiet, *options]
     return CliRunner().invoke(main, args)
 
 

@@ -106,18 +106,17 @@ def test_published_heads_are_kept(layout: str, own_trio: Trio, tmp_path: Path) -
 def test_the_merge_is_scored_as_its_reward_model_is(
     layout: str, own_trio: Trio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """mergekit-yaml in a process, --model reward on its output, and the reward by hand."""
+    """mergekit-yaml, --model reward on its output, and the reward by hand."""
     from lm_eval.api.instance import Instance
 
     from harness.models.reward import Reward
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     rm = publish(own_trio.rm, layout)
-    recipe = merging.write(tmp_path, merging.recipe(own_trio.rm, (own_trio.lm, WEIGHT)))
-    running = merging.process(recipe, tmp_path / "out")
-    _, errors = running.communicate(timeout=120)
-    assert running.returncode == 0, errors
-    assert "head kept: " in errors and "v_head.summary" in errors
+    recipe = merging.recipe(own_trio.rm, (own_trio.lm, WEIGHT))
+    done = merging.command(tmp_path, recipe, tmp_path / "out", quiet=False)
+    assert done.exit_code == 0, done.output
+    assert "head kept: " in done.stderr and "v_head.summary" in done.stderr
     state = by_hand(rm, merging.tensors(own_trio.lm), layout)
     pairs = [("w1 w2 w3", "w4"), ("w5", "w6 w7 w8 w9")]
     requests = [

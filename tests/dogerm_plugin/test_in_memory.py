@@ -70,7 +70,7 @@ def test_the_command_writes_the_same(name: str, tmp_path: Path) -> None:
     recipe = merging.write(tmp_path, form.recipe(0.3))
     running = merging.process(recipe, tmp_path / "out", PYTHONHASHSEED="7")
     found = in_memory(merges_of(form), form, 0.3)
-    _, errors = running.communicate(timeout=120)
+    _, errors = running.communicate(timeout=600)
     assert running.returncode == 0, errors
     check_same(found, merging.tensors(tmp_path / "out"))
 

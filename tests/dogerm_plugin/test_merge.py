@@ -432,12 +432,12 @@ def test_same_bytes_under_every_hash_seed(tmp_path: Path) -> None:
         process = merging.process(
             path, out, "--out-shard-size", "10k", PYTHONHASHSEED=str(seed), OMP_NUM_THREADS="1"
         )
-        _, errors = process.communicate(timeout=240)
+        _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
         return merging.digest(out)
 
     with ThreadPoolExecutor(2) as pool:
-        digests = list(pool.map(run, range(5)))
+        digests = list(pool.map(run, range(3)))
     assert len(digests[0]) > 10
     assert all(digest == digests[0] for digest in digests)
 
@@ -451,7 +451,7 @@ def test_our_modules_may_be_imported_first(module: str) -> None:
     )
     environment = {**os.environ, "DOGERM_AUTOLOAD": "1"}
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=600
     )
     assert run.stdout.strip() == merging.METHOD and "not active" not in run.stderr, run.stderr
 

@@ -282,6 +282,6 @@ def test_a_filter_that_matches_nothing(trio: Trio, tmp_path: Path) -> None:
 
 def test_a_finished_merge_says_what_it_did(trio: Trio, tmp_path: Path) -> None:
     """One line: where, how many tensors, and that the head is the reward model's."""
-    recipe_file = merging.write(tmp_path, merging.recipe(trio.rm, (trio.lm, 0.3)))
-    _, said = merging.process(recipe_file, tmp_path / "out").communicate()
+    recipe = merging.recipe(trio.rm, (trio.lm, 0.3))
+    said = merging.command(tmp_path, recipe, tmp_path / "out", quiet=False).stderr
     assert f"{tmp_path / 'out'}: " in said and "body tensors, head kept: score.weight" in said

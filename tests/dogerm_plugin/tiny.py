@@ -4,6 +4,7 @@ All are fine-tunes of one imaginary pretrained base, as the models of a merge mu
 one name (and one place in the vocabulary) are equal but for a small noise of the model's own.
 """
 
+import functools
 import inspect
 import re
 import zlib
@@ -66,6 +67,8 @@ SIZES = {
     "n_mamba_heads": 2,
     "mamba_headdim": 16,
     "mamba_ngroups": 1,
+    "linear_num_heads": 4,
+    "linear_head_dim": 8,
     "linear_num_value_heads": 2,
     "linear_num_key_heads": 2,
     "linear_key_head_dim": 8,
@@ -94,6 +97,7 @@ SPECIAL = {
 NOISE = 0.002
 
 
+@functools.cache
 def decoder_types() -> list[str]:
     """Every model type that has a causal LM and a sequence classifier that pools one token."""
     found = []

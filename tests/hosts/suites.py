@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 
 COMMON = Path(__file__).with_name("mergekit_common.py")
+OUTCOMES = Path(__file__).with_name("outcomes.py")
+REMEMBERED = Path(__file__).with_name("remembered.py")
 
 
 def unpacked(package: str, folder: Path) -> Path:
@@ -39,27 +42,43 @@ def unpacked(package: str, folder: Path) -> Path:
     return folder / root
 
 
-def outcomes(folder: Path, hook: str, without: Sequence[str] = ()) -> dict[str, str]:
-    """What became of each test of `folder`/tests: passed, failure, error or skipped.
+def compared(
+    folder: Path, *plugins: Path, without: Sequence[str] = ()
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What becomes of each test of `folder`/tests with the hook on, and with it off.
+
+    passed, failed, error or skipped. With the hook on all of them run; with it off all of them
+    are collected, and those run that did not pass with it on: what passes with the hook is as its
+    host wants it.
 
     Args:
         folder: as `unpacked` gives it.
-        hook: the value of DOGERM_AUTOLOAD.
+        plugins: of pytest, that the runs have besides.
         without: names of files that are left out.
     """
-    report = folder / f"hook-{hook}.xml"
     run = [sys.executable, "-m", "pytest", "tests", "-q", "-p", "no:cacheprovider"]
-    ignored = [f"--ignore=tests/{name}" for name in without]
+    for plugin in (OUTCOMES, *plugins):
+        shutil.copy(plugin, folder)
+        run += ["-p", plugin.stem]
+    run += [f"--ignore=tests/{name}" for name in without]
+    on = _outcomes(folder, run, "1", {})
+    return on, _outcomes(folder, run, "0", on)
+
+
+def _outcomes(folder: Path, run: list[str], hook: str, known: dict[str, str]) -> dict[str, str]:
+    """Of one run, where DOGERM_AUTOLOAD is `hook`; what passed in `known` is not run."""
+    written, read = folder / f"hook-{hook}.json", folder / f"known-{hook}.json"
+    read.write_text(json.dumps(known), "utf-8")
     done = subprocess.run(
-        [*run, *ignored, f"--junit-xml={report}"],
+        run,
         cwd=folder,
-        env={**os.environ, "DOGERM_AUTOLOAD": hook, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            **{"DOGERM_AUTOLOAD": hook, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+            **{"OUTCOMES": str(written), "KNOWN": str(read)},
+        },
         capture_output=True,
         text=True,
     )
-    assert report.exists(), done.stdout[-2000:] + done.stderr[-2000:]
-    found = {}
-    for case in ElementTree.parse(report).iter("testcase"):
-        kinds = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
-        found[f"{case.get('classname')}::{case.get('name')}"] = (kinds or ["passed"])[0]
-    return found
+    assert written.exists(), done.stdout[-2000:] + done.stderr[-2000:]
+    return dict(json.loads(written.read_text("utf-8")))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.suites import outcomes, unpacked
+from tests.hosts.suites import REMEMBERED, compared, unpacked
 
 # They need the Hub, or modules that the archive leaves out.
 NOT_HERE = (
@@ -20,6 +20,6 @@ NOT_HERE = (
 def test_outcomes_are_the_same(tmp_path: Path) -> None:
     """Tests of files that the archive leaves out fail in both runs alike."""
     folder = unpacked("lm_eval", tmp_path)
-    off = outcomes(folder, "0", NOT_HERE)
-    assert outcomes(folder, "1", NOT_HERE) == off
+    on, off = compared(folder, REMEMBERED, without=NOT_HERE)
+    assert on == off
     assert list(off.values()).count("passed") > 500

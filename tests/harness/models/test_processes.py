@@ -144,8 +144,8 @@ def test_two_processes_by_torchrun(
         folders = [str(reward_model), str(save_reward_model(seed=7))]
         options = {"pretrained": folders, "combine": "rank-mean"}
     expected = alone(kind, options)
-    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port"]
-    command = [*torchrun, free_port(), "-m", "harness", *arguments(kind, options, tmp_path)]
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    command = [*torchrun, "-m", "harness", *arguments(kind, options, tmp_path)]
     run([command], [{"ACCELERATE_USE_CPU": "true"}])
     outcome = results(tmp_path)
     for config in outcome["config"].get("members", [outcome["config"]]):

@@ -22,7 +22,7 @@ def run(folder: Path, *arguments: str) -> str:
     """One of the hosts' own commands in a process of its own; what it printed."""
     command = Path(sys.executable).with_name(arguments[0])
     done = subprocess.run(
-        [str(command), *arguments[1:]], cwd=folder, capture_output=True, text=True, timeout=300
+        [str(command), *arguments[1:]], cwd=folder, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Traceback" not in done.stderr

@@ -53,7 +53,7 @@ def browse(tmp_path: Path) -> Open:
         file.write_text(source, encoding="utf-8")
         options = (*OPTIONS, f"--user-data-dir={tmp_path / 'user'}", f"--log-net-log={log}")
         command = [program, *options, "--dump-dom", file.as_uri()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
         return Opened(Page(done.stdout), requests(log))
 
     return opened

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from tests.harness.study.sweeping import Workshop
 
@@ -31,7 +31,7 @@ class Searching(Workshop):
         """Run the command in this process."""
         from harness.commands.search import search
 
-        return CliRunner().invoke(search, self.searching(*more))
+        return self.invoke(search, self.searching(*more))
 
     def searched(self, *more: str) -> dict[str, Any]:
         """What ``search.json`` holds after a run that must not fail."""

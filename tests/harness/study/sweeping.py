@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click import Command
 from click.testing import CliRunner, Result
+from matplotlib.figure import Figure
 
 from tests.harness.conftest import tuned
 
@@ -61,13 +63,33 @@ def disk_of_one_mebibyte(folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)  # SQLite may have it open
 
 
+@contextmanager
+def sketched() -> Iterator[None]:
+    """Pictures' files hold a few bytes: to draw them takes as long as to measure two merges."""
+    draw = Figure.savefig
+
+    def sketch(figure: Figure, file: Any, **how: Any) -> None:
+        if isinstance(file, Path):
+            file.write_bytes(b"a picture")
+        else:
+            draw(figure, file, **how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", sketch)
+        yield
+
+
 @dataclass
 class Workshop:
-    """Where a sweep is made: ``recipe.yml``, the tasks ``chosen`` and ``proof``, and ``out``."""
+    """Where a sweep is made: ``recipe.yml``, the tasks ``chosen`` and ``proof``, and ``out``.
+
+    `draws`: whether its pictures are drawn, and not only sketched.
+    """
 
     folder: Path
     models: Sequence[Path]
     out: Path = field(init=False)
+    draws: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.out = self.folder / "out"
@@ -107,7 +129,11 @@ class Workshop:
         """Run the command in this process."""
         from harness.commands.cli import main
 
-        return CliRunner().invoke(main, self.arguments(*more))
+        return self.invoke(main, self.arguments(*more))
+
+    def invoke(self, command: Command, arguments: list[str]) -> Result:
+        with nullcontext() if self.draws else sketched():
+            return CliRunner().invoke(command, arguments)
 
     def swept(self, *more: str) -> dict[str, Any]:
         """What ``sweep.json`` holds after a run that must not fail."""

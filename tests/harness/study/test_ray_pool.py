@@ -399,7 +399,7 @@ for job in jobs:
 outcomes = [pool.next() for _ in jobs]
 seen = psutil.Process().children(recursive=True)
 pool.close()
-_, left = psutil.wait_procs(seen, timeout=60)
+_, left = psutil.wait_procs(seen, timeout=600)
 with open(answered, "wb") as file:
     pickle.dump((outcomes, len(seen), [process.cmdline() for process in left]), file)
 """
@@ -501,12 +501,12 @@ def test_running_cluster_is_joined(spec: Spec, expected: dict[str, Any], tmp_pat
             assert head.poll() is None
         finally:
             head.terminate()
-            head.wait(60)
+            head.wait(600)
 
 
 def wait_for(port: int) -> None:
     """Until something listens there."""
-    for _ in range(600):
+    for _ in range(6000):
         with socket.socket() as one:
             if one.connect_ex(("127.0.0.1", port)) == 0:
                 return

@@ -36,6 +36,7 @@ def test_a_search_over_groups(folder: Searching, sampler: str) -> None:
     """The best ten on the selection rows stand beside what they are worth on the others."""
     count = 12 if sampler == "tpe" else 5
     options = "--sampler", sampler, "--groups", "parts", "--trials", str(count)
+    folder.draws = sampler == "tpe"
     result = folder.search(*options)
     assert result.exit_code == 0, result.output
     found = report.read(folder.out / "search.json").as_dict()  # it is of the form
@@ -55,7 +56,7 @@ def test_a_search_over_groups(folder: Searching, sampler: str) -> None:
     assert found["proof_baseline"]["sections"][0]["a"] == found["baseline"]["report"]
     (first,) = (line for line in result.stdout.splitlines() if line.startswith(f"{best}  "))
     assert f"{found['top'][0]['report']:.3f}" in first
-    assert (folder.out / "trials.png").stat().st_size
+    assert (folder.out / "trials.png").stat().st_size > (10_000 if folder.draws else 0)
 
 
 def test_the_same_seed_is_the_same_search(folder: Searching) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -78,24 +78,44 @@ def test_a_trial_that_kills_its_process_is_given_up(make: Make) -> None:
     assert [trial.state.name for trial in last.all()] == ["FAIL"]
 
 
+def grow_old(folder: Path, *trials: optuna.Trial) -> None:
+    """As if nothing had been heard of them for a day."""
+    aged = (
+        "UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, '-1 day') WHERE trial_id = ?"
+    )
+    with sqlite3.connect(folder / "search.db", timeout=600) as database:
+        changed = database.executemany(aged, [(trial._trial_id,) for trial in trials])
+        assert changed.rowcount == len(trials)
+
+
+def heard_of(folder: Path, trial: optuna.Trial) -> bool:
+    """Whether its process has said since that it lives."""
+    recent = (
+        "SELECT heartbeat > datetime('now', '-1 hour') FROM trial_heartbeats WHERE trial_id = ?"
+    )
+    with sqlite3.connect(folder / "search.db", timeout=600) as database:
+        ((found,),) = database.execute(recent, (trial._trial_id,))
+    return bool(found)
+
+
 def test_another_machine_s_trial_is_left_alone_while_it_lives(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is silent is tried again by whoever asks, and its own late end does not count."""
     for module in (storage, study):
         monkeypatch.setattr(module, "HEARTBEAT", 1)
-    monkeypatch.setattr(storage, "GRACE", 3)
     alive, silent, here = make("alive"), make("silent"), make()
     living, dead = ask(alive), ask(silent)
     silent.close()
-    params: list[dict[str, Any]] = []
-    until = time.monotonic() + 30
-    while not params and time.monotonic() < until:
-        time.sleep(0.5)
-        trial = ask(here, 100)
-        here.tell(trial, 0.1, "complete", {})
-        params += [trial.params] if trial.params == dead.params else []
-    assert params
+    grow_old(tmp_path, living, dead)
+    until = time.monotonic() + 600
+    while not heard_of(tmp_path, living):  # it says so every second, as soon as it gets to it
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    trial = ask(here, 100)
+    assert trial.params == dead.params
+    here.tell(trial, 0.1, "complete", {})
+    assert ask(here, 100).params not in (dead.params, living.params)
     assert alive.tell(living, 0.9, "complete", {})
     assert not silent.tell(dead, 0.9, "complete", {})
     assert [trial.value for trial in here.all()][:2] == [0.9, 0.1]

@@ -158,10 +158,10 @@ def test_a_killed_run_goes_on(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as running:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while last_checkpoint(out) is None:
             assert running.poll() is None, "the run ended before it could be killed"
-            assert time.monotonic() < deadline, "no checkpoint after two minutes"
+            assert time.monotonic() < deadline, "no checkpoint after ten minutes"
             time.sleep(0.02)
         running.send_signal(signal.SIGKILL)
     assert not (out / "adapter_model.safetensors").exists()

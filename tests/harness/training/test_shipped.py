@@ -54,7 +54,7 @@ def test_the_disjointness_test_would_notice() -> None:
 
 
 @pytest.mark.slow
-def test_adapters_make_working_checkpoints(tmp_path: Path) -> None:
+def test_adapters_make_working_checkpoints(smollm2: Path, tmp_path: Path) -> None:
     """On the unpacked base: finite rewards in bf16, a head in fp32, and a model that can add."""
     import torch
     from safetensors import safe_open
@@ -64,11 +64,8 @@ def test_adapters_make_working_checkpoints(tmp_path: Path) -> None:
         AutoTokenizer,
     )
 
-    from harness.demo.base import unpack_base
-
-    base = unpack_base(tmp_path / "base")
-    reward = make_reward_model(base, tmp_path / "reward")
-    language = make_language_model(base, tmp_path / "maths")
+    reward = make_reward_model(smollm2, tmp_path / "reward")
+    language = make_language_model(smollm2, tmp_path / "maths")
     for folder in (reward, language):
         with safe_open(folder / "model.safetensors", "pt") as file:
             names = list(file.keys())

@@ -68,7 +68,7 @@ def online(address: str, cache: Path, *args: object) -> subprocess.CompletedProc
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        timeout=120,
+        timeout=600,
     )
 
 
