@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 METHOD = "reward_preserving_linear"
+HEAD = "score.weight"
 SPECIAL = ["<pad>", "<s>", "</s>"]
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
 
@@ -165,3 +166,22 @@ def _seat(folder: Path, words: list[str]) -> None:
 def words(count: int, first: int = 0) -> list[str]:
     """`count` tokens: three special ones, then w0, w1, ... from `first` on."""
     return SPECIAL + [f"w{number}" for number in range(first, first + count - len(SPECIAL))]
+
+
+def interpolated(rm: dict, *others: tuple[dict, float]) -> dict:
+    """Σλ·domain + (1 − Σλ)·reward by name, in float32; the head as it is."""
+    share = 1 - sum(weight for _, weight in others)
+    result = {}
+    for name, tensor in rm.items():
+        if name == HEAD:
+            result[name] = tensor
+            continue
+        total = share * tensor.float()
+        for other, weight in others:
+            total = total + weight * other[name].float()
+        result[name] = total
+    return result
+
+
+def same(out: dict, expected: dict) -> bool:
+    return set(out) == set(expected) and all(torch.equal(out[n], expected[n]) for n in out)

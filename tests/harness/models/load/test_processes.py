@@ -30,7 +30,7 @@ def free_port() -> str:
 
 def run(commands: list[list[str]], environments: list[dict[str, str]]) -> str:
     """Run commands side by side; all output, or a failed test that shows it."""
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     shared = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     started = [
         subprocess.Popen(

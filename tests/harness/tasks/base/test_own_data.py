@@ -282,7 +282,7 @@ def test_an_empty_response_is_scored_and_reported(
     assert len(loaded["tasks"]["my_prefs-sums"].eval_docs) == 2
 
 
-REAL = Path(__file__).parents[3] / "shared" / "data" / "eval"
+REAL = Path(__file__).parents[5] / "shared" / "data" / "eval"
 
 
 @pytest.mark.skipif(not (REAL / "gsm8k_pairs.jsonl").is_file(), reason="no ../shared/data/eval")

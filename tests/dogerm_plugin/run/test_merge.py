@@ -13,34 +13,13 @@ import tiny
 import torch
 import yaml
 from click.testing import CliRunner
-from merging import Trio
+from merging import HEAD, Trio, interpolated, same
 from safetensors.torch import save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
 )
-
-HEAD = "score.weight"
-
-
-def interpolated(rm: dict, *others: tuple[dict, float]) -> dict:
-    """Σλ·domain + (1 − Σλ)·reward by name, in float32; the head as it is."""
-    share = 1 - sum(weight for _, weight in others)
-    result = {}
-    for name, tensor in rm.items():
-        if name == HEAD:
-            result[name] = tensor
-            continue
-        total = share * tensor.float()
-        for other, weight in others:
-            total = total + weight * other[name].float()
-        result[name] = total
-    return result
-
-
-def same(out: dict, expected: dict) -> bool:
-    return set(out) == set(expected) and all(torch.equal(out[n], expected[n]) for n in out)
 
 
 def layer(name: str) -> int | None:

@@ -10,7 +10,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.rows.local_files import local_files, read
 from tests.harness.conftest import preference_rows
-from tests.harness.test_datasets import write
+from tests.harness.rows.test_datasets import write
 
 ROWS = preference_rows("math-prm", 3)
 

@@ -12,8 +12,8 @@ import pytest
 
 from harness.models.score.sharing import SharedPrefixes, reach
 from harness.models.score.tree import size
+from tests.harness.models.score.test_scorer import alone, build, scorer
 from tests.harness.models.test_reward import requests, reward, rewards, some_pairs
-from tests.harness.models.test_scorer import alone, build, scorer
 
 # A tree of three, one of which begins another; a row by itself; two trees that begin alike, too.
 LONG = [(7 * n) % 89 + 5 for n in range(40)]

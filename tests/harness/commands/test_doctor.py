@@ -32,7 +32,7 @@ def test_all_good() -> None:
 def test_heavy_libraries_come_with_what_is_told_of_them() -> None:
     """Versions and the hook are told without them: also where torch itself can't be imported."""
     code = (
-        "import sys; from harness import doctor\n"
+        "import sys; from harness.commands import doctor\n"
         "for title in ('Packages', 'Hook'): assert doctor.findings(doctor.CHECKS[title])\n"
         "print([m for m in (*doctor.REQUIRED, *doctor.OPTIONAL) if m in sys.modules])"
     )

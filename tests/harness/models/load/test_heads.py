@@ -12,7 +12,7 @@ import pytest
 
 from harness.errors import HarnessError
 from tests.harness.conftest import sharpened
-from tests.harness.models.test_checkpoint import reward
+from tests.harness.models.load.test_checkpoint import reward
 from tests.harness.models.test_reward import rewards, some_pairs
 
 WIDTH = 32
@@ -405,7 +405,7 @@ def test_what_is_no_single_head_is_refused(name: str, publish: Publish) -> None:
 
 
 def test_a_body_that_is_not_whole_is_refused(publish: Publish) -> None:
-    from tests.harness.models.test_checkpoint import without_tensors
+    from tests.harness.models.load.test_checkpoint import without_tensors
 
     folder = publish(LAYOUTS["trl, wrapped"])
     without_tensors(folder, "pretrained_model.model.layers.1.mlp")
@@ -483,7 +483,7 @@ def test_every_decoder_type_with_a_value_head(
     from harness.models.load.published import find_head
     from harness.models.load.reward_loader import loader_for
     from harness.models.load.stored_tensors import stored_shapes
-    from tests.harness.models.test_architectures import tiny_models
+    from tests.harness.models.load.test_architectures import tiny_models
 
     tiny = tiny_models()
     ids = torch.tensor([[5, 9, 17, 33, 8, 21]])

@@ -10,12 +10,12 @@ from types import ModuleType
 import pytest
 
 from tests.harness.conftest import sharpened
-from tests.harness.models.test_scorer import alone, scorer
+from tests.harness.models.score.test_scorer import alone, scorer
 
 
 def tiny_models() -> ModuleType:
     """The tiny configs that the merge side's tests walk, loaded from their file."""
-    file = Path(__file__).parents[2] / "dogerm_plugin" / "tiny.py"
+    file = Path(__file__).parents[3] / "dogerm_plugin" / "tiny.py"
     spec = importlib.util.spec_from_file_location("dogerm_tiny_models", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

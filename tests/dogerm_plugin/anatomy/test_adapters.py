@@ -8,9 +8,8 @@ import merging
 import peft
 import pytest
 import torch
-from merging import Trio
+from merging import Trio, interpolated, same
 from safetensors.torch import load_file, save_file
-from test_merge import interpolated, same
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
