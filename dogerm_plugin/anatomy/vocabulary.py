@@ -1,4 +1,4 @@
-"""The same token must mean the same row.
+"""Checks that a token means the same row of the embedding in every model.
 
 mergekit never compares vocabularies: equal shapes with permuted ids merge into nonsense without a
 word. Without a `tokenizer:` key the models must agree on every token's id; with one, mergekit

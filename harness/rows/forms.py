@@ -28,7 +28,7 @@ JSON_TEXT = "messages as JSON text"
 
 
 class ParsedValue(NamedTuple):
-    """A value, read.
+    """A cell of a data set as text or messages, with the form it was written in.
 
     Attributes:
         form: one of the forms above.

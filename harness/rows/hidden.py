@@ -28,7 +28,7 @@ class Seen:
 
 
 class HiddenParts:
-    """Looks at conversations, one after the other.
+    """Finds the parts of conversations that a chat template leaves out.
 
     Args:
         render: a conversation to text, with the chat template.

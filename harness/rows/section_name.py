@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a row is counted under."""
+"""The name of the section that a row counts towards."""
 
 from __future__ import annotations
 

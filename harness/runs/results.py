@@ -25,7 +25,7 @@ _SAMPLES = "samples_"
 
 @dataclass
 class Run:
-    """One of the two sides.
+    """The files of one lm-eval run: its samples by task and its results by date.
 
     Attributes:
         leaves: task -> its samples file.

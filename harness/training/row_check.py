@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 class RowCheck:
-    """Wraps a run's `encode`, which makes token ids of a row.
+    """Checks each row as it is encoded: no markup, no answer that the template hides.
 
     Args:
         tokenizer: with the chat template.

@@ -23,7 +23,7 @@ class Row:
 
 @dataclass
 class Limits:
-    """Of one pass.
+    """How many rows and tokens one forward pass may take.
 
     Attributes:
         rows: at most so many.

@@ -26,7 +26,7 @@ _DIRECTIVE = re.compile("%(.)", re.DOTALL)
 
 
 class DateAndChance:
-    """The fixed outside of one template.
+    """Gives a chat template the same date and the same random choices in every run.
 
     Args:
         date: what it takes for today.

@@ -32,7 +32,7 @@ logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log setti
 
 @dataclass
 class Tally:
-    """How many there were, and which was the first."""
+    """Counts occurrences and keeps the first, for a message."""
 
     count: int = 0
     first: str = ""

@@ -47,7 +47,7 @@ def check(row: Mapping[str, Any]) -> None:
 
 
 class PriorSet(PreferenceTask):
-    """One of the four sets."""
+    """One of RewardBench's four prior preference sets as a task."""
 
     SCHEMA = Schema(
         {"prompt": (str, list), "chosen": (str,), "rejected": (str,)},

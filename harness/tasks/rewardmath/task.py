@@ -116,7 +116,7 @@ METRICS = {
 
 
 class RewardMATH(CandidateTask):
-    """All problems."""
+    """RewardMATH as a task: one right solution against the wrong ones of its problem."""
 
     SCHEMA = SolutionSchema(
         {
