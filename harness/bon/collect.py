@@ -96,8 +96,8 @@ def rows_of_task(
         candidate.filtered != candidate.response for candidate in everything
     ):
         for row, candidates in zip(rows, kept, strict=True):
-            found = [candidate.filtered for candidate in candidates]
-            row["answers"] = [None if answer == NO_ANSWER else answer for answer in found]
+            filtered = [candidate.filtered for candidate in candidates]
+            row["answers"] = [None if answer == NO_ANSWER else answer for answer in filtered]
     return rows
 
 

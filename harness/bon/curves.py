@@ -60,14 +60,14 @@ def read_curves(given: Sequence[str]) -> dict[str, TaskCurves]:
     for argument in given:
         label, path = _label(argument)
         files = sorted(path.rglob("results_*.json")) if path.is_dir() else [path]
-        found = 0
+        with_curves = 0
         for file in files:
             results = _results(file)
             for task, metrics in results["results"].items():
                 if any(KEY.fullmatch(key) for key in metrics):
-                    found += 1
+                    with_curves += 1
                     _add(tasks, task, metrics, results, label or _model(results, file), file)
-        if not found:
+        if not with_curves:
             raise HarnessError(
                 f"{path} has no results of best-of-N (searched {len(files)} results_*.json); run "
                 "lm_eval with --tasks bon_gsm8k (or another of the tasks bon*) and --output_path"

@@ -118,9 +118,9 @@ def _choose(what: str, given: str | None, there: list[str], path: Path) -> str:
     if given is None and len(there) == 1:
         return there[0]
     if given not in there:
-        found = f"no {what} {given}" if given is not None else f"several {what}s"
+        problem = f"no {what} {given}" if given is not None else f"several {what}s"
         raise HarnessError(
-            f"{path} has {found}; choose with --{what}: {', '.join(there) or 'none'}"
+            f"{path} has {problem}; choose with --{what}: {', '.join(there) or 'none'}"
         )
     return given
 

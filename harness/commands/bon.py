@@ -78,11 +78,11 @@ def collect(
         rows = []
         for name in dict.fromkeys(run.task for run in runs):
             of_task = [run for run in runs if run.task == name]
-            found = rows_of_task(
+            collected = rows_of_task(
                 of_task, prompt=prompt, include_path=include_path, progress=_progress
             )
-            click.echo(f"{name}, {of_task[0].metric} ({of_task[0].filter}): {summary(found)}")
-            rows += found
+            click.echo(f"{name}, {of_task[0].metric} ({of_task[0].filter}): {summary(collected)}")
+            rows += collected
         write_rows(rows, output)
     click.echo(f"{output}: {len(rows)} rows")
 

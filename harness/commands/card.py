@@ -60,8 +60,8 @@ def card(
         if validate:
             cards.validate(made)
         made.write()
-    for found in figures:
-        for warning in found.warnings:
+    for figure in figures:
+        for warning in figure.warnings:
             click.echo(f"Warning: {warning}", err=True)
     origin = "" if made.ours else " (as it was)"
     click.echo(f"{made.path}: {len(made.results)} figures, license: {made.licence}{origin}")

@@ -254,14 +254,14 @@ def read_metadata(text: str) -> dict[str, Any]:
     import json
 
     try:
-        found = json.loads(text)
+        metadata = json.loads(text)
     except ValueError as error:
         raise HarnessError(f"--metadata {text}: not JSON ({error})") from error
-    if not isinstance(found, dict):
+    if not isinstance(metadata, dict):
         raise HarnessError(
             f'--metadata {text}: expected an object, as in {{"data_dir": "my_data"}}'
         )
-    return found
+    return metadata
 
 
 def settings(given: Mapping[str, Any]) -> Settings:

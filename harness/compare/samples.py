@@ -160,7 +160,7 @@ def _kinds(answers: Any) -> set[str]:
     """What kinds of score the answers are; lm-eval has turned what they hold into texts."""
     scored = [answer for answer in answers if isinstance(answer, list) and len(answer) >= 2]
     told = [_KIND.search(str(answer[2])) if len(answer) > 2 else None for answer in scored]
-    return {found[1] if found else LIKELIHOOD for found in told}
+    return {kind[1] if kind else LIKELIHOOD for kind in told}
 
 
 def _beginning(sample: dict[str, Any], length: int = 100) -> str:

@@ -53,20 +53,22 @@ def sections(results: Mapping[str, Any], metric: str, where: object) -> list[Sec
     tree = results.get("group_subtasks", {})
     key = metric if "," in metric else f"{metric},none"
     name, _, rule = key.partition(",")
-    with_metric = {section: found for section, found in scores.items() if key in found}
+    with_metric = {section: metrics for section, metrics in scores.items() if key in metrics}
     if not with_metric:
-        known = {k.removesuffix(",none") for found in scores.values() for k in found if "," in k}
+        known = {
+            k.removesuffix(",none") for metrics in scores.values() for k in metrics if "," in k
+        }
         known = {one for one in known if "_stderr" not in one}
         raise HarnessError(
             f"{where}: no {metric} there (it has: {', '.join(sorted(known))}); choose with --metric"
         )
-    for section, found in with_metric.items():
-        if _number(found[key]) is None:
+    for section, metrics in with_metric.items():
+        if _number(metrics[key]) is None:
             raise HarnessError(
-                f"{where}: the {metric} of {section} is {found[key]}, expected a finite number; "
+                f"{where}: the {metric} of {section} is {metrics[key]}, expected a finite number; "
                 "choose another --metric"
             )
-    counts = {task: found["effective"] for task, found in results["n-samples"].items()}
+    counts = {task: metrics["effective"] for task, metrics in results["n-samples"].items()}
     return [
         SectionScore(
             name=section,
@@ -93,8 +95,8 @@ def of_tasks(results: Mapping[str, Mapping[str, Any]], metric: str) -> list[Sect
 def is_rising(results: Mapping[str, Any], metric: str) -> bool:
     """Whether a larger value of the metric is better, as lm-eval's results say of their tasks."""
     name = metric.partition(",")[0]
-    found = [one[name] for one in results["higher_is_better"].values() if name in one]
-    return bool(found[0]) if found and found[0] is not None else True
+    directions = [one[name] for one in results["higher_is_better"].values() if name in one]
+    return bool(directions[0]) if directions and directions[0] is not None else True
 
 
 def _number(value: Any) -> float | None:

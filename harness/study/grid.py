@@ -108,16 +108,16 @@ def points(
         for way in itertools.product(*ways)
         if recipe.allows(values := dict(zip(names, way, strict=True)))
     )
-    found: dict[str, Point] = {}
+    by_label: dict[str, Point] = {}
     for values in allowed:
         point = recipe.point(values)
-        found[point.label] = point
-        if len(found) > MOST:
+        by_label[point.label] = point
+        if len(by_label) > MOST:
             raise HarnessError(
                 f"{axes[0].option.strip()}: a grid of more than {MOST:,} points; take larger "
                 "steps, a line (--path), or dogerm search"
             )
-    moved = [point for point in found.values() if not point.at_rest]
+    moved = [point for point in by_label.values() if not point.at_rest]
     if not moved:
         typed = " ".join(f"{axis.option}{text}" for axis in axes for text in axis.texts)
         most = axes[0].parameter.most_in_sum

@@ -29,19 +29,19 @@ def identity(model: MergedModel, rows: Sequence[Rows], metric: str) -> dict[str,
         metric: what the score is.
     """
     fixed = model.made_with
-    found = {part: text for part, text in fixed.items() if not part.startswith(_MODEL_FILE)}
+    parts = {part: text for part, text in fixed.items() if not part.startswith(_MODEL_FILE)}
     folders: dict[Path, int] = {}
     for part, text in fixed.items():
         if part.startswith(_MODEL_FILE):
             path = Path(part.removeprefix(_MODEL_FILE))
             number = folders.setdefault(path.parent, len(folders))
-            found[f"{path.name} of model {number + 1}"] = text
+            parts[f"{path.name} of model {number + 1}"] = text
     for one in rows:
         if one.role == SELECT:
-            found[f"rows of {one.name}"] = one.digest()
-    found.update(code(*SCORED_BY))
-    found["metric"] = metric
-    return found
+            parts[f"rows of {one.name}"] = one.digest()
+    parts.update(code(*SCORED_BY))
+    parts["metric"] = metric
+    return parts
 
 
 def name_of(found: Mapping[str, str]) -> str:
@@ -55,10 +55,10 @@ def check(wanted: Mapping[str, str], here: Mapping[str, str]) -> None:
     Raises:
         HarnessError: what differs.
     """
-    found = differences(wanted, here)
-    if found:
+    differing = differences(wanted, here)
+    if differing:
         raise HarnessError(
-            f"this worker would not measure what the search is about: {'; '.join(found)}; give "
+            f"this worker would not measure what the search is about: {'; '.join(differing)}; give "
             "every machine the same models, data and versions, and say the device (--model_args "
             "device=cuda) where not all have a GPU"
         )

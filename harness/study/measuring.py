@@ -112,12 +112,12 @@ class Measuring:
             for name, point in places.values()
             for task in digests
         )
-        found: dict[tuple[str, str], TaskResult] = {}
+        results: dict[tuple[str, str], TaskResult] = {}
 
         def done(job: Job, now: bool) -> None:
             place = place_of(job.point, role)
             result = TaskResult.read(self.store.path(place, str(job.task)), self._metric)
-            found[place, result.task] = result
+            results[place, result.task] = result
             tell(job, result, now)
 
         under_way = 0
@@ -138,7 +138,7 @@ class Measuring:
                 under_way -= 1
         return {
             name: Measurement(
-                point, role, tuple(found[place_of(point, role), task] for task in digests)
+                point, role, tuple(results[place_of(point, role), task] for task in digests)
             )
             for name, point in points
         }

@@ -83,13 +83,13 @@ def margins(runs: Mapping[str, Sequence[Run]], bins: int = 40) -> dict[str, Any]
     for label, of_label in runs.items():
         values[label] = []
         for run in of_label:
-            found = _margins(run)
-            values[label] += found
-            if found and run.path.name not in tasks:
+            margins_of_run = _margins(run)
+            values[label] += margins_of_run
+            if margins_of_run and run.path.name not in tasks:
                 tasks.append(run.path.name)
     if not any(values.values()):
         return None
-    everything = [value for found in values.values() for value in found]
+    everything = [value for margins_of_run in values.values() for value in margins_of_run]
     # 0 is an edge: what is right of it is what is decided right
     most = max(map(abs, everything)) or 1.0
     edges = np.linspace(-most, most, bins + 1)
@@ -103,8 +103,8 @@ def margins(runs: Mapping[str, Sequence[Run]], bins: int = 40) -> dict[str, Any]
 
 
 def _margins(run: Run) -> list[float]:
-    found = []
+    margins_of_items = []
     for file in run.leaves.values():
         leaf = samples.read_leaf(file, "margin")
-        found += [item.value for item in leaf.items.values()] if leaf else []
-    return found
+        margins_of_items += [item.value for item in leaf.items.values()] if leaf else []
+    return margins_of_items

@@ -40,16 +40,16 @@ class Setting:
     @classmethod
     def here(cls, threads: int, remote: bool) -> Setting:
         """That of this process."""
-        found = {name: text for name, text in os.environ.items() if name.startswith(_TRAVEL)}
-        return cls(os.getcwd(), found, threads, remote)
+        travelling = {name: text for name, text in os.environ.items() if name.startswith(_TRAVEL)}
+        return cls(os.getcwd(), travelling, threads, remote)
 
     def at_start(self) -> dict[str, str]:
         """The variables that count only from a process's start."""
-        found = {"OMP_NUM_THREADS": str(self.threads)}
+        variables = {"OMP_NUM_THREADS": str(self.threads)}
         path = os.environ.get("PYTHONPATH")
         if path:
-            found["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, path.split(os.pathsep)))
-        return found
+            variables["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, path.split(os.pathsep)))
+        return variables
 
 
 class Actor:

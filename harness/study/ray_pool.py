@@ -112,16 +112,16 @@ class RayPool:
             (done,), _ = self._ray.wait([worker.doing for worker in busy], num_returns=1)
             worker = next(worker for worker in busy if worker.doing == done)
             try:
-                found = self._result(worker)
+                result = self._result(worker)
             except _Lost as lost:
                 self._replace(worker, str(lost))
                 continue
             worker.doing = None
             if worker.task is None:
-                worker.pid, self._lost_at_start = found, 0
+                worker.pid, self._lost_at_start = result, 0
                 continue
             worker.task = None
-            outcome: Outcome = found
+            outcome: Outcome = result
             return outcome
 
     def close(self) -> None:
@@ -198,5 +198,5 @@ class _Lost(Exception):
 
 
 def _reason(error: BaseException) -> str:
-    found = re.search(r"is dead because ([^.\n]+)", str(error))
-    return found[1].replace("`", "") if found else first_line(error)
+    cause = re.search(r"is dead because ([^.\n]+)", str(error))
+    return cause[1].replace("`", "") if cause else first_line(error)

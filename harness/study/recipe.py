@@ -119,7 +119,7 @@ class StudyRecipe:
 
         shared = self.content.get("parameters") or {}
         domain = roles.domain_entries(self.content)
-        found = {}
+        written = {}
         for one in self.method.parameters:
             holders = domain if each(one) else [{}]
             values = [
@@ -127,8 +127,8 @@ class StudyRecipe:
                 for holder in holders
             ]
             if not any(isinstance(value, list | dict) for value in values):
-                found[one.name] = values if each(one) else values[0]
-        return found
+                written[one.name] = values if each(one) else values[0]
+        return written
 
     def at(self, point: Point) -> dict[str, Any]:
         """The YAML with the point's values: numbers, or what mergekit takes for them.

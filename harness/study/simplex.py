@@ -36,8 +36,8 @@ def ways(models: int, low: Decimal, high: Decimal, step: Decimal) -> list[tuple[
     if models == 1:
         steps = range(count(models, low, high, step))
         return [(low + index * step,) for index in steps]
-    found = _shared(models, int(high / step))
-    return [tuple(part * step for part in parts) for parts in found if sum(parts) * step >= low]
+    shares = _shared(models, int(high / step))
+    return [tuple(part * step for part in parts) for parts in shares if sum(parts) * step >= low]
 
 
 def _shared(models: int, steps: int) -> Iterator[tuple[int, ...]]:

@@ -75,20 +75,20 @@ class Space:
 
     def drawn(self) -> dict[str, tuple[float, float]]:
         """What Optuna draws: name -> bounds."""
-        found = {}
+        distributions = {}
         for span in self.spans:
             bounds = float(span.low), float(span.high)
             for group in self._groups_of(span):
                 if self.step is None and self._breaks(span):
-                    found[_joined(group, "total")] = bounds
+                    distributions[_joined(group, "total")] = bounds
                     for model in self._short[:-1]:
-                        found[_joined(group, f"share of {model}")] = (0.0, 1.0)
+                        distributions[_joined(group, f"share of {model}")] = (0.0, 1.0)
                 else:
                     least = bounds[0]
                     if self.step is not None:
                         least = float(span.start(len(self.models)))
-                    found |= dict.fromkeys(self._names(span, group), (least, bounds[1]))
-        return found
+                    distributions |= dict.fromkeys(self._names(span, group), (least, bounds[1]))
+        return distributions
 
     def params(self, drawn: Mapping[str, float]) -> dict[str, float]:
         """Every value by its name, from what was drawn.
@@ -96,16 +96,16 @@ class Space:
         Where models share a total, their sum is at most the one that was drawn: values are rounded
         down to `DIGITS`.
         """
-        found: dict[str, float] = {}
+        params: dict[str, float] = {}
         for span in self.spans:
             for group in self._groups_of(span):
                 names = self._names(span, group)
                 if self.step is None and self._breaks(span):
                     parts = self._broken(drawn, group)
-                    found |= {n: span.rounded(p) for n, p in zip(names, parts, strict=True)}
+                    params |= {n: span.rounded(p) for n, p in zip(names, parts, strict=True)}
                 else:
-                    found |= {name: span.rounded(drawn[name]) for name in names}
-        return found
+                    params |= {name: span.rounded(drawn[name]) for name in names}
+        return params
 
     def _broken(self, drawn: Mapping[str, float], group: str) -> Iterator[float]:
         """Each model's part of a total."""
@@ -119,13 +119,13 @@ class Space:
 
     def values(self, params: Mapping[str, float]) -> dict[str, Any]:
         """The values of a point: a number where all groups agree, else conditions."""
-        found: dict[str, Any] = {}
+        by_name: dict[str, Any] = {}
         for span in self.spans:
             groups = self._groups_of(span)
             by_group = [[params[name] for name in self._names(span, group)] for group in groups]
             columns = [self._of_groups(column) for column in zip(*by_group, strict=True)]
-            found[span.parameter.name] = columns if span.each else columns[0]
-        return found
+            by_name[span.parameter.name] = columns if span.each else columns[0]
+        return by_name
 
     def _of_groups(self, values: Sequence[float]) -> Any:
         if self.groups is None or len(set(values)) == 1:

@@ -122,13 +122,13 @@ class Store:
     def has(self, place: str, task: str, data: str) -> bool:
         """Whether a measurement is there, complete, and of the data of this digest."""
         folder = self.path(place, task)
-        found = _read(folder / MADE_WITH)
-        return found.get("data") == data and found.get("files") == _sizes(folder)
+        made_with = _read(folder / MADE_WITH)
+        return made_with.get("data") == data and made_with.get("files") == _sizes(folder)
 
     def outdated(self, places: Iterable[str], task: str, digest: str) -> bool:
         """Whether a task was measured at any of the places on other data than of this digest."""
-        found = [_read(self.path(place, task) / MADE_WITH) for place in places]
-        return any(digest not in one["data"] for one in found if "data" in one)
+        records = [_read(self.path(place, task) / MADE_WITH) for place in places]
+        return any(digest not in one["data"] for one in records if "data" in one)
 
     def labels(self, role: str) -> set[str]:
         """The points that there are measurements of on the rows of a role."""
@@ -184,10 +184,10 @@ def _holds_measurements(results: Path) -> bool:
 def _read(path: Path) -> dict[str, Any]:
     """The object in a file; an empty one where there is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -42,10 +42,10 @@ def load(manager: Any, given: Sequence[str]) -> Iterator[tuple[str, dict[str, An
     for text in given:
         names = [name for name in _names(manager, text) if name not in done]
         done.update(names)
-        found = {name: list(_load(manager, name)) for name in names}
-        if names and not any(found.values()):
+        by_name = {name: list(_load(manager, name)) for name in names}
+        if names and not any(by_name.values()):
             raise HarnessError(f"{', '.join(names)}: no row in the data at hand")
-        for tasks in found.values():
+        for tasks in by_name.values():
             yield from tasks
 
 
@@ -54,8 +54,8 @@ def _names(manager: Any, name: str) -> list[str]:
         if not Path(name).is_file():
             raise HarnessError(f"{name}: no such file; expected a task's YAML")
         return [name]
-    found: list[str] = manager.match_tasks([name])
-    if not found:
+    matching: list[str] = manager.match_tasks([name])
+    if not matching:
         import difflib
 
         close = difflib.get_close_matches(name, manager.all_tasks, n=3)
@@ -64,7 +64,7 @@ def _names(manager: Any, name: str) -> list[str]:
             f"no task {name!r} among this project's{hint} (lm_eval ls tasks lists them; a task of "
             "your own: its YAML file, or --include-path FOLDER)"
         )
-    return found
+    return matching
 
 
 def _load(manager: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:

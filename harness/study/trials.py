@@ -29,8 +29,8 @@ OWNER, IDENTITY, MEASURED = "owner", "identity", "measured"
 
 def measured(trial: FrozenTrial) -> dict[str, Any]:
     """What was kept of a trial; empty where its process died."""
-    found: dict[str, Any] = trial.user_attrs.get(MEASURED, {})
-    return found
+    attributes: dict[str, Any] = trial.user_attrs.get(MEASURED, {})
+    return attributes
 
 
 class Trials:
@@ -144,11 +144,11 @@ class Trials:
 
     def all(self) -> list[FrozenTrial]:
         """Every trial, in the order of their places; of one that was tried again, the last."""
-        found: dict[int, FrozenTrial] = {}
+        latest: dict[int, FrozenTrial] = {}
         for trial in self.study.get_trials(deepcopy=False):
             first = retried(trial)
-            found[trial.number if first is None else first] = trial
-        return list(found.values())
+            latest[trial.number if first is None else first] = trial
+        return list(latest.values())
 
     def close(self) -> None:
         """No trial is run any more."""
@@ -173,10 +173,10 @@ def _nearest(
     }
     if name in studies:
         return None, []
-    found = [
+    earlier = [
         (differences(before, about), other) for other, before in reversed(studies.items()) if before
     ]
-    if not found:
+    if not earlier:
         return None, []
-    changed, nearest = min(found, key=lambda one: len(one[0]))
+    changed, nearest = min(earlier, key=lambda one: len(one[0]))
     return nearest, changed

@@ -130,9 +130,9 @@ def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> s
     for key in sorted(set(old) | set(new)):
         one, other = old.get(key), new.get(key)
         if isinstance(one, dict) and isinstance(other, dict):
-            found = _difference(one, other, f"{prefix}{key}.")
-            if found is not None:
-                return found
+            inner = _difference(one, other, f"{prefix}{key}.")
+            if inner is not None:
+                return inner
         elif json.dumps(one) != json.dumps(other):
             shown = f"`{prefix}{key}` was {json.dumps(one)}, is {json.dumps(other)}"
             return shown if len(shown) < 200 else f"`{prefix}{key}` differs"
