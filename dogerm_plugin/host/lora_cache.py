@@ -46,7 +46,7 @@ def adapters_merged(
 
     Raises:
         MergeError: no such cache, or an adapter that is none, or does not fit; see
-            `adapted.merged`.
+            `adapted_model.merged`.
     """
     folders = {
         model: ModelReference(

@@ -3,7 +3,7 @@
 
 A method is a `Method` with its `Parameter`s, handed to `registry.register`; nothing else knows it
 by name. Its values have one shape everywhere (in its formula, in `Method.check`, in
-`recipe_settings.written`): parameter name -> value, and for a parameter that each domain model has,
+`recipe.settings.written`): parameter name -> value, and for a parameter that each domain model has,
 a sequence with one value for each, in the recipe's order: `{"weight": [0.3, 0.2], "scale": 0.5}`.
 """
 

@@ -22,7 +22,7 @@ def domain_entries(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The entries of the domain models in a recipe's `models:`, as YAML gives them.
 
     Args:
-        content: a recipe that has been checked (`recipe_keys`).
+        content: a recipe that has been checked (`keys`).
     """
     reward = ModelReference.model_validate(content["base_model"])
     entries = content["models"]

@@ -33,7 +33,7 @@ def staged(target_name: str) -> Iterator[Path]:
     rename. When the body raises, or the process is told to stop, it is removed and the target
     stays as it was. What a killed process left behind is put right by the next merge to the same
     target (`journal`). Of the target's files, only those that this project wrote there are replaced
-    (`manifest`); the user's stay, some under another name (`keeping`).
+    (`manifest`); the user's stay, some under another name (`earlier_output`).
 
     Raises:
         MergeError: the folder can't be replaced or its parent can't be written.

@@ -94,7 +94,7 @@ class BestOfN(CandidateTask):
         return list(doc["responses"])
 
     def score(self, doc: Document, scores: Sequence[float]) -> dict[str, Any]:
-        """What the choice by `scores` is worth, and what others' choices are (`harness.bon`)."""
+        """What the choice by `scores` is worth, and what others' choices are (`expected`)."""
         labels = doc["labels"]
         lengths = [float(len(response)) for response in doc["responses"]]
         metrics = {"random": sum(labels) / len(labels)}

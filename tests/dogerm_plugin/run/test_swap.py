@@ -10,6 +10,7 @@ from pathlib import Path
 
 import merging
 import pytest
+from folders import put, texts, write
 from merging import Trio
 
 from dogerm_plugin.errors import MergeError
@@ -19,25 +20,6 @@ OLD = {"config.json": "old", "model-00001-of-00002.safetensors": "old", "vocab.j
 NEW = {"config.json": "new", "model.safetensors": "new"}
 MINE = {"notes.md": "mine", "runs/log.txt": "mine", "README.md": "mine"}
 EVENTS = ("os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir", "open")
-
-
-def put(folder: Path, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-
-
-def write(target: Path, files: dict[str, str]) -> None:
-    with output.staged(str(target)) as stage:
-        put(stage, files)
-
-
-def texts(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): path.read_text()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != manifest.NAME
-    }
 
 
 def in_child(work: Callable[[], None]) -> int:

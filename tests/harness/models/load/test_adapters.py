@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from harness.commands.train import train
 from harness.errors import HarnessError
 from tests.harness.conftest import CHATML
-from tests.harness.models.load.test_checkpoint import reward, scored_by
+from tests.harness.models.load.test_completeness import reward, scored_by
 from tests.harness.models.test_reward import rewards, some_pairs
 
 PAIRS = some_pairs(3)

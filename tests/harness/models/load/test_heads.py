@@ -12,7 +12,7 @@ import pytest
 
 from harness.errors import HarnessError
 from tests.harness.conftest import sharpened
-from tests.harness.models.load.test_checkpoint import reward
+from tests.harness.models.load.test_completeness import reward
 from tests.harness.models.test_reward import rewards, some_pairs
 
 WIDTH = 32
@@ -405,7 +405,7 @@ def test_what_is_no_single_head_is_refused(name: str, publish: Publish) -> None:
 
 
 def test_a_body_that_is_not_whole_is_refused(publish: Publish) -> None:
-    from tests.harness.models.load.test_checkpoint import without_tensors
+    from tests.harness.models.load.test_completeness import without_tensors
 
     folder = publish(LAYOUTS["trl, wrapped"])
     without_tensors(folder, "pretrained_model.model.layers.1.mlp")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
-from tests.harness.models.load.test_checkpoint import reward
+from tests.harness.models.load.test_completeness import reward
 from tests.harness.models.test_reward import by_transformers, rewards, some_pairs
 
 Save = Callable[..., Path]

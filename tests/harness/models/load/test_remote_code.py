@@ -12,7 +12,7 @@ import pytest
 
 from harness.errors import HarnessError
 from tests.harness.conftest import sharpened
-from tests.harness.models.load.test_checkpoint import reward
+from tests.harness.models.load.test_completeness import reward
 from tests.harness.models.load.test_heads import stored
 from tests.harness.models.test_reward import rewards, some_pairs
 
@@ -205,7 +205,7 @@ def _turns(pair: tuple[str, str]) -> Any:
 
 
 def test_a_missing_tensor_is_refused(own: Own) -> None:
-    from tests.harness.models.load.test_checkpoint import without_tensors
+    from tests.harness.models.load.test_completeness import without_tensors
 
     folder = own(RETURNS["logits"])
     without_tensors(folder, "out.bias")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import merging
 import pytest
+from folders import put, texts, write
 from merging import Trio
 from transformers import AutoModelForSequenceClassification
 
@@ -26,26 +27,6 @@ MINE = {
 
 def good(trio: Trio, **more: object) -> dict:
     return merging.recipe(trio.rm, (trio.lm, 0.3), **more)
-
-
-def put(folder: Path, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-
-
-def write(target: Path, files: dict[str, str]) -> None:
-    with output.staged(str(target)) as stage:
-        put(stage, files)
-
-
-def texts(folder: Path) -> dict[str, str]:
-    """All files below a folder but the manifest."""
-    return {
-        str(path.relative_to(folder)): path.read_text()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != manifest.NAME
-    }
 
 
 def test_names_that_begin_like_a_models(
