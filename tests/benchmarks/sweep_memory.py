@@ -4,10 +4,10 @@
     python tests/benchmarks/sweep_memory.py --layers 22 --hidden 2048 [--vocab 32000] [--folder DIR]
 
 Makes a Llama reward model and a language model of random bfloat16 numbers in a temporary folder,
-runs the sweep's bench on them in a new process (load, check λ = 0, two λs, a few made-up rows), and
-prints that process's memory in each step. Files that are mapped count as resident while they are
-read, and the system can take them back at any time; what it can't is the anonymous memory. Linux;
-the pair of the command above takes 4.6 GB of disk, the run two minutes.
+sets a loaded model to merges of them in a new process (load, check λ = 0, two λs, a few made-up
+rows), and prints that process's memory in each step. Files that are mapped count as resident while
+they are read, and the system can take them back at any time; what it can't is the anonymous memory.
+Linux; the pair of the command above takes 4.6 GB of disk, the run two minutes.
 """
 
 from __future__ import annotations
