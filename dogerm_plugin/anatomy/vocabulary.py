@@ -79,6 +79,35 @@ def padded_embeddings(
     return padded
 
 
+def require_same_ids(reward: Anatomy, other: Anatomy, options: MergeOptions) -> None:
+    """For a model whose embedding is not used: every token that both know has one id.
+
+    Raises:
+        MergeError: a token has two ids, so the two models were fed other things.
+    """
+    if _same_files(reward, other):
+        return
+    own, its = _tokenizer(reward, options), _tokenizer(other, options)
+    if own is None or its is None:
+        return
+    mine, theirs = own.get_vocab(), its.get_vocab()
+    moved = [token for token, i in mine.items() if theirs.get(token, i) != i]
+    if moved:
+        some = _some([f"{t!r}: {mine[t]} and {theirs[t]}" for t in moved])
+        raise MergeError(
+            f"{other.model}: {len(moved)} of its tokens have another id than in {reward.model} "
+            f"({some}): the two are of unlike base, or one was trained with another tokenizer"
+        )
+    common = len(mine.keys() & theirs.keys())
+    if 2 * common < min(len(mine), len(theirs)):
+        raise MergeError(
+            f"{other.model}: {common} of its {len(theirs)} tokens are known to {reward.model}, "
+            f"which has {len(mine)}: the two are of unlike base"
+        )
+    if mine == theirs:
+        tokenization.warn_of_other_cuts(reward.model, own, other.model, its)
+
+
 def _rows_differ(layout: Layout, other: Anatomy) -> bool:
     names = layout.vocabulary & set(layout.sources[other.model])
     return any(layout.shape(layout.reward, name) != layout.shape(other, name) for name in names)

@@ -43,7 +43,7 @@ def lay_out(
     """
     values.check_values(config)
     models = configuration.OrderedConfiguration.referenced_models(config)  # the reward model first
-    reward, *others = (_examine(model, options) for model in models)
+    reward, *others = (examine(model, options) for model in models)
     plan = layout.lay_out(reward, others, options)
     padded = vocabulary.padded_embeddings(plan, config, options)
     LoaderCache().loaders.update(view.views(plan, padded))
@@ -52,7 +52,12 @@ def lay_out(
     return plan, architecture.architecture(plan, rows)
 
 
-def _examine(model: ModelReference, options: MergeOptions) -> body_and_head.Anatomy:
+def examine(model: ModelReference, options: MergeOptions) -> body_and_head.Anatomy:
+    """Open one input and take it apart.
+
+    Raises:
+        MergeError: it can't be read, by whatever means it lies there; see `body_and_head.examine`.
+    """
     try:
         return body_and_head.examine(checkpoint.open_checkpoint(model, options), options)
     except MergeError:
