@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,36 +45,19 @@ def train_reward(
     from transformers import AutoModelForSequenceClassification, set_seed
     from trl import RewardConfig, RewardTrainer
 
+    config.refuse("gates", "a dense model has none")
     source = model_folder or config.model
     tokenizer = load_tokenizer(source, may_pad_with_end=False)
-    require_chat_template(tokenizer, source)
-
-    shown = RowCheck(tokenizer, PAIR[1:])
-    margins = any(part.columns.margin for part in (*config.data, *config.validation.data))
-
-    def encode(row: dict[str, Any]) -> dict[str, Any]:
-        turns = parse_turns(row["prompt"])
-        chosen = conversation_ids(tokenizer, turns, row["chosen"])
-        rejected = conversation_ids(tokenizer, turns, row["rejected"])
-        made: dict[str, Any] = {"chosen_ids": chosen, "rejected_ids": rejected}
-        if margins:
-            made["margin"] = float(row.get("margin", 0.0))
-        return {**made, "length": max(len(chosen), len(rejected))}
-
-    training, validation = gather(config, PAIR, data_folder, lambda row: shown.encode(row, encode))
-    shown.tell()
+    training, validation = gather_pairs(config, tokenizer, source, data_folder)
     ids = [row for part in training for row in part.ids]
-    made_with = runs.made_with(
-        __name__,
-        [r["chosen_ids"] + r["rejected_ids"] + [r.get("margin", 0.0)] * margins for r in ids],
-    )
+    made_with = runs.made_with(__name__, trained_ids(ids))
     checkpoint = runs.claim(output, config.as_dict(), made_with)
     warn_about_memory()
     set_seed(config.training.seed)  # the head starts at random
     model = load_model(AutoModelForSequenceClassification, source, num_labels=1)
     if not hasattr(model, "score"):
         raise HarnessError(f"{source}: {type(model).__name__} has no linear head named `score`")
-    _score_in_fp32(model)
+    score_in_fp32(model)
     share_prefix(model)
     arguments = trainer_arguments(config, runs.checkpoints(output), len(ids))
     trainer = RewardTrainer(
@@ -107,7 +91,41 @@ def train_reward(
     return figures
 
 
-def _score_in_fp32(model: Any) -> None:
+def gather_pairs(
+    config: Config, tokenizer: Any, source: str, data_folder: Path
+) -> tuple[list[Part], list[Part]]:
+    """Training and validation pairs as token ids: `chosen_ids`, `rejected_ids`, maybe `margin`.
+
+    Raises:
+        HarnessError: no chat template, or bad data; see `gather`.
+    """
+    require_chat_template(tokenizer, source)
+    shown = RowCheck(tokenizer, PAIR[1:])
+    margins = any(part.columns.margin for part in (*config.data, *config.validation.data))
+
+    def encode(row: dict[str, Any]) -> dict[str, Any]:
+        turns = parse_turns(row["prompt"])
+        chosen = conversation_ids(tokenizer, turns, row["chosen"])
+        rejected = conversation_ids(tokenizer, turns, row["rejected"])
+        made: dict[str, Any] = {"chosen_ids": chosen, "rejected_ids": rejected}
+        if margins:
+            made["margin"] = float(row.get("margin", 0.0))
+        return {**made, "length": max(len(chosen), len(rejected))}
+
+    parts = gather(config, PAIR, data_folder, lambda row: shown.encode(row, encode))
+    shown.tell()
+    return parts
+
+
+def trained_ids(rows: list[dict[str, Any]]) -> list[list[Any]]:
+    """All that is learned of each pair, as one list."""
+    return [
+        row["chosen_ids"] + row["rejected_ids"] + ([row["margin"]] if "margin" in row else [])
+        for row in rows
+    ]
+
+
+def score_in_fp32(model: Any) -> None:
     """Give `model` a head that computes in fp32: rounded to bf16, rewards would often tie."""
     import torch
 
@@ -140,8 +158,17 @@ def _validate(
     return figures
 
 
-def score(model: Any, sequences: list[list[int]], pad: int, batch_size: int) -> list[float]:
-    """The reward of each token sequence, in bf16 arithmetic with an fp32 head."""
+def score(
+    model: Any,
+    sequences: list[list[int]],
+    pad: int,
+    batch_size: int,
+    after: Callable[[], None] = lambda: None,
+) -> list[float]:
+    """The reward of each token sequence, in bf16 arithmetic with an fp32 head.
+
+    `after` is called after each batch.
+    """
     import torch
 
     rewards = [0.0] * len(sequences)
@@ -156,6 +183,7 @@ def score(model: Any, sequences: list[list[int]], pad: int, batch_size: int) -> 
         mask = torch.arange(inputs.shape[1])[None] < lengths[:, None]
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
             logits = model(input_ids=inputs.to(device), attention_mask=mask.to(device)).logits
+        after()
         for i, reward in zip(at, logits[:, 0].tolist(), strict=True):
             rewards[i] = reward
     return rewards

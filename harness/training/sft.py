@@ -42,6 +42,7 @@ def train_sft(
     from transformers import AutoModelForCausalLM, set_seed
     from trl import SFTConfig, SFTTrainer
 
+    config.refuse("gates", "a dense model has none")
     source = model_folder or config.model
     tokenizer = load_tokenizer(source, may_pad_with_end=True)
     require_chat_template(tokenizer, source)

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes a mixture: mergekit's own architecture lays the tensors out, the head comes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mergekit.io.tensor_writer import TensorWriter
+from mergekit.moe import common as host
+from mergekit.options import MergeOptions
+
+from dogerm_plugin.errors import MergeError
+from dogerm_plugin.run.experts import settings
+from dogerm_plugin.run.experts.gates import seeded
+from dogerm_plugin.run.experts.head import Head
+from dogerm_plugin.run.experts.models import Models
+
+
+@dataclass(frozen=True)
+class Written:
+    """What stands in the folder.
+
+    Attributes:
+        kind: the class that loads it.
+        names: every tensor.
+        head: the head by the name that the class has for it.
+    """
+
+    kind: Any
+    names: set[str]
+    head: dict[str, torch.Tensor]
+
+
+def write(
+    folder: Path,
+    architecture: Any,
+    models: Models,
+    routers: tuple[torch.Tensor, torch.Tensor],
+    head: Head,
+    seed: int,
+    options: MergeOptions,
+) -> Written:
+    """Write weights and config.json.
+
+    Args:
+        folder: exists, empty.
+        architecture: one of mergekit's registry.
+        models: examined.
+        routers: see `gates.gates`.
+        head: of the output.
+        seed: of the experts' noise.
+        options: mergekit's.
+
+    Raises:
+        MergeError: transformers has no class for rewards of this architecture, or its head has
+            another form.
+    """
+    gate, shared = routers
+    with seeded(seed, "noise"), _with_head(models.base.prefix, head.weight) as writers:
+        architecture.write_model(
+            str(folder),
+            models.recipe,
+            options,
+            router_weights=list(gate),
+            shared_router_weights=list(shared),
+        )
+    kind = settings.reward_class(folder, architecture.name())
+    settings.finish(folder, kind, models.base.config, head.labels)
+    names = set().union(*(writer.weight_map for writer in writers))
+    return Written(kind, names, {_HEAD: head.weight})
+
+
+# GenericForSequenceClassification's, which all sparse classes of transformers are.
+_HEAD = "score.weight"
+
+
+@contextmanager
+def _with_head(prefix: str, weight: torch.Tensor) -> Iterator[list[TensorWriter]]:
+    """Let mergekit's writer add the reward head, and leave out a language model's.
+
+    Retired when a `MoEOutputArchitecture` can be told of tensors beside the trunk.
+    """
+    writers: list[TensorWriter] = []
+
+    class WithHead(TensorWriter):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            writers.append(self)
+
+        def save_tensor(self, name: str, tensor: torch.Tensor, clone: bool = False) -> None:
+            if name.startswith(prefix):
+                super().save_tensor(name, tensor, clone=clone)
+
+        def finalize(self) -> None:
+            super().save_tensor(_HEAD, weight, clone=True)
+            super().finalize()
+
+    before = host.TensorWriter
+    host.TensorWriter = WithHead
+    try:
+        yield writers
+    finally:
+        host.TensorWriter = before
+    if not writers:
+        raise MergeError("mergekit wrote no tensors: is its release one that was tested?")
