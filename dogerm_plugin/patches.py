@@ -128,13 +128,13 @@ def mixture_of_reward_experts(script: ModuleType) -> None:
 
     @functools.wraps(command)
     def callback(**given: Any) -> Any:
-        from dogerm_plugin.run.experts import build as ours
+        from dogerm_plugin.run.experts import command as ours
 
         return ours.command(command, given)
 
     @functools.wraps(build)
     def built(config: Any, out_path: str, merge_options: Any, *args: Any, **kwargs: Any) -> Any:
-        from dogerm_plugin.run.experts import build as ours
+        from dogerm_plugin.run.experts import command as ours
 
         kwargs |= dict(zip(_BUILD, args, strict=False))
         return ours.called(build, config, out_path, merge_options, **kwargs)

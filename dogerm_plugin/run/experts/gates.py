@@ -19,11 +19,11 @@ import torch
 from mergekit.moe import router as host
 from mergekit.options import MergeOptions
 
-from dogerm_plugin.anatomy.adapted_model import without_load_report
 from dogerm_plugin.anatomy.body_and_head import Anatomy
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.run.experts.models import Models
 from dogerm_plugin.run.experts.recipe import PROMPTED
+from dogerm_plugin.run.trial_load import quiet
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def _hidden_states_of(base: Anatomy) -> Iterator[None]:
             head = {base.head[stored]: stored for stored in base.reward_head}
             own = head.keys() & base.network.state_dict().keys()
             state |= {name: _plain(base, head[name]) for name in own}
-            with without_load_report():
+            with quiet():
                 return kind.from_pretrained(
                     None,
                     config=copy.deepcopy(base.config),

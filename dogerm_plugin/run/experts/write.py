@@ -15,6 +15,7 @@ from mergekit.moe import common as host
 from mergekit.options import MergeOptions
 
 from dogerm_plugin.errors import MergeError
+from dogerm_plugin.host.writer import StreamingWriter
 from dogerm_plugin.run.experts import settings
 from dogerm_plugin.run.experts.gates import seeded
 from dogerm_plugin.run.experts.head import Head
@@ -61,7 +62,7 @@ def write(
             another form.
     """
     gate, shared = routers
-    with seeded(seed, "noise"), _with_head(models.base.prefix, head.weight) as writers:
+    with seeded(seed, "noise"), _with_head(models, head.weight) as writers:
         architecture.write_model(
             str(folder),
             models.recipe,
@@ -79,32 +80,58 @@ def write(
 _HEAD = "score.weight"
 
 
+class HeadWriter:
+    """A writer that adds the reward head, and leaves out a language model's.
+
+    Args:
+        writer: mergekit's, or one that writes every tensor at once.
+        prefix: what the names of the trunk's tensors begin with.
+        weight: of the head.
+    """
+
+    def __init__(self, writer: TensorWriter, prefix: str, weight: torch.Tensor) -> None:
+        self.writer = writer
+        self._prefix = prefix
+        self._weight = weight
+
+    def save_tensor(self, name: str, tensor: torch.Tensor, clone: bool = False) -> None:
+        """See `TensorWriter.save_tensor`."""
+        if name.startswith(self._prefix):
+            self.writer.save_tensor(name, tensor, clone=clone)
+
+    def finalize(self) -> None:
+        """Add the head, and close the files."""
+        self.writer.save_tensor(_HEAD, self._weight, clone=True)
+        self.writer.finalize()
+
+
 @contextmanager
-def _with_head(prefix: str, weight: torch.Tensor) -> Iterator[list[TensorWriter]]:
-    """Let mergekit's writer add the reward head, and leave out a language model's.
+def _with_head(models: Models, weight: torch.Tensor) -> Iterator[list[TensorWriter]]:
+    """Let mergekit's architectures write by a `HeadWriter`.
 
     Retired when a `MoEOutputArchitecture` can be told of tensors beside the trunk.
     """
     writers: list[TensorWriter] = []
-
-    class WithHead(TensorWriter):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            writers.append(self)
-
-        def save_tensor(self, name: str, tensor: torch.Tensor, clone: bool = False) -> None:
-            if name.startswith(prefix):
-                super().save_tensor(name, tensor, clone=clone)
-
-        def finalize(self) -> None:
-            super().save_tensor(_HEAD, weight, clone=True)
-            super().finalize()
-
+    # a header's room: an architecture has at most a tensor for each of the base's and each expert
+    copies = len(models.recipe.experts) + len(models.recipe.shared_experts or ()) + 2
+    room = [f"{name}{'.' * 32}" for name in models.views[models.base.model].names] * copies
     before = host.TensorWriter
-    host.TensorWriter = WithHead
+
+    def opened(out_path: str, **options: Any) -> HeadWriter:
+        if options["safe_serialization"] and not options["use_async"]:
+            writer: TensorWriter = StreamingWriter(out_path, room, options["max_shard_size"])
+        else:
+            writer = before(out_path, **options)
+        writers.append(writer)
+        return HeadWriter(writer, models.base.prefix, weight)
+
+    host.TensorWriter = opened
     try:
         yield writers
     finally:
         host.TensorWriter = before
+        for writer in writers:
+            if isinstance(writer, StreamingWriter):
+                writer.close()
     if not writers:
         raise MergeError("mergekit wrote no tensors: is its release one that was tested?")

@@ -14,12 +14,24 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 ALL_SAME = "--i-understand-this-is-not-useful-without-training"
 # Model type, what its config needs, the output's class, and whether a shared expert is asked for.
-FAMILIES = [
-    ("llama", {}, "MixtralForSequenceClassification", False),
-    ("mistral", {"sliding_window": 4}, "MixtralForSequenceClassification", False),
-    ("qwen3", {}, "Qwen3MoeForSequenceClassification", False),
-    ("qwen2", {}, "Qwen2MoeForSequenceClassification", True),
-]
+STRETCHED = {
+    "rope_type": "llama3",
+    "rope_theta": 100.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8,
+}
+MIXTRAL = "MixtralForSequenceClassification"
+FAMILIES = {
+    "llama": ("llama", {}, MIXTRAL, False),
+    "llama-rope": ("llama", {"rope_parameters": STRETCHED}, MIXTRAL, False),
+    "mistral-window": ("mistral", {"sliding_window": 4}, MIXTRAL, False),
+    "mistral-wide-heads": ("mistral", {"head_dim": 16}, MIXTRAL, False),
+    "qwen3": ("qwen3", {}, "Qwen3MoeForSequenceClassification", False),
+    "qwen2": ("qwen2", {}, "Qwen2MoeForSequenceClassification", True),
+    "llama-shared": ("llama", {}, "Qwen2MoeForSequenceClassification", True),
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +47,7 @@ def silent(path: Path) -> list[dict]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "changes", "name", "shared"), FAMILIES, ids=[one[0] for one in FAMILIES]
+    ("kind", "changes", "name", "shared"), [*FAMILIES.values()], ids=[*FAMILIES]
 )
 def test_equal_experts_are_the_dense_model(
     tmp_path: Path, kind: str, changes: dict, name: str, shared: bool
@@ -240,6 +252,35 @@ def test_a_failure_leaves_the_earlier_output(
     assert [path.name for path in tmp_path.iterdir() if "merging" in path.name] == []
 
 
+@pytest.mark.parametrize(
+    ("option", "files"),
+    [
+        (("--out-shard-size", "20000"), "*.safetensors.index.json"),
+        (("--no-safe-serialization",), "pytorch_model.bin"),
+        (("--async-write", "--write-threads", "2"), "model.safetensors"),
+    ],
+)
+def test_the_forms_that_mergekit_writes(
+    tmp_path: Path, models: list[Path], option: tuple[str, ...], files: str
+) -> None:
+    """Shards, pickles, from several threads: the same tensors."""
+    content = mixtures.recipe(models[0], *models[:3])
+    plain = merging.tensors(mixtures.made(tmp_path, content))
+    out = mixtures.made(tmp_path, content, *option)
+    assert merging.same(merging.tensors(out), plain) and list(out.glob(files))
+    assert mixtures.rewards(out).isfinite().all()
+
+
+def test_a_shared_expert_that_speaks(
+    tmp_path: Path, models: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is what mergekit offers, and a warning says what it does to the rewards."""
+    shared = [{"source_model": str(models[0]), "residual_scale": 0.1}]
+    content = mixtures.recipe(models[0], *models[:3], shared_experts=shared)
+    mixtures.made(tmp_path, content)
+    assert "`residual_scale: 0` makes it silent" in caplog.text
+
+
 def test_experts_may_be_adapters(tmp_path: Path, models: list[Path]) -> None:
     """`MODEL+ADAPTER`, as in other recipes."""
     from peft import LoraConfig, get_peft_model
@@ -330,6 +371,7 @@ def test_experts_of_another_shape(tmp_path: Path, models: list[Path]) -> None:
         ({"architecture": "qwen3"}, "Qwen3 MoE only supports Qwen3 input models"),
         ({"head": "apart"}, "has no reward head (it is a LlamaForCausalLM); say head: base"),
         ({"shared_experts": [{"source_model": "no/such"}]}, "neither base_model nor one of"),
+        ({"experts": [{"source_model": "/no/such"}] * 2}, "/no/such: no such folder, and not a"),
     ],
 )
 def test_recipes_are_checked(
@@ -350,6 +392,7 @@ def test_the_base_must_give_rewards(tmp_path: Path, models: list[Path]) -> None:
     ("kind", "changes", "message"),
     [
         ("gemma2", {}, "a gemma2 reward model has no sparse form"),
+        ("qwen2", {}, "Qwen MoE: Qwen MoE merge requires exactly one shared expert"),
         ("llama", {"attention_bias": True}, "it has no place for model.layers.0.self_attn"),
         ("llama", {"mlp_bias": True}, "it has no place for model.layers.0.mlp"),
     ],
