@@ -48,7 +48,7 @@ def train_gates(
         tokenizer.pad_token_id = stored.pad
     training, validation = gather_pairs(config, tokenizer, source, data_folder)
     ids = [row for part in training for row in part.ids]
-    made_with = runs.made_with(__name__, trained_ids(ids))
+    made_with = runs.made_with(__name__, trained_ids(ids)) | stored.identity
     checkpoint = runs.claim(output, config.as_dict(), made_with, runs.WHOLE_MODEL)
     warn_about_memory()
     set_seed(config.training.seed)

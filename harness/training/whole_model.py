@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,22 @@ class SparseModel:
             "one_dense_model": count.dense,
             "dense_models": count.apart,
         }
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells this mixture from another of the same name: gates, head, and all sizes.
+
+        The experts' numbers are not read for it, which would take as long as to load them.
+        """
+        checkpoint = self.anatomy.checkpoint
+        digest = sha256()
+        for name in sorted(self.trained(self.anatomy.network).values()):
+            digest.update(checkpoint.loader.get_tensor(name).float().numpy().tobytes())
+        for file in sorted({tensor.file for tensor in checkpoint.tensors.values()}):
+            digest.update(f"{file.name} {file.stat().st_size}".encode())
+        recipe = checkpoint.folder / _RECIPE
+        digest.update(recipe.read_bytes() if recipe.exists() else b"")
+        return {"model": digest.hexdigest()}
 
     def trained(self, network: Any) -> dict[str, str]:
         """What training changes, by the class's names, and the name on disk of each.

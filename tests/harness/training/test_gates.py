@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -173,7 +174,7 @@ def test_a_killed_run_goes_on(
     tmp_path: Path, sparse_model: Path, write_config: Callable[..., Path]
 ) -> None:
     """The next start goes on from the checkpoint and ends like an unbroken run."""
-    from safetensors.torch import load_file
+    from safetensors.torch import load_file, save_file
 
     config = write_config(
         model="some/mixture",
@@ -200,11 +201,18 @@ def test_a_killed_run_goes_on(
     kept = load_file(last_checkpoint(out) / "model.safetensors")
     assert all(name.endswith(GATE) or name == HEAD for name in kept)
 
+    other = Path(shutil.copytree(sparse_model, tmp_path / "other"))
+    state = load_file(other / "model.safetensors")
+    state[HEAD] = state[HEAD] + 1
+    save_file(state, other / "model.safetensors", metadata={"format": "pt"})
+    refused = _run("gates", config, "-o", out, "--model", other)
+    assert refused.exit_code == 1 and "holds a run with another configuration" in refused.output
+
     resumed = _run(*arguments, out)
     assert resumed.exit_code == 0 and "going on from checkpoint-" in resumed.output
     assert _run(*arguments, whole).exit_code == 0
-    one, other = (load_file(folder / "model.safetensors") for folder in (out, whole))
-    assert one.keys() == other.keys()
+    one, unbroken = (load_file(folder / "model.safetensors") for folder in (out, whole))
+    assert one.keys() == unbroken.keys()
     for name, tensor in one.items():
-        difference = (tensor.float() - other[name].float()).abs().max().item()
+        difference = (tensor.float() - unbroken[name].float()).abs().max().item()
         assert difference <= 2e-3, (name, difference)
