@@ -98,7 +98,9 @@ def parse(content: Any, path: str = "recipe") -> RewardMixture:
 
 
 def _told(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
+    mistakes = error.errors(include_url=False)
+    # a misspelt key is also a missing one, and tells more
+    first = min(mistakes, key=lambda one: one["type"] != "extra_forbidden")
     *above, last = first["loc"]
     place = "".join(f" entry {one + 1}" if isinstance(one, int) else f"{one}" for one in above)
     place = f"{place}: " if place else ""

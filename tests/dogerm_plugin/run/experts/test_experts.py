@@ -362,6 +362,7 @@ def test_experts_of_another_shape(tmp_path: Path, models: list[Path]) -> None:
     ("change", "message"),
     [
         ({"gate_mod": "random"}, "unknown key 'gate_mod'; did you mean 'gate_mode'?"),
+        ({"expert": [], "experts": None}, "unknown key 'expert'; did you mean 'experts'?"),
         ({"trunk": "mean"}, "trunk: Input should be 'base' or 'average' (found 'mean')"),
         ({"gate_mode": "hiden"}, "unknown gate_mode 'hiden'; did you mean 'hidden'?"),
         ({"experts": []}, "Must include at least as many experts as experts_per_token."),
