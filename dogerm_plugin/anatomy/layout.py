@@ -80,7 +80,7 @@ class Layout:
 
 
 def lay_out(reward: Anatomy, others: list[Anatomy], options: MergeOptions) -> Layout:
-    """Match the models' tensors.
+    """Match the models' tensors: for each of the output, one of every model.
 
     Raises:
         MergeError: no reward head; unlike model type, width or depth; a body tensor that one

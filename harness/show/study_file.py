@@ -75,7 +75,7 @@ class Memory(Record):
 
 
 class Making(Record):
-    """How the file came about."""
+    """How a study's file came about: command, time, memory, versions, settings."""
 
     date: str
     command: str

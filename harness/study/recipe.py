@@ -1,22 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recipe of a study: its parameters at any point, as mergekit takes it and as a file."""
+"""The recipe of a study, and its points: what is proposed, measured and chosen among."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from harness.errors import HarnessError
-from harness.study import point as points
-from harness.study.point import Point
+from harness.runs.identity import digest
 
 if TYPE_CHECKING:
     from dogerm_plugin.methods.declaration import Method
     from dogerm_plugin.methods.parameter import Parameter
+
+
+# Its values stand in a label without a name.
+LAMBDA = "λ"
+
+
+@dataclass(frozen=True)
+class Point:
+    """Values of some of a merge method's parameters, as `dogerm_plugin.methods` has them.
+
+    Attributes:
+        values: parameter -> a number, or what mergekit takes for one (conditions by tensor name);
+            for a parameter of each domain model a list, in the recipe's order.
+        label: the values as text: the name of a folder, a column, a curve.
+        strengths: what a plot shows the point at, for each domain model: the parameter that takes
+            the merge away from the reward model. Empty where tensors differ in it.
+        distance: how far all of them are from the reward model itself; Σλ.
+        at_rest: whether the merge is the reward model itself.
+    """
+
+    values: Mapping[str, Any]
+    label: str = field(compare=False)
+    strengths: tuple[float, ...] = field(compare=False)
+    distance: float = field(compare=False)
+    at_rest: bool = field(compare=False)
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """The values as a run's settings have them: ``{"weights": [0.2, 0.1], "density": 0.5}``."""
+        return {
+            f"{name}s" if isinstance(value, list) else name: value
+            for name, value in self.values.items()
+        }
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value}" for name, value in self.named.items())
 
 
 @dataclass(frozen=True)
@@ -93,14 +129,14 @@ class StudyRecipe:
 
     @property
     def rest(self) -> Point:
-        """The reward model itself."""
+        """The point at which the merge is the reward model itself."""
         one = self.strength
         value = one.kind(one.at_rest)
         return self.point({one.name: [value] * len(self.domain_models) if each(one) else value})
 
     def point(self, values: Mapping[str, Any]) -> Point:
-        """See `harness.study.point.of`."""
-        return points.of(self.method, len(self.domain_models), values)
+        """See `point_of`."""
+        return point_of(self.method, len(self.domain_models), values)
 
     def allows(self, values: Mapping[str, Any]) -> bool:
         """Whether the method merges with these values, as far as numbers tell."""
@@ -140,7 +176,7 @@ class StudyRecipe:
         return settings.written(self.content, point.values)
 
     def configuration(self, point: Point) -> Any:
-        """The same, as mergekit's `MergeConfiguration`."""
+        """The recipe with the point's values, as mergekit's `MergeConfiguration`."""
         from mergekit.config import MergeConfiguration
 
         return MergeConfiguration.model_validate(self.at(point))
@@ -154,49 +190,73 @@ class StudyRecipe:
         content = self.at(point)
         return comments + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
 
-    def refuse_shapes(self, names: Iterable[str]) -> None:
-        """Refuse a parameter that is no plain number, whose shape a sweep would lose.
 
-        Args:
-            names: of the parameters that are to be replaced by numbers.
-
-        Raises:
-            HarnessError: a list or conditions.
-        """
-        from dogerm_plugin.recipe import roles
-
-        domain = roles.domain_entries(self.content)
-        refuse_shapes(self.path, self.content, domain, names)
-
-
-def refuse_shapes(
-    path: str,
-    content: Mapping[str, Any],
-    domain: Iterable[Mapping[str, Any]],
-    names: Iterable[str],
-) -> None:
-    """See `StudyRecipe.refuse_shapes`.
+def point_of(method: Method, models: int, values: Mapping[str, Any]) -> Point:
+    """The point of some values: how it is called, and how far it is from the reward model.
 
     Args:
-        path: of the recipe.
-        content: its YAML.
-        domain: the domain models' entries in it.
-        names: of the parameters.
+        method: declares the parameters.
+        models: how many domain models the recipe has.
+        values: see `Point`.
     """
-    holders = {named(entry.get("model")): entry for entry in domain}
-    for name in names:
-        for place, holder in {**holders, "all models": content}.items():
-            parameters = holder.get("parameters")
-            value = parameters.get(name) if isinstance(parameters, dict) else None
-            if isinstance(value, list | dict):
-                raise HarnessError(
-                    f"{path}: the {name} of {place} is a {type(value).__name__}, which a sweep "
-                    "would replace by a number: give a number, or search it with dogerm search"
-                )
+    rest = method.at_rest(models)
+    listed = {name: _listed(values[name]) for name in method.by_name if name in values}
+    numbers = {name: all(map(_is_number, found)) for name, found in listed.items()}
+    strengths: tuple[float, ...] = ()
+    distance = Decimal(0)
+    for name in [name for name in listed if name in rest and numbers[name]][:1]:
+        strengths = tuple(listed[name] * (models if len(listed[name]) == 1 else 1))
+        away = zip(listed[name], _listed(rest[name]), strict=True)
+        distance = sum((abs(exact(a) - exact(b)) for a, b in away), Decimal(0))
+    label = _numbers if all(numbers.values()) else _digest
+    return Point(
+        values=dict(values),
+        label=label(method, listed),
+        strengths=strengths,
+        distance=float(distance),
+        at_rest=any(listed[name] == _listed(rest[name]) for name in listed if name in rest),
+    )
+
+
+def exact(number: float) -> Decimal:
+    """A number as it is written: 0.1 is a tenth."""
+    return Decimal(str(number))
+
+
+def _numbers(method: Method, listed: Mapping[str, list[Any]]) -> str:
+    """A label of numbers, without needless zeros, each behind its parameter's name; λ without."""
+    return ",".join(
+        ("" if method.by_name[name].symbol == LAMBDA else f"{name}=") + _plain(number)
+        for name, found in listed.items()
+        for number in found
+    )
+
+
+def _plain(number: float) -> str:
+    text = f"{exact(number):f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
+
+
+def _digest(method: Method, listed: Mapping[str, list[Any]]) -> str:
+    """A label for values that differ by tensor."""
+    flat: list[Any] = []
+    for name, found in listed.items():
+        flat += found if method.by_name[name].symbol == LAMBDA else [name, *found]
+    return f"groups-{digest(flat)}"
+
+
+def _listed(value: Any) -> list[Any]:
+    """A parameter's values: those of the domain models, or the one of the merge."""
+    is_conditions = isinstance(value, list) and value and isinstance(value[0], dict)
+    return list(value) if isinstance(value, list | tuple) and not is_conditions else [value]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def each(parameter: Parameter) -> bool:
-    """Whether every domain model has a value of it."""
+    """Whether every domain model has a value of a parameter."""
     from dogerm_plugin.methods.parameter import Scope
 
     return parameter.scope is Scope.DOMAIN_MODEL

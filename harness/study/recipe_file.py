@@ -3,26 +3,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from harness.errors import HarnessError
-from harness.study.recipe import StudyRecipe, each, named, refuse_shapes
+from harness.study.recipe import StudyRecipe, each, named
 
 if TYPE_CHECKING:
     from dogerm_plugin.methods.declaration import Method
 
 
-def read(path: Path, *, any_shape: bool = False) -> StudyRecipe:
+def read(path: Path, *, any_shape: bool = False, replaced: Iterable[str] = ()) -> StudyRecipe:
     """Read a recipe, with all checks that mergekit-yaml would make of it here.
 
     Args:
         path: the file.
         any_shape: take what is no plain number for the parameter that is always varied, the one
             with a value at which the merge is the reward model; it is replaced.
+        replaced: what other parameters are to be replaced by numbers.
 
     Raises:
         HarnessError: not a recipe of this project's methods; slices or modules; a parameter that is
@@ -52,28 +53,46 @@ def read(path: Path, *, any_shape: bool = False) -> StudyRecipe:
     base = named(content.get("base_model"))
     domain = [entry for entry in entries if named(entry.get("model")) != base]
     if content["merge_method"] in registry.names():
-        _fill(path, content, domain, registry.of(content["merge_method"]), any_shape)
+        method = registry.of(content["merge_method"])
+        rest = method.at_rest(len(domain))
+        _refuse_shapes(path, content, domain, [*(() if any_shape else rest), *replaced])
+        _fill(content, domain, method, rest)
     keys.check_text(yaml.safe_dump(content, sort_keys=False), str(path), several=False)
     return StudyRecipe(str(path), text, content, tuple(named(entry["model"]) for entry in domain))
 
 
 def _fill(
-    path: Path,
     content: dict[str, Any],
     domain: Sequence[dict[str, Any]],
     method: Method,
-    any_shape: bool,
+    rest: Mapping[str, Any],
 ) -> None:
     """Write the values at rest where there are none: what is to be chosen need not be written."""
-    rest = method.at_rest(len(domain))
-    if not any_shape:
-        refuse_shapes(str(path), content, domain, rest)
     for name, value in rest.items():
         if not each(method.by_name[name]):
             _default(content, name, value)
         else:
             for entry, own in zip(domain, value, strict=True):
                 _default(entry, name, own)
+
+
+def _refuse_shapes(
+    path: Path,
+    content: Mapping[str, Any],
+    domain: Iterable[Mapping[str, Any]],
+    names: Iterable[str],
+) -> None:
+    """Refuse a parameter that is no plain number, whose shape a sweep would lose."""
+    holders = {named(entry.get("model")): entry for entry in domain}
+    for name in names:
+        for place, holder in {**holders, "all models": content}.items():
+            parameters = holder.get("parameters")
+            value = parameters.get(name) if isinstance(parameters, dict) else None
+            if isinstance(value, list | dict):
+                raise HarnessError(
+                    f"{path}: the {name} of {place} is a {type(value).__name__}, which a sweep "
+                    "would replace by a number: give a number, or search it with dogerm search"
+                )
 
 
 def _default(holder: dict[str, Any], name: str, value: Any) -> None:

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The values of one parameter that a search may try."""
+"""The values of one parameter that a search may try, and all of them where it is a grid."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
-from harness.study import simplex
 from harness.study.recipe import each
 
 if TYPE_CHECKING:
@@ -79,15 +79,15 @@ class Span:
     def ways(self, models: int, step: Decimal) -> list[tuple[Decimal, ...]]:
         """Every value, or every way to give the models values, of a grid with this step."""
         if self.is_shared and models > 1 and self.each:
-            return simplex.ways(models, self.low, self.high, step)
-        axis = [way for (way,) in simplex.ways(1, self.low, self.high, step)]
+            return ways_to_share(models, self.low, self.high, step)
+        axis = [way for (way,) in ways_to_share(1, self.low, self.high, step)]
         return list(itertools.product(axis, repeat=models if self.each else 1))
 
     def count(self, models: int, step: Decimal) -> int:
-        """How many ways there are, without making them."""
+        """How many ways there are on a grid with this step, without making them."""
         if self.is_shared and models > 1 and self.each:
-            return simplex.count(models, self.low, self.high, step)
-        return simplex.count(1, self.low, self.high, step) ** (models if self.each else 1)
+            return count_ways(models, self.low, self.high, step)
+        return count_ways(1, self.low, self.high, step) ** (models if self.each else 1)
 
     def start(self, models: int) -> Decimal:
         """A grid's first value: where models share a total, one may have 0 whatever the total."""
@@ -113,3 +113,46 @@ def _bound(number: float, *, last: bool = False) -> str:
     if not math.isfinite(number):
         return ""
     return f" <= {number:g}" if last else f"{number:g} <= "
+
+
+def count_ways(models: int, low: Decimal, high: Decimal, step: Decimal) -> int:
+    """How many ways there are to give domain models multiples of a step, their sum in bounds.
+
+    >>> count_ways(1, Decimal("0.2"), Decimal("0.4"), Decimal("0.1"))
+    3
+    >>> count_ways(2, Decimal(0), Decimal(1), Decimal("0.5"))
+    6
+    """
+    if models == 1:
+        return int((high - low) / step) + 1
+    below = math.ceil(low / step) - 1  # the largest sum that is too small, in steps
+    return _up_to(models, int(high / step)) - _up_to(models, below)
+
+
+def _up_to(models: int, steps: int) -> int:
+    """The ways to share at most so many steps."""
+    return math.comb(steps + models, models) if steps >= 0 else 0
+
+
+def ways_to_share(
+    models: int, low: Decimal, high: Decimal, step: Decimal
+) -> list[tuple[Decimal, ...]]:
+    """The ways themselves: from `low` in steps with one model; with several, multiples of it.
+
+    >>> [[str(λ) for λ in way] for way in ways_to_share(2, Decimal(0), Decimal(1), Decimal(1))]
+    [['0', '0'], ['0', '1'], ['1', '0']]
+    """
+    if models == 1:
+        steps = range(count_ways(models, low, high, step))
+        return [(low + index * step,) for index in steps]
+    shares = _shared(models, int(high / step))
+    return [tuple(part * step for part in parts) for parts in shares if sum(parts) * step >= low]
+
+
+def _shared(models: int, steps: int) -> Iterator[tuple[int, ...]]:
+    if not models:
+        yield ()
+        return
+    for mine in range(steps + 1):
+        for others in _shared(models - 1, steps - mine):
+            yield (mine, *others)

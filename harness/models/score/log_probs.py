@@ -94,7 +94,7 @@ class ResponseLogProbs:
 
     @staticmethod
     def _sum(logits: torch.Tensor, row: Encoded) -> float:
-        """Of logits [response tokens, vocabulary]."""
+        """The log-probability of a row's response, by its logits [response tokens, vocabulary]."""
         tokens = torch.tensor(row.ids[row.start :], device=logits.device)
         losses = functional.cross_entropy(logits.float(), tokens, reduction="none")
         return -float(losses.cpu().double().sum())

@@ -181,7 +181,7 @@ class Scorer:
         return states
 
     def rewards(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Body, pooled position, head: [rows]."""
+        """The rewards [rows], by the body, the pooled position and the head."""
         states = self._body_states(rows)
         positions = [self.pooled(row) for row in rows]
         return self.reward_of(

@@ -69,7 +69,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Pack:
-    """Trees, one after another.
+    """Several groups of rows as one sequence of trees, for one forward pass.
 
     Attributes:
         ids: the tokens.

@@ -21,7 +21,7 @@ NAME = "mergekit_config.yml"
 
 @dataclass(frozen=True)
 class Ingredient:
-    """A model of the recipe.
+    """A model that was merged, and what the recipe sets for it.
 
     Attributes:
         name: as the recipe has it, ``model@revision+adapter``.
@@ -106,7 +106,7 @@ def read(folder: Path) -> MergedRecipe:
 
 
 def parsed(text: str, where: str) -> dict[str, Any]:
-    """A recipe's YAML.
+    """The content of a recipe's YAML.
 
     Raises:
         HarnessError: not YAML, or not a recipe.
@@ -162,7 +162,7 @@ def _declared(content: dict[str, Any]) -> Method | None:
 
 
 def _of_models(content: dict[str, Any]) -> list[str]:
-    """A method that is not this project's has most often a weight."""
+    """The parameters of which each model has a value; most often a weight in others' methods."""
     method = _declared(content)
     if method is None:
         return ["weight"]

@@ -22,7 +22,7 @@ def markdown(
     figures: Sequence[Figures],
     rest: str,
 ) -> str:
-    """The section.
+    """The card's section on what was merged, how λ was chosen, and what was measured.
 
     Args:
         licence: the card's.

@@ -11,8 +11,7 @@ from click import ClickException
 
 from harness.errors import HarnessError
 from harness.study import recipe_file
-from harness.study.point import Point
-from harness.study.recipe import StudyRecipe
+from harness.study.recipe import Point, StudyRecipe
 
 RECIPE: dict[str, Any] = {
     "merge_method": "reward_preserving_linear",
