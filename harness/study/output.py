@@ -57,6 +57,7 @@ def facts(
         "recipe": {"path": spec.recipe.path, "text": spec.recipe.text},
         "reward_model": spec.recipe.reward_model,
         "domain_models": list(spec.recipe.domain_models),
+        "parameter": spec.recipe.shown_by,
         "metric": spec.metric,
         "higher_is_better": rising,
         "select": plan.names(SELECT),
