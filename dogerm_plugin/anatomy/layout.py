@@ -102,7 +102,10 @@ def lay_out(reward: Anatomy, others: list[Anatomy], options: MergeOptions) -> La
                 ", ".join(other.reward_head),
             )
         _match(layout, other, inside)
-    body = set.union(*(set(layout.sources[other.model]) for other in others))
+    if not others:  # the reward model by itself, its layers perhaps in another order
+        layout.sources[reward.model] |= {name: (name,) for name in reward.body.values()}
+    body = {name for other in others for name in layout.sources[other.model]}
+    body = body or set(reward.body.values())
     layout.body = sorted(body)
     merged = {stored for name in body for stored in layout.sources[reward.model][name]}
     for _, stored in sorted(reward.body.items()):

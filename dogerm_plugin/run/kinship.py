@@ -104,7 +104,7 @@ class Kinship:
         """
         if not isinstance(task, ExecuteMergeMethodTask):
             return
-        if _source(task, self.reward) not in self.body:
+        if self.reward not in task.model_order or _source(task, self.reward) not in self.body:
             return
         name = task.output_weight.name
         tensors: Mapping[Any, torch.Tensor] = arguments["tensors"]

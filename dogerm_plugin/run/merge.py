@@ -53,7 +53,7 @@ def reward_model_architecture(
             "this project is only half active in mergekit (see the line 'dogerm: not active' "
             "above): its output would be neither checked nor staged; run dogerm doctor"
         )
-    return prepare.lay_out(config, options)[1]
+    return prepare.lay_out(prepare.handed(config, options), options)[1]
 
 
 def run(
@@ -107,10 +107,12 @@ def _run(
         kinship = Kinship.of(plan, ready.method)
         if options.multi_gpu:
             compare_first(kinship, ready)
-        known = prepare.LaidOut(**dict(ours), architecture=ready.architecture)
+        # Config, tokenizer and code of the output are those of mergekit's base model.
+        told = {**dict(ours), "base_model": plan.reward.model}
+        known = prepare.LaidOut(**told, architecture=ready.architecture)
         with output.staged(out_path) as stage, plan.inputs_unchanged():
             with (
-                vocabulary.alignment_repaired(),
+                vocabulary.alignment_repaired(plan.reward.model),
                 _local_paths_stay_local(),
                 _planned_once(ready, kinship),
                 writer.writing(str(stage), ready.names),
