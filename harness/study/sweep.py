@@ -172,7 +172,7 @@ def summary(plan: SweepPlan, swept: Swept, out: Path, seconds: float) -> dict[st
         "rule": plan.rule,
         "points": [
             {
-                **_place(one),
+                **_scored(one),
                 "score": one.score.value,
                 "stderr": one.score.stderr,
                 "items": one.score.items,
@@ -180,18 +180,14 @@ def summary(plan: SweepPlan, swept: Swept, out: Path, seconds: float) -> dict[st
                     "merge": sum(cost.merge_seconds for cost in one.costs),
                     "score": sum(cost.score_seconds for cost in one.costs),
                 },
-                "sections": [section.as_dict() for section in one.sections],
             }
             for one in swept.measured
         ],
         "best": swept.best,
         "chosen": swept.chosen,
-        "reported": [
-            {**_place(one), "sections": [section.as_dict() for section in one.sections]}
-            for one in swept.reported
-        ],
+        "reported": [_scored(one) for one in swept.reported],
         "proof": _proof(plan, swept, chosen.point),
-        "margins": proof.margins({one.point.label: one.runs for one in swept.reported}),
+        "margins": _margins(swept),
         "notes": [*_notes(plan, swept), *_looked_at(swept), *_truncated(swept)],
     }
     how = f", rule: {plan.rule}, {len(plan.points)} weights tried"
@@ -200,15 +196,27 @@ def summary(plan: SweepPlan, swept: Swept, out: Path, seconds: float) -> dict[st
     return content
 
 
-def _place(measured: Measurement) -> dict[str, Any]:
-    """Which point it is, and where a plot shows it."""
+def _scored(measured: Measurement) -> dict[str, Any]:
+    """Which point it is, where a plot shows it, and its scores."""
     point = measured.point
-    place = {
+    scored = {
         "label": point.label,
         "weights": list(point.strengths),
         "total": point.distance,
+        "sections": [section.as_dict() for section in measured.sections],
     }
-    return place if len(point.values) == 1 else {**place, "params": dict(point.values)}
+    return scored if len(point.values) == 1 else {**scored, "params": dict(point.values)}
+
+
+def _margins(swept: Swept) -> dict[str, Any] | None:
+    """How far apart chosen and rejected are at each point of the report rows, by its label."""
+    drawn = proof.margins([one.runs for one in swept.reported])
+    if drawn is None:
+        return None
+    labels = [one.point.label for one in swept.reported]
+    for key in ("counts", "mean"):
+        drawn[key] = dict(zip(labels, drawn[key], strict=True))
+    return drawn
 
 
 def _proof(plan: SweepPlan, swept: Swept, chosen: Point) -> dict[str, Any] | None:
