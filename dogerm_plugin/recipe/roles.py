@@ -82,10 +82,10 @@ def told_apart(
     )
 
 
-def reward_in(content: Mapping[str, Any]) -> Any:
+def reward_in(content: Mapping[str, Any]) -> str:
     """The reward model of a recipe whose reward model is marked, or is `base_model`."""
     marked = [one["model"] for one in content["models"] if is_marked(one)]
-    return marked[0] if marked else content["base_model"]
+    return str(ModelReference.model_validate(marked[0] if marked else content["base_model"]))
 
 
 def domain_entries(content: Mapping[str, Any]) -> list[dict[str, Any]]:

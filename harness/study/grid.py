@@ -6,11 +6,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.study.recipe import Point, each, strength_of
+from harness.study.span import shares
 
 if TYPE_CHECKING:
     from dogerm_plugin.methods.parameter import Parameter
@@ -22,9 +23,6 @@ WEIGHTS = "0:1:0.05"
 MOST = 10_000
 # Decimals of a number that is typed.
 DIGITS = 6
-# Decimals of a value that --path works out: fewer than a float has, so that two labels never are
-# one value.
-SHARE_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Axis:
         if ratio is not None:
             if len(axes) != 1:
                 raise HarnessError(f"--path takes one {self.option.strip()}, the total of the line")
-            return (list(map(float, _shares(total, ratio))) for total in axes[0])
+            return (list(map(float, shares(total, ratio))) for total in axes[0])
         if len(axes) not in (1, len(models)):
             raise HarnessError(
                 f"{self.option.strip()} is given {len(axes)} times, and the recipe has "
@@ -209,20 +207,6 @@ def ends(points: Sequence[Point]) -> list[Point]:
         if len(used) == 1:
             alone[used[0]] = point  # the last is the largest
     return [points[0], *((alone[index] for index in sorted(alone)) if alone else points[-1:])]
-
-
-def _shares(total: Decimal, ratio: Sequence[Decimal]) -> tuple[Decimal, ...]:
-    """A total divided in a ratio; what rounding leaves is the last one's, so the sum is exact.
-
-    >>> [str(share) for share in _shares(Decimal("0.5"), [Decimal(2), Decimal(1), Decimal(0)])]
-    ['0.333333333', '0.166666667', '0']
-    """
-    whole = sum(ratio, Decimal(0))
-    unit = Decimal(1).scaleb(-SHARE_DIGITS)
-    shares = [(total * part / whole).quantize(unit, ROUND_DOWN) if part else part for part in ratio]
-    last = max(index for index, part in enumerate(ratio) if part)
-    shares[last] += total - sum(shares)
-    return tuple(shares)
 
 
 def parse(text: str, option: str = "--weight ") -> list[Decimal]:

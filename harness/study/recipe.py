@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-import yaml
 
 from harness.errors import HarnessError
 from harness.runs.identity import digest
@@ -80,7 +78,7 @@ class StudyRecipe:
     def reward_model(self) -> str:
         from dogerm_plugin.recipe import roles
 
-        return named(roles.reward_in(self.content))
+        return roles.reward_in(self.content)
 
     @property
     def method(self) -> Method:
@@ -212,15 +210,6 @@ class StudyRecipe:
 
         return MergeConfiguration.model_validate(self.at(point))
 
-    def written(self, point: Point, header: Sequence[str]) -> str:
-        """The text of a recipe file with these values, below comment lines.
-
-        The comments of the recipe itself are lost.
-        """
-        comments = "".join(f"# {_comment(line)}\n" for line in header)
-        content = self.at(point)
-        return comments + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
-
 
 def strength_of(method: Method) -> Parameter | None:
     """The number that takes a merge away from the reward model; None where nothing says so."""
@@ -307,18 +296,3 @@ def each(parameter: Parameter) -> bool:
     from dogerm_plugin.methods.parameter import Scope
 
     return parameter.scope is Scope.DOMAIN_MODEL
-
-
-def named(model: Any) -> str:
-    """A model as text: a name, or mergekit's `{model: {path: ...}}`."""
-    from mergekit.common import ModelReference
-
-    try:
-        return str(ModelReference.model_validate(model)) if isinstance(model, dict) else str(model)
-    except ValueError:
-        return str(model)  # not a model; told by the check of the whole recipe
-
-
-def _comment(text: str) -> str:
-    """A text as one line that a YAML reader skips: it refuses what can't be printed anywhere."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from harness.errors import HarnessError
-from harness.study.recipe import StudyRecipe, each, named, strength_of
+from harness.study.recipe import StudyRecipe, each, strength_of
 
 if TYPE_CHECKING:
     from dogerm_plugin.methods.declaration import Method
@@ -172,3 +172,13 @@ def _parsed(path: Path) -> tuple[str, dict[str, Any]]:
             f"{path}: not a recipe: expected keys such as merge_method, base_model and models"
         )
     return text, content
+
+
+def named(model: Any) -> str:
+    """A model as text: a name, or mergekit's `{model: {path: ...}}`."""
+    from mergekit.common import ModelReference
+
+    try:
+        return str(ModelReference.model_validate(model)) if isinstance(model, dict) else str(model)
+    except ValueError:
+        return str(model)  # not a model; told by the check of the whole recipe
