@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
-from harness.study.recipe import Point, each, strength_of
+from harness.study.point import Point, each, strength_of
 from harness.study.span import shares
 
 if TYPE_CHECKING:

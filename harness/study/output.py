@@ -18,7 +18,8 @@ from harness.show.sweep_plots import lambda_figure, margins_figure
 from harness.show.trials_plot import trials_figure
 from harness.study import machine
 from harness.study.choose import Score
-from harness.study.recipe import Point, StudyRecipe
+from harness.study.point import Point
+from harness.study.recipe import StudyRecipe
 from harness.study.rows import REPORT, SELECT
 from harness.study.spec import Plan
 from harness.study.worker import Cost

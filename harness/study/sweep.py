@@ -15,7 +15,7 @@ from harness.study import choose, grid, output, proof
 from harness.study.interrupt import stoppable
 from harness.study.measuring import Measurement, Measuring, TaskResult, opened
 from harness.study.merged_model import MergedModel
-from harness.study.recipe import UNMERGED, Point
+from harness.study.point import UNMERGED, Point
 from harness.study.rows import REPORT, SELECT, check_metric
 from harness.study.spec import Plan
 from harness.study.store import RESULTS, check_folder, told_if_full
