@@ -76,7 +76,7 @@ def finished_merge_or_none(mergekit_merge: ModuleType) -> None:
 
 
 def align_by_gather(plan: ModuleType) -> None:
-    """Align rows while our formula merges them, not in a Python loop over all rows before.
+    """Align rows while our methods merge them, not in a Python loop over all rows before.
 
     Retired when mergekit's `PermutedVocabulary` gathers rows, and a few at a time.
     """
@@ -86,7 +86,7 @@ def align_by_gather(plan: ModuleType) -> None:
     def task(**fields: Any) -> Any:
         from dogerm_plugin.host import alignment
 
-        kind = alignment.MergeAligned if alignment.is_by_row(**fields) else original
+        kind = alignment.MergeAligned if alignment.is_ours(**fields) else original
         return kind(**fields)
 
     plan.ExecuteMergeMethodTask = task  # type: ignore[attr-defined]

@@ -215,8 +215,11 @@ def _check_only_embeddings(layout: Layout, other: Anatomy) -> None:
 
 
 @contextmanager
-def alignment_repaired() -> Iterator[None]:
+def alignment_repaired(reward: ModelReference) -> Iterator[None]:
     """Make mergekit 0.1.5's alignment of rows sound, for the time of one of our merges.
+
+    The tokenizer of `source: base`, and the one that a union starts from: the reward model's, also
+    where the recipe's `base_model` is another. Not a fault of mergekit's.
 
     Tokens beyond a model's rows, as many published tokenizers have: mergekit logs such a token,
     leaves its id out of the permutation, and later fails on it with a KeyError. Absent (-1) is
@@ -235,7 +238,7 @@ def alignment_repaired() -> Iterator[None]:
     build_tokenizer, build_union, _ = before
 
     def repaired(*args: Any, **kwargs: Any) -> Any:
-        info = build_tokenizer(*args, **kwargs)
+        info = build_tokenizer(*args, **{**kwargs, "base_model": reward})
         ids = info.tokenizer.get_vocab().values()
         if {*ids} != {*range(len(ids))}:
             raise MergeError(

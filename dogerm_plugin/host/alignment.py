@@ -21,6 +21,8 @@ from mergekit.tokenizer import PermutedVocabulary, TokenizerInfo
 from mergekit.vocabulary import vocabulary_views
 
 from dogerm_plugin.methods import registry
+from dogerm_plugin.methods.declaration import Role
+from dogerm_plugin.methods.hosted import REWARD_MODEL
 
 LOG = logging.getLogger("dogerm")
 
@@ -51,24 +53,27 @@ class MergeAligned(ExecuteMergeMethodTask):
         if not tensors:
             return super().execute({})
         alignment = Alignment(self.gather_tensors, others["tokenizer_info"], tensors)
+        method = registry.of(self.method_name)
         out, done = None, 0
-        for rows in alignment.parts():
+        for rows in alignment.parts(whole=not method.by_row):
             merged = super().execute(rows)
             if out is None:
                 out = merged.new_empty((alignment.rows, *merged.shape[1:]))
             out[done : done + len(merged)] = merged
             done += len(merged)
+        if out is not None and method.base is not Role.REWARD_MODEL:
+            reward = self.parameters[REWARD_MODEL]
+            base = self.base_model if method.base is Role.PRETRAINED else None
+            own = next(one for one in self.model_order if str(one) == reward)
+            alignment.keep(out, own, base)
         return out
 
 
-def is_by_row(*, method_name: str, gather_tensors: Task[Any], **_: Any) -> bool:
-    """Whether a merge task of these fields is one for `MergeAligned`.
-
-    Rows are aligned, and the method merges every row by itself; others need whole tensors.
-    """
+def is_ours(*, method_name: str, gather_tensors: Task[Any], **_: Any) -> bool:
+    """Whether a merge task of these fields is one for `MergeAligned`: of rows, by our methods."""
     if not isinstance(gather_tensors, PermutedVocabulary) or gather_tensors.vocabulary_axis != 0:
         return False
-    return method_name in registry.names() and registry.of(method_name).by_row
+    return method_name in registry.names()
 
 
 class Alignment:
@@ -140,8 +145,16 @@ class Alignment:
         self._gives = gives.to(device)
         self._rows = torch.cat((own, given))[: len(self._givers)].to(device)
 
-    def parts(self) -> Iterator[dict[ModelReference, torch.Tensor]]:
-        """Some rows of every model at a time, in the order of the output and in one dtype."""
+    def parts(self, *, whole: bool = False) -> Iterator[dict[ModelReference, torch.Tensor]]:
+        """Some rows of every model at a time, in the order of the output and in one dtype.
+
+        Args:
+            whole: all of them at once, for a method that does not merge rows by themselves.
+        """
+        if whole:
+            pieces = [*self.parts()]
+            yield {model: torch.cat([one[model] for one in pieces]) for model in self._models}
+            return
         first = self._givers[0]
         step = STEP if first.device.type == "cpu" else GPU_STEP
         step = max(1, step * len(first) // max(1, first.numel()))
@@ -150,6 +163,33 @@ class Alignment:
             yield dict(zip(self._models, self._aligned(self._givers, rows), strict=True))
         if self.rows > self._tokens:
             yield dict(zip(self._models, self._padding(), strict=True))
+
+    def keep(
+        self, merged: torch.Tensor, reward: ModelReference, base: ModelReference | None
+    ) -> None:
+        """Write the rows that no merge may change, as the one model has them.
+
+        A token of one model alone has that model's row (DogeRM, section 3.2), and one that the
+        pretrained base lacks has no task vector: it is the reward model's row, or where that lacks
+        it too, the others' mean.
+
+        Args:
+            merged: (rows, ...), all rows of the output; is changed.
+            reward: the reward model.
+            base: the pretrained base; None where the method has none.
+        """
+        own = self._rows[: len(self._models)] >= 0
+        lone = own.sum(0) == 1
+        if base is not None:
+            lone |= ~own[self._models.index(base)]
+        step = max(1, STEP * len(merged) // max(1, merged.numel()))
+        mine = self._models.index(reward)
+        for ids in lone.nonzero()[:, 0].split(step):
+            rows = self._rows[mine, ids]
+            kept = self._stand_in(self._givers, ids)
+            has = rows >= 0
+            kept[has] = self._givers[mine][rows[has]].to(self._dtype)
+            merged[ids] = kept.to(merged.dtype)
 
     def _aligned(self, givers: list[torch.Tensor], part: slice) -> list[torch.Tensor]:
         """Every model's rows of the ids in `part`."""

@@ -27,6 +27,7 @@ from dogerm_plugin.files.atomic import staging
 from dogerm_plugin.files.locks import lock_of
 from dogerm_plugin.files.model_files import holds_tokenizer
 from dogerm_plugin.recipe import configuration
+from dogerm_plugin.recipe.entries import entries
 
 LOG = logging.getLogger("dogerm")
 
@@ -55,7 +56,7 @@ def adapters_merged(
         return config
     made = config.model_copy(deep=True)
     made.base_model = folders.get(made.base_model, made.base_model)
-    for entry in configuration.entries(made):
+    for entry in entries(made):
         entry.model = folders.get(entry.model, entry.model)
     return made
 

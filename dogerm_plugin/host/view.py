@@ -31,6 +31,7 @@ class ModelView:
         anatomy: the model.
         sources: output name → names on this model's disk.
         fill: output name → a view that lends the rows this model's vocabulary padding lacks.
+        lent: output name → a view that lends the whole tensor, which this model lacks.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class ModelView:
         anatomy: Anatomy,
         sources: dict[str, tuple[str, ...]],
         fill: dict[str, ModelView] | None = None,
+        lent: dict[str, ModelView] | None = None,
     ) -> None:
         checkpoint = anatomy.checkpoint
         self._model = checkpoint.model
@@ -45,6 +47,7 @@ class ModelView:
         self._files = {name: tensor.file for name, tensor in checkpoint.tensors.items()}
         self._sources = sources
         self._fill = fill or {}
+        self._lent = lent or {}
         self._loader: LazyTensorLoader = checkpoint.loader
         self._read_bytes = 0
         self.index = ShardedTensorIndex(
@@ -53,7 +56,8 @@ class ModelView:
             tensor_paths={
                 name: checkpoint.loader.index.tensor_paths[stored[0]]
                 for name, stored in sources.items()
-            },
+            }
+            | {name: own.tensor_path(name) for name, own in self._lent.items()},
             shards=checkpoint.loader.index.shards,
         )
 
@@ -65,6 +69,8 @@ class ModelView:
         raise_on_missing: bool = True,
     ) -> torch.Tensor | None:
         """Read one output tensor's share of this model; see `LazyTensorLoader.get_tensor`."""
+        if key in self._lent:
+            return self._lent[key].get_tensor(key, device=device)
         stored = self._sources.get(key)
         if stored is None:
             if raise_on_missing:
@@ -78,6 +84,10 @@ class ModelView:
         if donor is not None:
             tensor = _with_rows_of(tensor, donor.get_tensor(key, device=device))
         return tensor
+
+    def tensor_path(self, key: str) -> str:
+        """The file of a tensor of the output."""
+        return str(self.index.tensor_paths[key])
 
     def flush(self) -> None:
         """Close the file; a tensor that was read of it keeps its mapping."""
@@ -120,13 +130,23 @@ def _with_rows_of(tensor: torch.Tensor, donor: torch.Tensor | None) -> torch.Ten
     return result
 
 
-def views(layout: Layout, padded: dict[Any, set[str]]) -> dict[Any, ModelView]:
-    """A view of every model; `padded` names the embeddings whose padding rows differ, by model."""
+def views(
+    layout: Layout, padded: dict[Any, set[str]], *, lends_head: bool = False
+) -> dict[Any, ModelView]:
+    """A view of every model.
+
+    Args:
+        layout: the models, matched.
+        padded: by model, the embeddings whose padding rows differ.
+        lends_head: whether every model has the reward model's head: that of an output whose last
+            tensors come from another model alone.
+    """
     own = ModelView(layout.reward, layout.sources[layout.reward.model])
     result = {layout.reward.model: own}
     for other in layout.others:
         fill = dict.fromkeys(padded.get(other.model, ()), own)
-        result[other.model] = ModelView(other, layout.sources[other.model], fill)
+        lent = dict.fromkeys([*layout.head, *layout.kept] if lends_head else (), own)
+        result[other.model] = ModelView(other, layout.sources[other.model], fill, lent)
     return result
 
 

@@ -40,8 +40,9 @@ class Tensors:
         name: the tensor's, in the output.
         reward: the reward model's.
         domain: the domain models', in the recipe's order, of the same shape.
-        models: the names of the reward model and of each domain model, for messages.
+        models: the names of the reward model, of each domain model and of the base, for messages.
         dtype: what the result is rounded to.
+        pretrained: the pretrained base's; None where the method has none.
     """
 
     name: str
@@ -49,6 +50,13 @@ class Tensors:
     domain: Sequence[torch.Tensor]
     models: Sequence[object]
     dtype: torch.dtype
+    pretrained: torch.Tensor | None = None
+
+    @property
+    def stored(self) -> list[torch.Tensor]:
+        """Those of all models, in the order of `models`, the pretrained base's last."""
+        base = [] if self.pretrained is None else [self.pretrained]
+        return [self.reward, *self.domain, *base]
 
 
 Formula = Callable[[Tensors, Values], "torch.Tensor"]
@@ -60,19 +68,23 @@ def _no_constraint(values: Values, where: str) -> None:
 
 @dataclass(frozen=True)
 class Method:
-    """A merge method.
+    """A merge method: its parameters, its formula, and how the models are to be merged.
 
     Attributes:
         name: `merge_method:` in YAML, `reward_preserving_<mergekit's own name>`.
         title: what people call it.
         reference: the paper's address.
         parameters: in the order in which people are told of them.
-        formula: merges one tensor of the body.
+        formula: merges one tensor of the body; None: the method that mergekit itself has.
         constraint: refuses values that don't go together, with a MergeError that says at which
             tensor (empty: everywhere). It is given the values of one tensor, and those written
             beside the reward model by their `on_reward_model` name, None where there is none.
-        roles: the models that it needs.
-        most_domain_models: how many of them it takes; None: as many as there are.
+        base: who `base_model:` is: the reward model, the pretrained base that task vectors start
+            from, or None: any of the models.
+        base_required: whether a recipe must have one.
+        fewest_domain_models: how many it needs.
+        most_domain_models: how many it takes; None: as many as there are.
+        one_model_each: whether it takes every tensor from one model alone.
         by_row: whether every row of a tensor is merged by itself, so that rows of aligned
             vocabularies may come some at a time.
         random: whether the formula draws random numbers: it is run with torch's generators set by
@@ -89,10 +101,13 @@ class Method:
     title: str
     reference: str
     parameters: tuple[Parameter, ...]
-    formula: Formula
+    formula: Formula | None
     constraint: Callable[[Values, str], None] = _no_constraint
-    roles: tuple[Role, ...] = (Role.REWARD_MODEL, Role.DOMAIN_MODEL)
+    base: Role | None = Role.REWARD_MODEL
+    base_required: bool = True
+    fewest_domain_models: int = 1
     most_domain_models: int | None = None
+    one_model_each: bool = False
     by_row: bool = False
     random: bool = False
     as_stored: bool = False
@@ -111,8 +126,17 @@ class Method:
 
     @property
     def searchable(self) -> tuple[Parameter, ...]:
-        """The parameters whose best values can be looked for: numbers with bounds, but the seed."""
-        return tuple(one for one in self.parameters if one.bounded and one.name != SEED)
+        """The parameters whose best values are looked for: numbers with bounds, but the seed."""
+        return tuple(
+            one for one in self.parameters if one.bounded and one.tuned and one.name != SEED
+        )
+
+    @property
+    def strength(self) -> Parameter | None:
+        """How much of the domain models there is: λ, or what stands for it; None without one."""
+        numbers = [one for one in self.parameters if one.kind is float]
+        of_models = [one for one in numbers if one.scope is Scope.DOMAIN_MODEL]
+        return next(iter(of_models or [one for one in numbers if one.required]), None)
 
     @property
     def symbols(self) -> str:
@@ -154,7 +178,8 @@ class Method:
             if of_models and one.name not in values:
                 value = [value] * max(counts, default=1)
             for single in value if of_models else [value]:
-                one.read(single, where or self.name)
+                if single is not None or one.default is not None:
+                    one.read(single, where or self.name)
             whole[one.name] = value
             if one.on_reward_model:
                 whole[one.on_reward_model] = values.get(one.on_reward_model)

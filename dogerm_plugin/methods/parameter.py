@@ -32,9 +32,11 @@ class Parameter:
         scope: whether each domain model has one, or the merge as a whole.
         meaning: what it is, to go on after "the model's" or "the merge's"; of a switch, what it
             says, to go on after "whether".
-        kind: float, int or bool.
+        kind: float, int, bool or str; object where only mergekit knows what it may be.
         low: the least number that it may be.
         high: the largest.
+        usual: the numbers among which its best is looked for where a user names none.
+        tuned: whether a search varies it unasked, if it has bounds.
         default: what it is where a recipe does not write it, or `REQUIRED`.
         by_tensor: whether it may be a gradient over the layers, or filtered by tensor name.
         at_rest: the number at which the merge is the reward model itself, whatever the others are;
@@ -46,6 +48,7 @@ class Parameter:
         on_reward_model: the name by which formula and constraint are given the value that a recipe
             writes beside the reward model, which mergekit would ignore (None: it writes none);
             without such a name, one that is written there is refused.
+        of_any_model: whether it may be beside every model, `base_model` too.
     """
 
     name: str
@@ -54,6 +57,8 @@ class Parameter:
     kind: type = float
     low: float = -math.inf
     high: float = math.inf
+    usual: tuple[float, float] | None = None
+    tuned: bool = True
     default: Any = REQUIRED
     by_tensor: bool = True
     at_rest: float | None = None
@@ -61,6 +66,7 @@ class Parameter:
     symbol: str = ""
     example: Any = None
     on_reward_model: str | None = None
+    of_any_model: bool = False
 
     @property
     def required(self) -> bool:
@@ -69,7 +75,16 @@ class Parameter:
     @property
     def bounded(self) -> bool:
         """Whether values of it can be tried one after another: a number between two others."""
-        return self.kind is not bool and math.isfinite(self.low) and math.isfinite(self.high)
+        return self.is_number and all(map(math.isfinite, self.searched))
+
+    @property
+    def is_number(self) -> bool:
+        return self.kind in (float, int)
+
+    @property
+    def searched(self) -> tuple[float, float]:
+        """The numbers among which its best is looked for; infinite where nothing says which."""
+        return self.usual or (self.low, self.high)
 
     @property
     def called(self) -> str:
@@ -114,6 +129,10 @@ class Parameter:
         if self.kind is bool:
             if not isinstance(value, bool):
                 raise MergeError(f"{where}: {self.name} {value!r}: expected true or false")
+            return value
+        if not self.is_number:
+            if self.kind is str and not isinstance(value, str):
+                raise MergeError(f"{where}: {self.name} {value!r}: expected text")
             return value
         noun = "a whole number" if self.kind is int else "a number"
         try:
@@ -170,4 +189,24 @@ ALLOW_UNRELATED = Parameter(
     "a domain model may be no relative of the reward model",
     kind=bool,
     default=False,
+    of_any_model=True,
+)
+# Of methods whose `base_model` may be another: which of several reward models is meant.
+REWARD = Parameter(
+    "reward",
+    Scope.DOMAIN_MODEL,
+    "a model is the one whose head the output keeps",
+    kind=bool,
+    default=False,
+    by_tensor=False,
+    of_any_model=True,
+)
+# Of mergekit's own methods, most of which have no value at which the merge is the reward model.
+UNMERGED = Parameter(
+    "unmerged",
+    Scope.MERGE,
+    "tensors stay the reward model's own",
+    kind=bool,
+    default=False,
+    at_rest=True,
 )

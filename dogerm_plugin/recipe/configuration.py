@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
-from typing import Any
 
 from mergekit import merge_methods
 from mergekit.common import ModelReference
 from mergekit.config import MergeConfiguration
 
 from dogerm_plugin.methods import registry
-from dogerm_plugin.methods.declaration import PREFIX
+from dogerm_plugin.methods.declaration import PREFIX, Role
 from dogerm_plugin.recipe import roles
+from dogerm_plugin.recipe.entries import entries
 
 
 def is_ours(method: object) -> bool:
@@ -29,46 +28,36 @@ def is_ours(method: object) -> bool:
 
 
 class OrderedConfiguration(MergeConfiguration):
-    """A recipe whose models always come in one order: the reward model, then as written.
+    """A recipe whose models always come in one order: the reward model, the others as written.
 
     mergekit's own `referenced_models` is a set in hash order, so that the union tokenizer and the
     model card would change with PYTHONHASHSEED.
+
+    Attributes:
+        reward_model: where `base_model` is another, and the models have been looked at.
     """
 
+    reward_model: ModelReference | None = None
+
     def referenced_models(self) -> list[ModelReference]:
-        first = roles.reward_model(self)
         named = [entry.model for entry in entries(self)]
-        return list(dict.fromkeys([first, *named] if first else named))
-
-
-def lists(config: MergeConfiguration) -> Iterator[tuple[str, list[Any]]]:
-    """Each list of models that are merged with one another, and where the recipe has it."""
-    yield "models", config.models or []
-    for number, piece in enumerate(config.slices or []):
-        yield f"slices.{number}.sources", piece.sources
-    for name, module in (config.modules or {}).items():
-        yield f"modules.{name}.models", module.models or []
-        for number, piece in enumerate(module.slices or []):
-            yield f"modules.{name}.slices.{number}.sources", piece.sources
-
-
-def entries(config: MergeConfiguration) -> list[Any]:
-    """Every model entry of a recipe, in `models:`, `slices:` or `modules:`, as written."""
-    return [entry for _, models in lists(config) for entry in models]
+        first = (roles.reward_model(self), self.base_model)
+        return list(dict.fromkeys([one for one in (*first, *named) if one is not None]))
 
 
 def prepared(config: MergeConfiguration) -> OrderedConfiguration:
     """The recipe as it is handed to mergekit: in one order, with what the method needs to know.
 
-    A value written beside the reward model gets the name by which the method knows it, because
-    mergekit itself would ignore it.
+    A value written beside a reward model that is `base_model` gets the name by which the method
+    knows it, because mergekit itself would ignore it.
     `dtype`, to which mergekit would round the inputs, becomes `out_dtype`: one rounding.
     """
     ours = OrderedConfiguration(**{k: v for k, v in dict(config).items() if v is not None})
     ours = ours.model_copy(deep=True)
-    reward = roles.reward_model(ours)
-    for entry in entries(ours):
-        for one in registry.of(ours.merge_method).parameters if entry.model == reward else ():
+    method = registry.of(ours.merge_method)
+    beside_base = [one for one in entries(ours) if one.model == ours.base_model]
+    for entry in beside_base if method.base is Role.REWARD_MODEL else ():
+        for one in method.parameters:
             if one.on_reward_model and one.name in (entry.parameters or {}):
                 entry.parameters[one.on_reward_model] = entry.parameters.pop(one.name)
     ours.dtype, ours.out_dtype = None, ours.out_dtype or ours.dtype

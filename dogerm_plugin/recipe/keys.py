@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from dogerm_plugin.errors import MergeError, suggest
 from dogerm_plugin.methods import registry
-from dogerm_plugin.methods.parameter import ALLOW_UNRELATED
+from dogerm_plugin.methods.declaration import Role
+from dogerm_plugin.methods.parameter import ALLOW_UNRELATED, REWARD
 from dogerm_plugin.recipe.configuration import is_ours
 from dogerm_plugin.recipe.values import check_values
 
@@ -72,7 +73,8 @@ def _check_document(document: dict[str, Any], path: str) -> None:
         raise MergeError(f"{path}: {place}: {first['msg']} (found {first['input']!r})") from None
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise MergeError(f"{path}: {error}") from None
-    _check_keys(document, config, path, (*method.by_name, ALLOW_UNRELATED.name))
+    others = [ALLOW_UNRELATED.name, *([] if method.base is Role.REWARD_MODEL else [REWARD.name])]
+    _check_keys(document, config, path, (*method.by_name, *others))
     check_values(config)
 
 

@@ -13,15 +13,17 @@ from typing import Any
 
 from dogerm_plugin.errors import MergeError, suggest
 from dogerm_plugin.methods import registry
+from dogerm_plugin.methods.declaration import Role
 from dogerm_plugin.methods.parameter import Scope
-from dogerm_plugin.recipe.roles import domain_entries
+from dogerm_plugin.recipe.roles import domain_entries, is_marked
 
 
 def written(content: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The content with these settings, in the places where the method looks for them.
 
-    What the recipe says of the same parameters elsewhere goes, for it would contradict: beside the
-    reward model, above the models.
+    What the recipe says of the same parameters elsewhere goes, for it would contradict: above the
+    models, and beside a reward model whose share follows from the others. A reward model that has
+    one as the others do keeps its own, be it written beside it or above.
 
     Args:
         content: a recipe with `models:`, as YAML gives it; is not changed.
@@ -35,6 +37,8 @@ def written(content: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
     made = copy.deepcopy(dict(content))
     domain = domain_entries(made)
     holders = [made, *made["models"]]
+    others = [one for one in made["models"] if not any(one is other for other in domain)]
+    keeps = others if method.base is not Role.REWARD_MODEL else []
     for name, setting in values.items():
         if name not in method.by_name:
             close = suggest(name, method.by_name)
@@ -46,9 +50,13 @@ def written(content: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
             raise MergeError(
                 f"{name}: {len(settings)} settings, and the recipe has {len(owners)} domain models"
             )
+        above = (made.get("parameters") or {}).get(name)
         for holder in holders:
             holder["parameters"] = dict(holder.get("parameters") or {})
-            holder["parameters"].pop(name, None)
+            if not any(holder is one for one in keeps) or of_merge:
+                holder["parameters"].pop(name, None)
+            elif above is not None and is_marked(holder):
+                holder["parameters"].setdefault(name, above)
         for owner, one in zip(owners, settings, strict=True):
             owner["parameters"][name] = one
     for holder in holders:

@@ -12,9 +12,9 @@ from mergekit.config import ConditionalParameter, MergeConfiguration
 
 from dogerm_plugin.errors import MergeError, suggest
 from dogerm_plugin.methods import registry
-from dogerm_plugin.methods.parameter import ALLOW_UNRELATED, Parameter, Scope
-from dogerm_plugin.recipe.configuration import entries, lists
-from dogerm_plugin.recipe.roles import reward_model
+from dogerm_plugin.methods.parameter import ALLOW_UNRELATED, REWARD, Parameter, Scope
+from dogerm_plugin.recipe import models, roles
+from dogerm_plugin.recipe.entries import entries
 
 
 def check_values(config: MergeConfiguration) -> None:
@@ -26,38 +26,17 @@ def check_values(config: MergeConfiguration) -> None:
             tokenizer that isn't the reward model's.
     """
     method = registry.of(config.merge_method)
-    base = reward_model(config)
-    if base is None:
-        raise MergeError(
-            "no base_model: it names the reward model, whose head and tokenizer the output keeps"
-        )
+    models.check_base(config, method)
     for key in ("dtype", "out_dtype"):
         _check_dtype(key, getattr(config, key))
-    source = config.tokenizer.source if config.tokenizer else config.tokenizer_source
-    if source not in (None, "union", "base", base):
-        # config.json's pad id would mean another token
-        raise MergeError(
-            f"tokenizer: source {source}: use base (the reward model's tokens) or union (all)"
-        )
+    models.check_tokenizer(config)
     _check_chat_template(config.chat_template)
-    if all(entry.model == base for entry in entries(config)):
-        raise MergeError(
-            f"models: names no model besides the reward model {base}: add the domain model"
-        )
-    most = method.most_domain_models
-    for place, models in lists(config):
-        names = [entry.model for entry in models]
-        count = sum(name != base for name in names)
-        if most is not None and count > most:
-            raise MergeError(
-                f"{place}: names {count} domain models, and {method.name} takes at most {most}"
-            )
-        for name in names:
-            if names.count(name) > 1:
-                raise MergeError(f"{place}: names {name} {names.count(name)} times: name it once")
+    models.check_models(config, method)
     _check_slices(config)
-    for parameter in (*method.parameters, ALLOW_UNRELATED):
+    for parameter in (*method.parameters, ALLOW_UNRELATED, REWARD):
         _check_parameter(config, parameter)
+    if any(REWARD.name in (one.parameters or {}) for one in _above_models(config)):
+        raise MergeError(f"{REWARD.name}: stands above the models: write it beside one of them")
 
 
 def _check_dtype(key: str, name: str | None) -> None:
@@ -99,12 +78,13 @@ def _check_parameter(config: MergeConfiguration, parameter: Parameter) -> None:
     above = list(_above(config, name))
     for entry in entries(config):
         setting = (entry.parameters or {}).get(name)
-        beside_reward_model = entry.model == reward_model(config)
+        beside_base = entry.model == roles.without_parameters(config)
+        is_role = beside_base and not _may_be_beside_base(config, parameter)
         if setting is not None:
-            if of_merge or (beside_reward_model and not parameter.on_reward_model):
+            if of_merge or is_role:
                 raise MergeError(parameter.misplaced(entry.model))
             _check_setting(parameter, setting, entry.model)
-        elif parameter.required and not (of_merge or above or beside_reward_model):
+        elif parameter.required and not (of_merge or above or beside_base):
             raise MergeError(parameter.missing(entry.model))
     for setting in above:
         _check_setting(parameter, setting, "parameters")
@@ -112,6 +92,13 @@ def _check_parameter(config: MergeConfiguration, parameter: Parameter) -> None:
         raise MergeError(parameter.missing("the recipe"))
     if not parameter.by_tensor and above and name not in (config.parameters or {}):
         raise MergeError(parameter.one_for_all("parameters"))
+
+
+def _may_be_beside_base(config: MergeConfiguration, parameter: Parameter) -> bool:
+    """Whether what is written beside `base_model` means something."""
+    if roles.pretrained(config) is None:
+        return parameter.on_reward_model is not None
+    return parameter.of_any_model
 
 
 def _above(config: MergeConfiguration, name: str) -> Iterator[Any]:

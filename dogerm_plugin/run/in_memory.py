@@ -79,7 +79,7 @@ class Merges:
         with self.layout.inputs_unchanged(), self._shown():
             ready = self._prepared.with_values_of(config, self._options)
             if ready.tokenizer is not None and not self._known:  # the same for all values
-                with vocabulary.alignment_repaired():
+                with vocabulary.alignment_repaired(self.layout.reward.model):
                     self._known = {ready.tokenizer: ready.tokenizer.execute()}
         try:
             for task in ready.tasks:

@@ -95,7 +95,7 @@ class Kinship:
 
     @classmethod
     def of(cls, layout: Layout, method: Method) -> Kinship:
-        """That of a layout's models, merged by a method."""
+        """The kinship of a layout's models, merged by a method."""
         return cls(layout.reward.model, frozenset(layout.body), method.symbols)
 
     def watch(self, task: Task[Any], arguments: Mapping[str, Any]) -> None:
@@ -106,7 +106,7 @@ class Kinship:
         """
         if not isinstance(task, ExecuteMergeMethodTask):
             return
-        if _source(task, self.reward) not in self.body:
+        if self.reward not in task.model_order or _source(task, self.reward) not in self.body:
             return
         name = task.output_weight.name
         tensors: Mapping[Any, torch.Tensor] = arguments["tensors"]

@@ -26,8 +26,9 @@ from dogerm_plugin.anatomy import layout, vocabulary
 from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.host import view, writer
 from dogerm_plugin.host.execution import SequentialExecutor
+from dogerm_plugin.methods.declaration import Role
 from dogerm_plugin.methods.linear import check_finite
-from dogerm_plugin.recipe import configuration, keys, paths
+from dogerm_plugin.recipe import configuration, keys, paths, reward_line
 from dogerm_plugin.run import output, output_config, prepare, trial_load, verify
 from dogerm_plugin.run.kinship import Kinship
 
@@ -53,7 +54,7 @@ def reward_model_architecture(
             "this project is only half active in mergekit (see the line 'dogerm: not active' "
             "above): its output would be neither checked nor staged; run dogerm doctor"
         )
-    return prepare.lay_out(config, options)[1]
+    return prepare.lay_out(prepare.handed(config, options), options)[1]
 
 
 def run(
@@ -107,10 +108,14 @@ def _run(
         kinship = Kinship.of(plan, ready.method)
         if options.multi_gpu:
             compare_first(kinship, ready)
-        known = prepare.LaidOut(**dict(ours), architecture=ready.architecture)
+        # Config, tokenizer and code of the output are those of mergekit's base model.
+        told = {**dict(ours), "base_model": plan.reward.model}
+        known = prepare.LaidOut(**told, architecture=ready.architecture)
+        if ready.method.base is not Role.REWARD_MODEL:
+            source = reward_line.added(source, plan.reward.model)
         with output.staged(out_path) as stage, plan.inputs_unchanged():
             with (
-                vocabulary.alignment_repaired(),
+                vocabulary.alignment_repaired(plan.reward.model),
                 _local_paths_stay_local(),
                 _planned_once(ready, kinship),
                 writer.writing(str(stage), ready.names),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,10 @@ from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.host import view
 from dogerm_plugin.host.lora_cache import adapters_merged
 from dogerm_plugin.methods import registry
-from dogerm_plugin.methods.declaration import Method
-from dogerm_plugin.recipe import configuration, paths, values
+from dogerm_plugin.methods.declaration import Method, Role
+from dogerm_plugin.methods.hosted import RESULT_DTYPE, REWARD_MODEL, values_of
+from dogerm_plugin.methods.wrapped import KEPT
+from dogerm_plugin.recipe import configuration, models, paths, roles, values
 
 NOT_ALIKE = "this model's layers are not all alike, so they can't be moved"
 
@@ -34,22 +37,46 @@ class LaidOut(configuration.OrderedConfiguration):
 
 
 def lay_out(
-    config: MergeConfiguration, options: MergeOptions
+    config: configuration.OrderedConfiguration, options: MergeOptions
 ) -> tuple[layout.Layout, ModelArchitecture]:
     """Examine the models and match their tensors; from then on mergekit sees them as `view` does.
+
+    Args:
+        config: the recipe; is told which of its models is the reward model.
+        options: mergekit's.
 
     Raises:
         MergeError: the models don't fit each other; see `layout` and `vocabulary`.
     """
     values.check_values(config)
-    models = configuration.OrderedConfiguration.referenced_models(config)  # the reward model first
-    reward, *others = (examine(model, options) for model in models)
-    plan = layout.lay_out(reward, others, options)
+    named = configuration.OrderedConfiguration.referenced_models(config)
+    examined = {model: examine(model, options) for model in named}
+    own = roles.told_apart(config, {model: one.reward_head for model, one in examined.items()})
+    config.reward_model = own
+    models.check_tokenizer(config)
+    reward = examined.pop(own)
+    plan = layout.lay_out(reward, list(examined.values()), options)
     padded = vocabulary.padded_embeddings(plan, config, options)
-    LoaderCache().loaders.update(view.views(plan, padded))
+    single = registry.of(config.merge_method).one_model_each
+    LoaderCache().loaders.update(view.views(plan, padded, lends_head=single))
     aligned = config.tokenizer is not None or config.tokenizer_source is not None
     rows = plan.vocabulary if aligned else set().union(*padded.values())
-    return plan, architecture.architecture(plan, rows)
+    return plan, architecture.architecture(plan, rows, ends_apart=single)
+
+
+def find_reward_model(config: MergeConfiguration, options: MergeOptions) -> ModelReference:
+    """The model of a recipe whose head the output has; its models are looked at.
+
+    Args:
+        config: a recipe without adapters.
+        options: mergekit's.
+
+    Raises:
+        MergeError: a model that can't be read; no model with a reward head, or several.
+    """
+    ours = configuration.prepared(config)
+    heads = {model: examine(model, options).reward_head for model in ours.referenced_models()}
+    return roles.told_apart(ours, heads)
 
 
 def examine(model: ModelReference, options: MergeOptions) -> body_and_head.Anatomy:
@@ -117,6 +144,7 @@ class Prepared:
         """
         values.check_values(config)
         ours = handed(config, options)
+        ours.reward_model = self.layout.reward.model
         return _planned(ours, self.layout, self.architecture, options)
 
 
@@ -150,17 +178,33 @@ def _planned(
     arch: ModelArchitecture,
     options: MergeOptions,
 ) -> Prepared:
-    ours.parameters = {**(ours.parameters or {}), registry.RESULT_DTYPE: _dtypes(ours, plan)}
+    ours.parameters = {**(ours.parameters or {}), **_internal(ours, plan)}
     return Prepared(ours, plan, arch, _check_plan(ours, arch, options, plan))
+
+
+def _internal(config: MergeConfiguration, plan: layout.Layout) -> dict[str, Any]:
+    """What a method needs to know of the models, as parameters that users don't write."""
+    told: dict[str, Any] = {RESULT_DTYPE: _dtypes(config, plan)}
+    method = registry.of(config.merge_method)
+    if method.base is not Role.REWARD_MODEL:
+        told[REWARD_MODEL] = str(plan.reward.model)
+    if method.formula is None:
+        own = [ConditionalParameter(filter=name, value=True) for name in (*plan.head, *plan.kept)]
+        told[KEPT] = [*own, ConditionalParameter(value=False)]
+    return told
 
 
 def _dtypes(config: MergeConfiguration, plan: layout.Layout) -> Any:
     """The dtype to round to: the recipe's, or the reward model's own.
 
-    Aligned embeddings need it said by name: mergekit promotes them to the models' common dtype.
+    Aligned embeddings need it said by name: mergekit promotes them to the models' common dtype. So
+    do all tensors where a tensor may be of another model alone.
     """
     if config.out_dtype:
         return config.out_dtype
+    if registry.of(config.merge_method).one_model_each:
+        stored = plan.reward.checkpoint.tensors
+        return statistics.mode(stored[name].dtype for name in plan.body if name in stored)
     tensors = plan.reward.checkpoint.tensors
     rows = sorted(name for name in plan.vocabulary if name in tensors)
     rows = [name for name in rows if name not in plan.head]
@@ -187,23 +231,25 @@ def _check_plan(
         MergePlanner._model_arch.cache_clear()
     values.check_filters(config, [weight.name for weight in arch.all_weights(plan.reward.config)])
     body = set(plan.body)
+    own, pretrained = plan.reward.model, roles.pretrained(config)
     for task in targets:
         if not isinstance(task, SaveTensor):
             continue
         merge: ExecuteMergeMethodTask = task.tensor_task
         name = task.tensor_name
-        base = merge.base_model
-        if base != plan.reward.model or base not in merge.model_order:
+        if own not in merge.model_order and not method.one_model_each:
             raise MergeError(f"slices: {name} has no source from the reward model")
         inputs = {model: weight.name for model, weight in _gathered(merge).items()}
+        source = inputs.get(own, next(iter(inputs.values())))
         if any(
             architecture.unnumbered(n) != architecture.unnumbered(name) for n in inputs.values()
         ):
-            raise MergeError(f"slices: {name} would be made of {inputs[base]}: {NOT_ALIKE}")
-        if inputs[base] not in body:
+            raise MergeError(f"slices: {name} would be made of {source}: {NOT_ALIKE}")
+        if source not in body:
             continue
-        models = [base, *(model for model in merge.model_order if model != base)]
-        method.check(registry.values_of(method, _bound(merge), models, name), name)
+        others = [model for model in merge.model_order if model not in (own, pretrained)]
+        reward = own if own in merge.model_order else None
+        method.check(values_of(method, _bound(merge), reward, others, name), name)
     return tuple(targets)
 
 

@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands.sweep import asked, model_options, say, specified, typed
+from harness.commands.options import (
+    FILE,
+    asked,
+    result_options,
+    say,
+    specified,
+    task_options,
+    typed,
+)
 from harness.errors import HarnessError, told_in_one_line
 from harness.runs.quiet import quiet
 
@@ -19,10 +27,8 @@ if TYPE_CHECKING:
     from harness.study.recipe import StudyRecipe
     from harness.study.span import Span
 
-_TASKS = "Comma-separated tasks, groups, globs or YAML files of your own."
-
-
 TRIALS = 50
+PREFIX = "reward_preserving_"
 # CMA-ES learns from whole generations, which pruned trials are missing in.
 PRUNE = {"tpe": "median", "random": "median"}
 
@@ -43,17 +49,8 @@ class _Number(click.ParamType):
 
 
 @click.command()
-@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--select", required=True, multiple=True, help=f"What chooses. {_TASKS}")
-@click.option(
-    "--report", multiple=True, help=f"What proves it, for the best ten trials only. {_TASKS}"
-)
-@click.option(
-    "--split-select",
-    "split",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Where one task must do for both: this share of its prompts chooses, the others report.",
-)
+@click.argument("recipe", type=FILE)
+@task_options("What chooses.", "What proves it, for the best ten trials only.")
 @click.option(
     "--groups",
     help="A λ for each group of tensors: layers:N (N runs of layers), parts (attention, mlp, "
@@ -71,7 +68,13 @@ class _Number(click.ParamType):
     "parameters",
     multiple=True,
     metavar="NAME=LOW:HIGH",
-    help="Narrower bounds of another parameter of the merge method, all of which are searched.",
+    help="Narrower bounds of another parameter of the merge method; of one of --methods as "
+    "METHOD.NAME=LOW:HIGH.",
+)
+@click.option(
+    "--methods",
+    help="Search the merge method, too: linear,task_arithmetic,ties,dare_ties (mergekit's names), "
+    "each with its own parameters. RECIPE names the pretrained base.",
 )
 @click.option("--step", type=_Number(), help="Of --sampler grid.  [default: 0.1]")
 @click.option(
@@ -115,23 +118,7 @@ class _Number(click.ParamType):
     type=click.IntRange(1),
     help="Of --ray.  [default: one for each GPU, or for 4 cores]",
 )
-@click.option("--metric", default="accuracy", show_default=True, help="What chooses, and is shown.")
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Of the sampler and of intervals.",
-)
-@click.option(
-    "-o",
-    "--output",
-    "out",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for results; a killed search goes on there.",
-)
-@model_options
+@result_options("search", seed="Of the sampler and of intervals.")
 def search(recipe: Path, out: Path, **given: Any) -> None:
     """Search the weights of RECIPE (a file for mergekit-yaml): of several models, or of parts.
 
@@ -160,54 +147,109 @@ def search(recipe: Path, out: Path, **given: Any) -> None:
 
 def _plan(recipe: Path, out: Path, given: dict[str, Any]) -> Any:
     from harness.show.picture import check_format
-    from harness.study import recipe_file, values
+    from harness.study import grid, recipe_file
     from harness.study.search import SearchPlan
     from harness.study.store import check_folder
 
-    chosen_on, proven_on = asked(given["select"], given["report"], given["split"])
-    bounds = values.named(given["parameters"], "NAME=LOW:HIGH, as in density=0.2:0.8")
+    asked(given)
+    bounds = grid.named("--param", given["parameters"], "NAME=LOW:HIGH, as in density=0.2:0.8")
     _refuse_contradictions(given)
     check_folder(out)
     check_format(out / "plot.png")  # whether there is a matplotlib
     read = recipe_file.read(recipe, any_shape=True)
-    spec = specified(read, chosen_on, proven_on, given)
+    spec = specified(read, given)
     return SearchPlan(
         spec=spec,
         rows=spec.load_rows(),
         seed=given["seed"],
         command=_typed(given["storage"]),
-        spans=_spans(read, given["low"], given["high"], bounds),
+        spans=_all_spans(read, given, bounds),
         groups=given["groups"],
         step=(given["step"] or Decimal("0.1")) if given["sampler"] == "grid" else None,
         sampler=given["sampler"],
         trials=given["trials"] or TRIALS,
         timeout=given["timeout"],
         prune=given["prune"] or PRUNE.get(given["sampler"], "none"),
-        baseline=_baseline(given["baseline"], read),
+        baseline=_baseline(given["baseline"], read, given["methods"]),
         storage=given["storage"],
     )
 
 
+def _all_spans(
+    recipe: StudyRecipe, given: Mapping[str, Any], bounds: Mapping[str, list[str]]
+) -> dict[str, tuple[Span, ...]]:
+    """What may be tried of each method."""
+    low, high = given["low"], given["high"]
+    if given["methods"] is None:
+        return {recipe.content["merge_method"]: _spans(recipe, low, high, bounds)}
+    if low is not None or high is not None:
+        raise HarnessError("--low and --high are of one method: give --param METHOD.NAME=LOW:HIGH")
+    methods = _methods(given["methods"])
+    of_methods: dict[str, dict[str, list[str]]] = {method: {} for method in methods}
+    for name, texts in bounds.items():
+        method, _, parameter = name.partition(".")
+        if f"{PREFIX}{method}" not in methods or not parameter:
+            raise HarnessError(
+                f"--param {name}: expected METHOD.NAME=LOW:HIGH with a METHOD of --methods, as in "
+                "ties.density=0.2:0.8"
+            )
+        of_methods[f"{PREFIX}{method}"][parameter] = texts
+    return {
+        method: _spans(recipe.by(method), None, None, typed, by_name=True)
+        for method, typed in of_methods.items()
+    }
+
+
+def _methods(text: str) -> list[str]:
+    """The methods of ``--methods``, by their whole names."""
+    names = [f"{PREFIX}{name.strip().removeprefix(PREFIX)}" for name in text.split(",")]
+    if len(set(names)) < len(names) or len(names) < 2:
+        raise HarnessError(f"--methods {text}: expected two and more, each once")
+    return names
+
+
 def _spans(
-    recipe: StudyRecipe, low: Decimal | None, high: Decimal | None, bounds: Mapping[str, list[str]]
+    recipe: StudyRecipe,
+    low: Decimal | None,
+    high: Decimal | None,
+    bounds: Mapping[str, list[str]],
+    *,
+    by_name: bool = False,
 ) -> tuple[Span, ...]:
-    """What may be tried: λ, and every other parameter that has bounds, declared or typed."""
-    from harness.study import values
+    """What may be tried: λ, and every other parameter that has bounds, declared or typed.
+
+    Args:
+        recipe: of one method.
+        low: of λ.
+        high: of λ.
+        bounds: parameter -> what was typed for it.
+        by_name: whether λ is among `bounds`.
+    """
     from harness.study.span import Span, declared
 
     strength = recipe.strength
-    spans = [declared(strength, low, high)]
     typed = {}
+    if by_name and strength.name in bounds:
+        low, high = _ends(strength.name, bounds[strength.name])
+        bounds = {name: texts for name, texts in bounds.items() if name != strength.name}
+    spans = [declared(strength, low, high)]
     for name, texts in bounds.items():
         option = f"--param {name}"
-        one = recipe.beside(name, option, "--low and --high")
-        ends = [values.number(end, f"{option}=", texts[-1]) for end in texts[-1].split(":")]
-        if len(ends) != 2:
-            raise HarnessError(f"{option}={texts[-1]}: expected LOW:HIGH, as in density=0.2:0.8")
-        typed[name] = Span(one, ends[0], ends[1], by_name=True)
+        one = recipe.beside(name, option)
+        typed[name] = Span(one, *_ends(name, texts), by_name=True)
     searched = [one for one in recipe.method.searchable if one is not strength]
     spans += [typed.pop(one.name) if one.name in typed else declared(one) for one in searched]
     return (*spans, *typed.values())
+
+
+def _ends(name: str, texts: Sequence[str]) -> tuple[Decimal, Decimal]:
+    """The bounds that were typed last for a parameter."""
+    from harness.study import grid
+
+    ends = [grid.number(end, f"--param {name}=", texts[-1]) for end in texts[-1].split(":")]
+    if len(ends) != 2:
+        raise HarnessError(f"--param {name}={texts[-1]}: expected LOW:HIGH, as in density=0.2:0.8")
+    return ends[0], ends[1]
 
 
 def _refuse_contradictions(given: dict[str, Any]) -> None:
@@ -218,6 +260,8 @@ def _refuse_contradictions(given: dict[str, Any]) -> None:
         raise HarnessError("--sampler grid measures every point of it: leave --trials out")
     if given["workers"] is not None and given["ray"] is None:
         raise HarnessError("--workers is of --ray: add it, or leave --workers out")
+    if given["methods"] is not None and given["sampler"] not in ("tpe", "random"):
+        raise HarnessError("--methods is of --sampler tpe and random: the others take numbers only")
     if given["groups"] is not None:
         from dogerm_plugin.recipe import groups
 
@@ -233,12 +277,18 @@ def _typed(storage: str | None) -> str:
     return typed().replace(storage, masked(storage))
 
 
-def _baseline(text: str, recipe: StudyRecipe) -> list[Point]:
+def _baseline(text: str, recipe: StudyRecipe, methods: str | None) -> list[Point]:
+    """The points of the plain sweep over one λ; of linear, where methods are searched."""
     from harness.study import grid
+    from harness.study.point import METHOD
 
     models = recipe.domain_models
     even = [Decimal(1)] * len(models) if len(models) > 1 else None
-    return grid.points(recipe, [grid.Axis(recipe.strength, [text], "--baseline ")], even)
+    linear = recipe if methods is None else recipe.by(f"{PREFIX}linear")
+    points = grid.points(linear, [grid.Axis(linear.strength, [text], "--baseline ")], even)
+    if methods is None:
+        return points
+    return [recipe.point({METHOD: f"{PREFIX}linear", **one.values}) for one in points]
 
 
 def _pool(given: dict[str, Any]) -> Any:

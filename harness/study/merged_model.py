@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 from harness.runs import identity
 from harness.runs.source import HOOKS
-from harness.study.point import Point
+from harness.study.point import METHOD, Point
 from harness.study.recipe import StudyRecipe
 from harness.study.spec import Settings
 
@@ -35,6 +35,9 @@ class MergedModel:
         recipe: which models, and what else a merge of them depends on.
         settings: how they are loaded.
         say: told what takes a while.
+
+    Attributes:
+        set_to: the point whose merge the loaded model is; None where that is not known.
 
     Raises:
         MergeError: the recipe or its models don't make a merge.
@@ -64,7 +67,7 @@ class MergedModel:
         self._say = say
         self._options = MergeOptions(quiet=True, **settings.merge_options)
         self._merges = Merges(recipe.configuration(recipe.rest), self._options)
-        self._set_to: Point | None = None
+        self.set_to: Point | None = None
 
     @property
     def layout(self) -> Layout:
@@ -94,7 +97,7 @@ class MergedModel:
         }
 
     @cached_property
-    def _loaded(self) -> tuple[LiveReward, LiveMerge]:
+    def _loaded(self) -> tuple[LiveReward, dict[str, LiveMerge]]:
         from harness.study.live import LiveMerge
 
         if self._is_reward_model:
@@ -106,8 +109,8 @@ class MergedModel:
             model = self._load_written()
         live = LiveMerge(self._merges, model.model)
         live.check(self.recipe.configuration(self.recipe.rest))
-        self._set_to = self.recipe.rest
-        return model, live
+        self.set_to = self.recipe.rest
+        return model, {self.recipe.content[METHOD]: live}
 
     @property
     def _is_reward_model(self) -> bool:
@@ -153,6 +156,16 @@ class MergedModel:
             pretrained, batch_size=self.settings.batch_size, **{**options, **arguments}
         )
 
+    def _by(self, method: str) -> LiveMerge:
+        """The loaded model as it is merged by another method."""
+        from dogerm_plugin.run.in_memory import Merges
+        from harness.study.live import LiveMerge
+
+        recipe = self.recipe.by(method)
+        return LiveMerge(
+            Merges(recipe.configuration(recipe.rest), self._options), self.loaded.model
+        )
+
     @property
     def loaded(self) -> LiveReward:
         """The loaded model, whatever it is set to."""
@@ -165,11 +178,14 @@ class MergedModel:
 
     def set(self, point: Point) -> float:
         """Make the model the merge of a point; gives the seconds it took."""
-        _, live = self._loaded
-        if self._set_to == point:
+        _, lives = self._loaded
+        if self.set_to == point:
             return 0.0
         began = time.perf_counter()
-        self._set_to = None  # should it fail half-way
-        live.set(self.recipe.configuration(point))
-        self._set_to = point
+        self.set_to = None  # should it fail half-way
+        method = point.values.get(METHOD, self.recipe.content[METHOD])
+        if method not in lives:
+            lives[method] = self._by(method)
+        lives[method].set(self.recipe.configuration(point))
+        self.set_to = point
         return time.perf_counter() - began

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One setting of a recipe's parameters: what is proposed, measured and chosen among."""
+"""A point of a study: values of a recipe's parameters, their label, their distance from it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from harness.runs.identity import digest
 
 if TYPE_CHECKING:
     from dogerm_plugin.methods.declaration import Method
+    from dogerm_plugin.methods.parameter import Parameter
 
 # Its values stand in a label without a name.
 LAMBDA = "λ"
+# The value of a point that says by which method it is merged, where a search chooses that.
+METHOD = "merge_method"
+# The labels of the reward model itself, and of the only merge, where no number says which it is.
+UNMERGED, AS_WRITTEN = "unmerged", "as-written"
 
 
 @dataclass(frozen=True)
@@ -49,30 +54,46 @@ class Point:
         return ", ".join(f"{name} {value}" for name, value in self.named.items())
 
 
-def of(method: Method, models: int, values: Mapping[str, Any]) -> Point:
-    """The point of some values.
+def strength_of(method: Method) -> Parameter | None:
+    """The number that takes a merge away from the reward model; None where nothing says so."""
+    at_rest = [one for one in method.parameters if one.is_number and one.at_rest is not None]
+    return next(iter(at_rest), method.strength)
+
+
+def point_of(
+    method: Method, models: int, values: Mapping[str, Any], axis: Parameter | None = None
+) -> Point:
+    """The point of some values: how it is called, and how far it is from the reward model.
 
     Args:
         method: declares the parameters.
         models: how many domain models the recipe has.
         values: see `Point`.
+        axis: the parameter that says how far; the method's own choice by default.
     """
     rest = method.at_rest(models)
     listed = {name: _listed(values[name]) for name in method.by_name if name in values}
     numbers = {name: all(map(_is_number, found)) for name, found in listed.items()}
-    strengths: tuple[float, ...] = ()
+    at_rest = [name for name in listed if name in rest and listed[name] == _listed(rest[name])]
+    unmerged = [name for name in at_rest if listed[name][0] is True]
+    strengths: tuple[float, ...] = (0.0,) * models if unmerged else ()
     distance = Decimal(0)
-    for name in [name for name in listed if name in rest and numbers[name]][:1]:
-        strengths = tuple(listed[name] * (models if len(listed[name]) == 1 else 1))
-        away = zip(listed[name], _listed(rest[name]), strict=True)
-        distance = sum((abs(exact(a) - exact(b)) for a, b in away), Decimal(0))
-    label = _numbers if all(numbers.values()) else _digest
+    axis = axis or strength_of(method)
+    away = [*([] if axis is None else [axis.name]), *rest]
+    for name in [name for name in away if numbers.get(name) and name not in unmerged][:1]:
+        own = listed[name]
+        strengths = tuple(own * (models if len(own) == 1 else 1))
+        start = exact(method.by_name[name].at_rest or 0)
+        distance = sum((abs(exact(one) - start) for one in own), Decimal(0))
+    label = (_numbers if all(numbers.values()) else _digest)(method, listed)
+    if all(one[0] is False for one in listed.values()):
+        label, strengths, distance = AS_WRITTEN, (1.0,) * models, Decimal(1)
     return Point(
         values=dict(values),
-        label=label(method, listed),
+        label=UNMERGED if unmerged else label,
         strengths=strengths,
         distance=float(distance),
-        at_rest=any(listed[name] == _listed(rest[name]) for name in listed if name in rest),
+        at_rest=bool(at_rest),
     )
 
 
@@ -82,7 +103,7 @@ def exact(number: float) -> Decimal:
 
 
 def _numbers(method: Method, listed: Mapping[str, list[Any]]) -> str:
-    """Each number without needless zeros, behind its parameter's name; λ without."""
+    """A label of numbers, without needless zeros, each behind its parameter's name; λ without."""
     return ",".join(
         ("" if method.by_name[name].symbol == LAMBDA else f"{name}=") + _plain(number)
         for name, found in listed.items()
@@ -96,7 +117,7 @@ def _plain(number: float) -> str:
 
 
 def _digest(method: Method, listed: Mapping[str, list[Any]]) -> str:
-    """A name for values that differ by tensor."""
+    """A label for values that differ by tensor."""
     flat: list[Any] = []
     for name, found in listed.items():
         flat += found if method.by_name[name].symbol == LAMBDA else [name, *found]
@@ -110,4 +131,11 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def each(parameter: Parameter) -> bool:
+    """Whether every domain model has a value of a parameter."""
+    from dogerm_plugin.methods.parameter import Scope
+
+    return parameter.scope is Scope.DOMAIN_MODEL

@@ -39,7 +39,7 @@ class _Worker:
 
 
 class RayPool:
-    """Actors that take jobs; see `harness.study.pool.Pool`.
+    """Actors that take jobs; see `harness.study.worker.Pool`.
 
     Args:
         spec: what to measure with. Its recipe's text travels, its models and data do not.

@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recipe of a study: its parameters at any point, as mergekit takes it and as a file."""
+"""The recipe of a study: its parameters at any point, and by any other method."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from harness.errors import HarnessError
-from harness.study import point as points
-from harness.study.point import Point
+from harness.study.point import METHOD, Point, each, point_of, strength_of
 
 if TYPE_CHECKING:
     from dogerm_plugin.methods.declaration import Method
@@ -28,16 +26,20 @@ class StudyRecipe:
         text: all of the file.
         content: the YAML.
         domain_models: as written, in the file's order.
+        axis: the parameter that plots and tables show points by; empty: the method's own choice.
     """
 
     path: str
     text: str
     content: dict[str, Any]
     domain_models: tuple[str, ...]
+    axis: str = ""
 
     @property
     def reward_model(self) -> str:
-        return named(self.content["base_model"])
+        from dogerm_plugin.recipe import roles
+
+        return roles.reward_in(self.content)
 
     @property
     def method(self) -> Method:
@@ -48,14 +50,68 @@ class StudyRecipe:
 
     @property
     def strength(self) -> Parameter:
-        """The parameter that takes the merge away from the reward model; λ.
+        """The parameter that takes the merge away from the reward model: λ, or another's name.
+
+        Raises:
+            HarnessError: the method has none that says so, and none was named.
+        """
+        if self.axis:
+            return self.method.by_name[self.axis]
+        if (one := strength_of(self.method)) is None:
+            raise HarnessError(
+                f"{self.path}: {self.method.name} has no parameter that says how much of the "
+                "domain models there is: sweep what it has, as in --grid NAME=START:STOP:STEP"
+            )
+        return one
+
+    @property
+    def shown_by(self) -> str:
+        """What plots and tables call the numbers of points."""
+        return self.strength.called if self.axis or strength_of(self.method) else "merge"
+
+    @property
+    def most(self) -> float:
+        """How far from the reward model a merge can be; infinite where nothing bounds it."""
+        if not self.axis and strength_of(self.method) is None:
+            return math.inf
+        one = self.strength
+        models = len(self.domain_models) if each(one) else 1
+        return one.high * models if one.most_in_sum is None else one.most_in_sum
+
+    def beside(self, name: str, option: str) -> Parameter:
+        """A number that may be varied beside the one that a command has options of its own for.
+
+        Args:
+            name: in YAML.
+            option: what was typed, for messages.
+
+        Raises:
+            HarnessError: the method has no such number.
+        """
+        own = strength_of(self.method)
+        known = {one.name: one for one in self.method.parameters if one.is_number and one != own}
+        if own is not None and name == own.name:
+            raise HarnessError(f"{option}: {own.called} has options of its own: --low and --high")
+        if name not in known:
+            what = "to vary" if own is None else f"to vary beside {own.called}"
+            raise HarnessError(
+                f"{option}: {self.method.name} has no parameter {name!r} {what} (it has: "
+                f"{', '.join(known) or 'none'})"
+            )
+        return known[name]
+
+    @property
+    def rest(self) -> Point:
+        """The point at which the merge is the reward model itself.
 
         Raises:
             HarnessError: the method has none, so that there is nothing to compare with.
         """
         for one in self.method.parameters:
             if one.at_rest is not None:
-                return one
+                value = one.kind(one.at_rest)
+                models = len(self.domain_models)
+                return self.point({one.name: [value] * models if each(one) else value})
         raise HarnessError(
             f"{self.path}: {self.method.name} has no parameter at which the merge is the reward "
             "model itself, so there is nothing to hold its merges against; compare two merges with "
@@ -63,44 +119,19 @@ class StudyRecipe:
         )
 
     @property
-    def most(self) -> float:
-        """How far from the reward model a merge can be; infinite where nothing bounds it."""
-        one = self.strength
-        models = len(self.domain_models) if each(one) else 1
-        return one.high * models if one.most_in_sum is None else one.most_in_sum
-
-    def beside(self, name: str, option: str, instead: str) -> Parameter:
-        """A number that may be varied beside `strength`.
-
-        Args:
-            name: in YAML.
-            option: what was typed, for messages.
-            instead: what options say the same of `strength`.
-
-        Raises:
-            HarnessError: the method has no such number.
-        """
-        if name == self.strength.name:
-            raise HarnessError(f"{option}: that is {self.strength.called}: give it with {instead}")
-        known = {one.name: one for one in self.method.parameters if one.kind is not bool}
-        del known[self.strength.name]
-        if name not in known:
-            raise HarnessError(
-                f"{option}: {self.method.name} has no parameter {name!r} to vary beside "
-                f"{self.strength.called} (it has: {', '.join(known) or 'none'})"
-            )
-        return known[name]
-
-    @property
-    def rest(self) -> Point:
-        """The reward model itself."""
-        one = self.strength
-        value = one.kind(one.at_rest)
-        return self.point({one.name: [value] * len(self.domain_models) if each(one) else value})
+    def as_written(self) -> Point:
+        """The merge at the recipe's own values: of a method with nothing to vary."""
+        return self.point(dict.fromkeys(self.rest.values, False))
 
     def point(self, values: Mapping[str, Any]) -> Point:
-        """See `harness.study.point.of`."""
-        return points.of(self.method, len(self.domain_models), values)
+        """See `point_of`."""
+        if METHOD in values:
+            numbers = {name: value for name, value in values.items() if name != METHOD}
+            one = self.by(values[METHOD]).point(numbers)
+            label = f"method={values[METHOD].removeprefix('reward_preserving_')},{one.label}"
+            return replace(one, values=dict(values), label=label)
+        axis = self.method.by_name[self.axis] if self.axis else None
+        return point_of(self.method, len(self.domain_models), values, axis)
 
     def allows(self, values: Mapping[str, Any]) -> bool:
         """Whether the method merges with these values, as far as numbers tell."""
@@ -137,81 +168,24 @@ class StudyRecipe:
         """
         from dogerm_plugin.recipe import settings
 
-        return settings.written(self.content, point.values)
+        numbers = dict(point.values)
+        content = self.by(numbers.pop(METHOD)).content if METHOD in numbers else self.content
+        return settings.written(content, numbers)
+
+    def by(self, method: str) -> StudyRecipe:
+        """The same models merged by another method.
+
+        Raises:
+            MergeError: see `dogerm_plugin.recipe.conversion`.
+        """
+        from dogerm_plugin.recipe import conversion
+
+        if method == self.content["merge_method"]:
+            return self
+        return replace(self, content=conversion.by_method(self.content, method), axis="")
 
     def configuration(self, point: Point) -> Any:
-        """The same, as mergekit's `MergeConfiguration`."""
+        """The recipe with the point's values, as mergekit's `MergeConfiguration`."""
         from mergekit.config import MergeConfiguration
 
         return MergeConfiguration.model_validate(self.at(point))
-
-    def written(self, point: Point, header: Sequence[str]) -> str:
-        """The text of a recipe file with these values, below comment lines.
-
-        The comments of the recipe itself are lost.
-        """
-        comments = "".join(f"# {_comment(line)}\n" for line in header)
-        content = self.at(point)
-        return comments + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
-
-    def refuse_shapes(self, names: Iterable[str]) -> None:
-        """Refuse a parameter that is no plain number, whose shape a sweep would lose.
-
-        Args:
-            names: of the parameters that are to be replaced by numbers.
-
-        Raises:
-            HarnessError: a list or conditions.
-        """
-        from dogerm_plugin.recipe import roles
-
-        domain = roles.domain_entries(self.content)
-        refuse_shapes(self.path, self.content, domain, names)
-
-
-def refuse_shapes(
-    path: str,
-    content: Mapping[str, Any],
-    domain: Iterable[Mapping[str, Any]],
-    names: Iterable[str],
-) -> None:
-    """See `StudyRecipe.refuse_shapes`.
-
-    Args:
-        path: of the recipe.
-        content: its YAML.
-        domain: the domain models' entries in it.
-        names: of the parameters.
-    """
-    holders = {named(entry.get("model")): entry for entry in domain}
-    for name in names:
-        for place, holder in {**holders, "all models": content}.items():
-            parameters = holder.get("parameters")
-            value = parameters.get(name) if isinstance(parameters, dict) else None
-            if isinstance(value, list | dict):
-                raise HarnessError(
-                    f"{path}: the {name} of {place} is a {type(value).__name__}, which a sweep "
-                    "would replace by a number: give a number, or search it with dogerm search"
-                )
-
-
-def each(parameter: Parameter) -> bool:
-    """Whether every domain model has a value of it."""
-    from dogerm_plugin.methods.parameter import Scope
-
-    return parameter.scope is Scope.DOMAIN_MODEL
-
-
-def named(model: Any) -> str:
-    """A model as text: a name, or mergekit's `{model: {path: ...}}`."""
-    from mergekit.common import ModelReference
-
-    try:
-        return str(ModelReference.model_validate(model)) if isinstance(model, dict) else str(model)
-    except ValueError:
-        return str(model)  # not a model; told by the check of the whole recipe
-
-
-def _comment(text: str) -> str:
-    """A text as one line that a YAML reader skips: it refuses what can't be printed anywhere."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))

@@ -14,6 +14,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import click
+
 from harness.errors import HarnessError
 from harness.runs import identity
 
@@ -69,7 +71,10 @@ def claim(
             )
         if (folder / finished).is_file():
             raise HarnessError(f"{folder}: this run is finished already: nothing to do")
-        return last_checkpoint(folder)
+        checkpoint = last_checkpoint(folder)
+        if checkpoint is not None:
+            click.echo(f"going on from {checkpoint.name}", err=True)
+        return checkpoint
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise HarnessError(f"{folder} is not empty and holds no run: choose another folder")
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,21 +6,20 @@ Everything else stays as it is: the experts keep what they know, and the routers
 from __future__ import annotations
 
 import functools
-import time
 from pathlib import Path
 from typing import Any
 
-import click
-
 from harness.training import folder as runs
 from harness.training.config import Config
-from harness.training.figures import pair_figures, write_figures
+from harness.training.figures import pair_figures
 from harness.training.gather import Part, by_length
 from harness.training.reward import gather_pairs, score, score_in_fp32, trained_ids
 from harness.training.routing import Shares, draw_shares, load_balance, recorded
 from harness.training.trainer import (
+    finish,
     load_model,
     load_tokenizer,
+    train,
     trainer_arguments,
     warn_about_memory,
 )
@@ -71,17 +70,13 @@ def train_gates(
         eval_dataset=Dataset.from_list(by_length(validation)),
         processing_class=tokenizer,
     )
-    if checkpoint is not None:
-        click.echo(f"going on from {checkpoint.name}", err=True)
-    started = time.monotonic()
     with recorded(model) as trainer.routing:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    seconds = time.monotonic() - started
+        seconds = train(trainer, checkpoint)
     values = stored.rounded({name: model.get_parameter(name) for name in trained})
     for name, value in values.items():  # what is measured is what is saved
         model.get_parameter(name).data = value.to(model.device).float()
     after, shares = _validate(model, validation, tokenizer, config.training.batch_size)
-    figures: dict[str, Any] = {
+    figures = {
         "kind": "gates",
         "parameters": stored.parameters,
         "trained": sum(value.numel() for value in values.values()),
@@ -89,18 +84,14 @@ def train_gates(
         "shares": {name: one.overall for name, one in shares.items()},
         "shares_by_layer": {name: one.by_layer for name, one in shares.items()},
         "shares_before": {name: one.overall for name, one in shares_before.items()},
-        "training_rows": {part.name: len(part.rows) for part in training},
         "training_tokens": sum(len(r["chosen_ids"]) + len(r["rejected_ids"]) for r in ids),
         "seconds": round(seconds),  # of this process: a resumed run counts from the checkpoint
-        "training_loss": trainer.state.log_history[-1].get("train_loss"),
         "validation_before": before,
         "validation": after,
     }
     draw_shares(output / "shares.png", stored.experts, figures["shares_before"], figures["shares"])
-    write_figures(output, figures, trainer.state.log_history)
-    figures["bytes"] = save_whole(stored, values, output)
-    runs.remove_checkpoints(output)
-    return figures
+    save = functools.partial(save_whole, stored, values, output)
+    return finish(trainer, config, output, training, figures, save)
 
 
 def _trainer(coefficient: float) -> Any:

@@ -57,7 +57,12 @@ class Case(SimpleNamespace):
             input_parameters=ImmutableMap(
                 {
                     m: ImmutableMap(
-                        {"weight": weight, "own_weight": None, "allow_unrelated": False}
+                        {
+                            "weight": weight,
+                            "own_weight": None,
+                            "allow_unrelated": False,
+                            "reward": False,
+                        }
                     )
                     for m in models
                 }

@@ -22,7 +22,8 @@ def test_what_linear_says() -> None:
     assert weight.description == "λ, the model's share of the merged body; in 0..1"
     assert LINEAR.searchable == (weight,) and LINEAR.at_rest(2) == {"weight": [0, 0]}
     assert LINEAR.by_row and not LINEAR.random and LINEAR.symbols == "λ"
-    assert registry.of(LINEAR.name) is LINEAR and registry.names() == [LINEAR.name]
+    assert LINEAR.strength is weight and LINEAR.base is Role.REWARD_MODEL
+    assert registry.of(LINEAR.name) is LINEAR and LINEAR.name in registry.names()
 
 
 def test_what_others_say() -> None:
@@ -110,12 +111,6 @@ def test_declarations_that_contradict_themselves(changes: dict[str, Any]) -> Non
     """Told to who declares, at once."""
     with pytest.raises(ValueError, match=r"dropped: |ties: "):
         replace(DROPPED, **changes)
-
-
-def test_a_model_that_recipes_have_no_place_for() -> None:
-    """base_model is the reward model: a method of task vectors would take it for the base."""
-    with pytest.raises(ValueError, match="needs the pretrained base"):
-        registry.register(replace(SCALED, roles=tuple(Role)))
 
 
 def test_a_name_is_given_once() -> None:

@@ -171,7 +171,7 @@ def test_too_many_domain_models(trio: Trio, tmp_path: Path) -> None:
 def test_a_method_that_is_not_registered(trio: Trio, tmp_path: Path) -> None:
     """The names that there are include it while it is."""
     message = merging.refused(tmp_path, recipe(trio, 1, scale=1, merge_method=SCALED.name + "s"))
-    assert "there is reward_preserving_dropped, reward_preserving_linear, reward_preserv" in message
+    assert f"{SCALED.name}s; did you mean '{SCALED.name}'?" in message
 
 
 def test_another_recipe_is_refused(trio: Trio) -> None:

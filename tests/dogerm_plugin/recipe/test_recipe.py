@@ -186,17 +186,20 @@ def test_only_the_reward_model(trio: Trio, tmp_path: Path) -> None:
     ],
 )
 def test_misspelt_method(trio: Trio, tmp_path: Path, method: str) -> None:
-    """The method's name is given."""
+    """The nearest method's name is given."""
     message = refused(trio, tmp_path, merge_method=method)
-    assert f"unknown merge_method {method}; there is reward_preserving_linear" in message
+    nearest = "sce" if method == "reward_preserving" else "linear"
+    told = f"unknown merge_method {method}; did you mean 'reward_preserving_{nearest}'?"
+    assert told in message
 
 
 def test_mergekits_own_methods_are_left_alone() -> None:
     """No name of mergekit's is taken for a misspelling of ours."""
     from mergekit import merge_methods
 
-    theirs = [m.spec.name for m in merge_methods.registered_methods()]
-    assert [name for name in theirs if configuration.is_ours(name)] == registry.names()
+    theirs = {m.spec.name for m in merge_methods.registered_methods()} - {*registry.names()}
+    assert theirs and not any(map(configuration.is_ours, theirs))
+    assert all(map(configuration.is_ours, registry.names()))
     keys.check_text("merge_method: linear\nanything: [goes, {here: 1}]\n")
 
 

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every merge rule on the demo's models: the table and the picture of merge_recipes/RULES.md.
+
+    python tests/benchmarks/rules.py dogerm-demo OUT [--pairs 480] > merge_recipes/RULES.md
+
+Makes new pairs of sums (other seeds than any that the models were trained or chosen on), sweeps
+each rule on one half of them, and measures what it chose on the other half, beside the reward model
+and linear's choice. A killed run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import yaml
+
+PREFIX = "reward_preserving_"
+# Rule -> what is tried of it; numbers of one model each are those of the domain model.
+RULES: dict[str, dict[str, str]] = {
+    "linear": {"weight": "0.2:0.8:0.2"},
+    "task_arithmetic": {"weight": "0.4,0.7,1,1.5"},
+    "ties": {"weight": "0.5,1,1.5"},
+    "dare_linear": {"weight": "0.7,1"},
+    "dare_ties": {"weight": "0.7,1"},
+    "della_linear": {"weight": "0.7,1"},
+    "della": {"weight": "0.7,1"},
+    "breadcrumbs": {"weight": "0.7,1"},
+    "breadcrumbs_ties": {"weight": "0.7,1"},
+    "slerp": {"t": "0.3,0.5"},
+    "nuslerp": {"weight": "0.5,1"},
+    "multislerp": {"weight": "0.5,1"},
+    "nearswap": {"t": "0.001,0.003"},
+    "sce": {"select_topk": "0.5,1"},
+    "ram": {},
+    "ramplus_tl": {"r": "0.1"},
+    "model_stock": {},
+    "karcher": {},
+    "arcee_fusion": {},
+}
+# Of the rules that drop parts of a task vector: in both models.
+DENSITY = 0.6
+TASK = """task: sums
+class: !function harness.own_data.OwnPreferences
+dataset_path: {path}
+"""
+
+
+def write_pairs(path: Path, count: int) -> None:
+    """So many pairs of a right and a wrong worked sum, as many of every kind."""
+    from harness.tasks.minipref.arithmetic import make
+    from harness.tasks.minipref.sums import SUMS
+
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(count):
+            kind = SUMS[number % len(SUMS)]
+            pair = make(kind, number // len(SUMS) % 2, Random(f"rules {number}"))
+            row = {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def recipe(rule: str, demo: Path) -> dict[str, Any]:
+    """The recipe of a rule for the demo's models."""
+    from dogerm_plugin.methods import registry
+    from dogerm_plugin.methods.declaration import Role
+
+    method = registry.of(PREFIX + rule)
+    base, reward, domain = (demo / name for name in ("base", "reward-model", "maths-model"))
+    own: dict[str, Any] = {"weight": 1.0} if "weight" in method.by_name else {}
+    if "density" in method.by_name and rule != "task_arithmetic":
+        own["density"] = DENSITY
+    content: dict[str, Any] = {"merge_method": method.name}
+    if method.base is Role.REWARD_MODEL or method.base is None:
+        content["base_model"] = str(reward)
+        content["models"] = [{"model": str(domain)}]
+        if "t" in method.by_name:
+            content["parameters"] = {"t": 0.5}
+        return content
+    content["base_model"] = str(base)
+    entries = [(reward, own | {"reward": True}), (domain, dict(own))]
+    content["models"] = [{"model": str(one), "parameters": p} for one, p in entries]
+    return content
+
+
+def sweep(rule: str, demo: Path, out: Path) -> dict[str, Any]:
+    """What ``dogerm sweep`` found for a rule; run if it has not been."""
+    folder = out / rule
+    if not (folder / "sweep.json").exists():
+        path = out / f"{rule}.yml"
+        path.write_text(yaml.safe_dump(recipe(rule, demo), sort_keys=False))
+        grids = [part for n, v in RULES[rule].items() for part in ("--grid", f"{n}={v}")]
+        task = str(out / "sums.yaml")
+        given = ["--select", task, "--split-select", "0.5"]
+        more = ["--model_args", "dtype=float32", "-o", str(folder)]
+        command = ["dogerm", "sweep", str(path), *grids, *given, *more]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    found: dict[str, Any] = json.loads((folder / "sweep.json").read_text("utf-8"))
+    return found
+
+
+def chosen_run(rule: str, found: dict[str, Any], out: Path) -> Path:
+    """The folder with the report rows of what was chosen."""
+    label = found["points"][found["chosen"]]["label"]
+    return out / rule / "results" / label / "report" / "sums"
+
+
+def against_linear(rule: str, found: dict[str, Any], linear: Path, out: Path) -> dict[str, Any]:
+    """The paired difference of a rule's choice to linear's, on the report rows."""
+    kept = out / rule / "against-linear.json"
+    command = ["dogerm", "compare", str(linear), str(chosen_run(rule, found, out)), "-o", str(kept)]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    compared: dict[str, Any] = json.loads(kept.read_text("utf-8"))
+    return compared
+
+
+def main() -> None:
+    """Run what is missing, and print the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("demo", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--pairs", type=int, default=480)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    data = given.out / "sums.jsonl"
+    if not data.exists():
+        write_pairs(data, given.pairs)
+        (given.out / "sums.yaml").write_text(TASK.format(path=data.resolve()))
+    found = {rule: sweep(rule, given.demo, given.out) for rule in RULES}
+    print(json.dumps({rule: one["proof"] is not None for rule, one in found.items()}))
+    print(platform.processor(), version("torch"), shutil.which("dogerm"))
+
+
+if __name__ == "__main__":
+    main()
