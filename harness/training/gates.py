@@ -9,6 +9,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from harness.models.load.device import fast_dtype
 from harness.training import folder as runs
 from harness.training.config import Config
 from harness.training.figures import pair_figures
@@ -51,7 +52,9 @@ def train_gates(
     checkpoint = runs.claim(output, config.as_dict(), made_with, runs.WHOLE_MODEL)
     warn_about_memory()
     set_seed(config.training.seed)
-    model = load_model(AutoModelForSequenceClassification, source)
+    # where bf16 is emulated, the way back through frozen experts takes ten times as long in it
+    dtype = "float32" if fast_dtype() == "float32" else "bfloat16"
+    model = load_model(AutoModelForSequenceClassification, source, dtype)
     score_in_fp32(model)
     trained = stored.trained(model)
     for name, parameter in model.named_parameters():
@@ -59,12 +62,13 @@ def train_gates(
         if name in trained:
             parameter.data = parameter.data.float()
     before, shares_before = _validate(model, validation, tokenizer, config.training.batch_size)
+    arguments = trainer_arguments(config, runs.checkpoints(output), len(ids))
     trainer = _trainer(config.gates.balance)(
         model=model,
         args=RewardConfig(
             center_rewards_coefficient=config.training.center_rewards,
             remove_unused_columns=False,  # the sampler wants `length`
-            **trainer_arguments(config, runs.checkpoints(output), len(ids)),
+            **{**arguments, "bf16": dtype == "bfloat16"},
         ),
         train_dataset=Dataset.from_list(ids),
         eval_dataset=Dataset.from_list(by_length(validation)),

@@ -154,7 +154,7 @@ def score(
     batch_size: int,
     after: Callable[[], None] = lambda: None,
 ) -> list[float]:
-    """The reward of each token sequence, in bf16 arithmetic with an fp32 head.
+    """The reward of each token sequence, in the body's arithmetic with an fp32 head.
 
     `after` is called after each batch.
     """
@@ -163,14 +163,15 @@ def score(
     rewards = [0.0] * len(sequences)
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     model.eval()
-    device = next(model.parameters()).device
+    device, dtype = (body := next(model.parameters())).device, body.dtype
     for start in range(0, len(order), batch_size):
         at = order[start : start + batch_size]
         batch = [torch.tensor(sequences[i]) for i in at]
         inputs = torch.nn.utils.rnn.pad_sequence(batch, batch_first=True, padding_value=pad)
         lengths = torch.tensor([len(ids) for ids in batch])
         mask = torch.arange(inputs.shape[1])[None] < lengths[:, None]
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        mixed = torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+        with torch.no_grad(), mixed:
             logits = model(input_ids=inputs.to(device), attention_mask=mask.to(device)).logits
         after()
         for i, reward in zip(at, logits[:, 0].tolist(), strict=True):

@@ -129,8 +129,8 @@ def load_tokenizer(source: str, *, may_pad_with_end: bool) -> Any:
     return tokenizer
 
 
-def load_model(kind: Any, source: str, **settings: Any) -> Any:
-    """`kind.from_pretrained(source)` in bf16; the adapter on it is trained in fp32.
+def load_model(kind: Any, source: str, dtype: str = "bfloat16", **settings: Any) -> Any:
+    """`kind.from_pretrained(source)`, in bf16 by default; what is trained on it is in fp32.
 
     Raises:
         HarnessError: not found or not readable.
@@ -138,7 +138,7 @@ def load_model(kind: Any, source: str, **settings: Any) -> Any:
     import torch
 
     try:
-        return kind.from_pretrained(source, dtype=torch.bfloat16, **settings)
+        return kind.from_pretrained(source, dtype=getattr(torch, dtype), **settings)
     except (OSError, ValueError) as error:
         raise HarnessError(f"{source}: no model: {' '.join(str(error).split())}") from error
 
