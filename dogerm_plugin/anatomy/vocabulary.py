@@ -59,11 +59,7 @@ def padded_embeddings(
                 raise MergeError(_difference(reward, mine, other, theirs))
             tokenization.warn_of_other_cuts(reward.model, own, other.model, its)
         else:
-            lacking = reward if mine is None else other
-            LOG.warning(
-                "%s has no tokenizer: it can't be checked that its rows mean the same tokens",
-                lacking.model,
-            )
+            _warn_of_none(reward if mine is None else other)
         for name in layout.vocabulary & set(layout.sources[other.model]):
             a, b = layout.shape(reward, name), layout.shape(other, name)
             if a is None or b is None or a[0] == b[0]:
@@ -79,6 +75,13 @@ def padded_embeddings(
     return padded
 
 
+def _warn_of_none(lacking: Anatomy) -> None:
+    LOG.warning(
+        "%s has no tokenizer: it can't be checked that its rows mean the same tokens",
+        lacking.model,
+    )
+
+
 def require_same_ids(reward: Anatomy, other: Anatomy, options: MergeOptions) -> None:
     """For a model whose embedding is not used: every token that both know has one id.
 
@@ -89,6 +92,7 @@ def require_same_ids(reward: Anatomy, other: Anatomy, options: MergeOptions) -> 
         return
     own, its = _tokenizer(reward, options), _tokenizer(other, options)
     if own is None or its is None:
+        _warn_of_none(reward if own is None else other)
         return
     mine, theirs = own.get_vocab(), its.get_vocab()
     moved = [token for token, i in mine.items() if theirs.get(token, i) != i]

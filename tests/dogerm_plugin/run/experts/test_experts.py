@@ -339,6 +339,30 @@ def test_experts_of_another_base(
     assert message in said and str(other) in said
 
 
+def test_an_expert_without_a_tokenizer(
+    tmp_path: Path, models: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its tokens can't be compared: a warning says so."""
+    other = Path(shutil.copytree(models[1], tmp_path / "other"))
+    for file in other.glob("tokenizer*"):
+        file.unlink()
+    mixtures.made(tmp_path, mixtures.recipe(models[0], models[0], other))
+    assert f"{other} has no tokenizer: it can't be checked" in caplog.text
+
+
+def test_an_expert_with_tokens_of_its_own(tmp_path: Path, models: list[Path]) -> None:
+    """Rows that the base lacks are not used; a mean of them is refused."""
+    other = mixtures.save(
+        tmp_path / "more-rows", "llama", 1, AutoModelForSequenceClassification, vocab_size=100
+    )
+    mixtures.save_tokenizer(other, [*merging.words(96), "one", "more"])
+    content = mixtures.recipe(models[0], models[0], other)
+    mixtures.made(tmp_path, content)
+    shutil.rmtree(tmp_path / "out")
+    said = mixtures.refused(tmp_path, content | {"trunk": "average"})
+    assert "[96, 32]" in said and "[100, 32]" in said and "say trunk: base" in said
+
+
 def test_strangers_on_request(tmp_path: Path, models: list[Path]) -> None:
     """`allow_unrelated` beside the expert, as the refusal says."""
     other = Path(shutil.copytree(models[1], tmp_path / "other"))
