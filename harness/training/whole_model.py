@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from dogerm_plugin.files.atomic import staging
+from dogerm_plugin.files.atomic import mode_of, staging
 from dogerm_plugin.files.model_files import OF_A_MODEL
 from harness.errors import HarnessError
 
@@ -168,6 +168,7 @@ def save_whole(model: SparseModel, values: Mapping[str, Any], folder: Path) -> i
                 names = list(opened.keys())
                 state = {name: new.get(name, opened.get_tensor(name)) for name in names}
             save_file(state, stage / shard.name, metadata={"format": "pt"})
+            (stage / shard.name).chmod(mode_of(folder / shard.name))  # it is its owner's alone
             size += sum(tensor.nbytes for tensor in state.values())
         for pattern in (*OF_A_MODEL, _RECIPE):
             for file in source.glob(pattern):
