@@ -15,7 +15,7 @@ from harness.study import choose, grid, output, proof
 from harness.study.interrupt import stoppable
 from harness.study.measuring import Measurement, Measuring, TaskResult, opened
 from harness.study.merged_model import MergedModel
-from harness.study.recipe import Point
+from harness.study.recipe import UNMERGED, Point
 from harness.study.rows import REPORT, SELECT, check_metric
 from harness.study.spec import Plan
 from harness.study.store import RESULTS, check_folder, told_if_full
@@ -245,11 +245,10 @@ def _notes(plan: SweepPlan, swept: Swept) -> Iterator[str]:
     scores = [one.score for one in swept.measured]
     if point.at_rest:
         yield (
-            "the chosen weight is 0: on the selection rows no merge is better than the reward "
-            "model itself"
+            f"the choice is {_itself(point)}: on the selection rows no merge is better than it"
             if chosen == best
-            else "the chosen weight is 0: on the selection rows the reward model itself is within "
-            "one standard error of the best merge"
+            else f"the choice is {_itself(point)}: on the selection rows it is within one standard "
+            "error of the best merge"
         )
     elif abs(scores[chosen].value - scores[0].value) <= (scores[chosen].stderr or 0.0):
         yield (
@@ -267,9 +266,18 @@ def _notes(plan: SweepPlan, swept: Swept) -> Iterator[str]:
             f"at {lambda_is(point.label)} nothing of the reward model is left but its head: what "
             "changed there is not knowledge added to it"
         )
-    if not top.at_rest and best == len(plan.points) - 1 and top.distance < whole:
-        yield f"the best weight, {top.label}, is the largest that was tried: try larger ones"
+    if not top.at_rest and best == len(plan.points) - 1 and 0 < top.distance < whole:
+        yield f"the best, {lambda_is(top.label)}, is the largest that was tried: try larger ones"
     yield from output.divided(plan)
+
+
+def _itself(point: Point) -> str:
+    """`λ = 0, the reward model itself`, or that alone where no number says it."""
+    return (
+        "the reward model itself"
+        if point.label == UNMERGED
+        else (f"{lambda_is(point.label)}, the reward model itself")
+    )
 
 
 def _truncated(swept: Swept) -> Iterator[str]:
