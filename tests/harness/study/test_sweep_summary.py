@@ -36,7 +36,7 @@ def notes(
     [
         (
             ([0.6, 0.5, 0.4], 0),
-            "λ = 0, the reward model itself: on the selection rows no merge is better",
+            "on the selection rows no merge is better than it",
         ),
         (([0.6, 0.62, 0.4], 0, "1", ONE_STANDARD_ERROR), "within one standard error of the best"),
         (([0.6, 0.64, 0.4], 1), "mostly chance"),
