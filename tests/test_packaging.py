@@ -223,6 +223,7 @@ def test_wheel_has_what_the_commands_read(wheel: Path) -> None:
         "harness/tasks/bon/bon_gsm8k.yaml",
         "harness/tasks/preference/example.jsonl",
         "harness/tasks/minipref/data.jsonl",
+        "harness/tasks/minipref/sums.toml",
         "harness/show/page.html.jinja",
         "dogerm_plugin/py.typed",
         "dogerm_plugin/README.md",
