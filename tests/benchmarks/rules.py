@@ -57,12 +57,14 @@ dataset_path: {path}
 def write_pairs(path: Path, count: int) -> None:
     """So many pairs of a right and a wrong worked sum, as many of every kind."""
     from harness.tasks.minipref.arithmetic import make
-    from harness.tasks.minipref.sums import SUMS
+    from harness.tasks.minipref.generate import kinds, table
 
+    names = {entry["name"] for entry in table("sums")["kind"]}
+    sums = [kind for kind in kinds() if kind.name in names]
     with path.open("w", encoding="utf-8") as file:
         for number in range(count):
-            kind = SUMS[number % len(SUMS)]
-            pair = make(kind, number // len(SUMS) % 2, Random(f"rules {number}"))
+            kind = sums[number % len(sums)]
+            pair = make(kind, number // len(sums) % 2, Random(f"rules {number}"))
             row = {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
