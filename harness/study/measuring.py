@@ -20,7 +20,7 @@ from harness.show.numbers import duration
 from harness.study import choose, interrupt
 from harness.study.choose import Score, SectionScore
 from harness.study.merged_model import MergedModel
-from harness.study.point import Point
+from harness.study.recipe import Point
 from harness.study.rows import Rows
 from harness.study.spec import Spec
 from harness.study.store import Store

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from harness.study import choose, grid, output, proof
 from harness.study.interrupt import stoppable
 from harness.study.measuring import Measurement, Measuring, Progress, opened
 from harness.study.merged_model import MergedModel
-from harness.study.point import UNMERGED, Point
+from harness.study.recipe import UNMERGED, Point, StudyRecipe, each, strength_of
 from harness.study.rows import REPORT, SELECT, check_metric
 from harness.study.spec import Plan
 from harness.study.store import RESULTS, check_folder, told_if_full
@@ -194,7 +195,7 @@ def _proof(plan: SweepPlan, swept: Swept, chosen: Point) -> dict[str, Any] | Non
 def _notes(plan: SweepPlan, swept: Swept) -> Iterator[str]:
     best, chosen = swept.best, swept.chosen
     point, top = plan.points[chosen], plan.points[best]
-    whole = plan.spec.recipe.most
+    whole = _most(plan.spec.recipe)
     scores = [one.score for one in swept.measured]
     if point.at_rest:
         yield (
@@ -222,6 +223,15 @@ def _notes(plan: SweepPlan, swept: Swept) -> Iterator[str]:
     if not top.at_rest and best == len(plan.points) - 1 and 0 < top.distance < whole:
         yield f"the best, {lambda_is(top.label)}, is the largest that was tried: try larger ones"
     yield from output.divided(plan)
+
+
+def _most(recipe: StudyRecipe) -> float:
+    """How far from the reward model a merge can be; infinite where nothing bounds it."""
+    one = strength_of(recipe.method) if not recipe.axis else recipe.strength
+    if one is None:
+        return math.inf
+    models = len(recipe.domain_models) if each(one) else 1
+    return one.high * models if one.most_in_sum is None else one.most_in_sum
 
 
 def _itself(point: Point) -> str:
