@@ -2,6 +2,8 @@
 
 import gc
 import os
+import shutil
+import tempfile
 
 import pytest
 
@@ -16,10 +18,25 @@ from dogerm_plugin import _autoload
 _autoload.install(force=True)
 
 
+_CACHE = pytest.StashKey[str]()
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Files go to pytest-xdist's workers in the order of the collection, not by how many tests."""
+    """Every process of the session shares one cache, an empty one at first.
+
+    Files go to pytest-xdist's workers in the order of the collection, not by how many tests.
+    """
     if config.pluginmanager.hasplugin("xdist"):
         config.option.loadscopereorder = False
+    if not hasattr(config, "workerinput"):
+        # pytest-xdist's workers inherit the variable.
+        config.stash[_CACHE] = os.environ["DOGERM_CACHE"] = tempfile.mkdtemp(prefix="dogerm-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the session's cache."""
+    if _CACHE in config.stash:
+        shutil.rmtree(config.stash[_CACHE], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
