@@ -17,7 +17,7 @@ class UserError(ValueError):
 
 
 class MergeError(click.ClickException, UserError):
-    """Bad input to a merge.
+    """A mistake in a recipe or its models, which ends a merge with one line.
 
     mergekit's commands are click commands, and click prints a `ClickException` as one line with
     exit status 1: so the same error is short for a person at the shell and an ordinary

@@ -28,6 +28,19 @@ def told_in_one_line() -> Iterator[None]:
         raise click.ClickException(" ".join(str(error).split())) from error
 
 
+@contextmanager
+def at(place: object) -> Iterator[None]:
+    """Work on a part of the input: a mistake in it is told with its place before it.
+
+    Raises:
+        HarnessError: the one that was raised, with the place.
+    """
+    try:
+        yield
+    except HarnessError as error:
+        raise HarnessError(f"{place}: {error}") from error
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's message that says something; without one, the error's kind.
 

@@ -7,13 +7,19 @@ import tiny
 import torch
 import yaml
 from click.testing import CliRunner
+from mergekit import merge_methods
+from mergekit.merge_methods.base import TensorGroup
 from mergekit.scripts.run_yaml import main as mergekit_yaml
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
+from dogerm_plugin.methods.formula import numbers_of
+
 FOLDER = Path(__file__).parents[1] / "merge_recipes"
 RECIPES = sorted(FOLDER.glob("*.yml"))
+BY_TASK_VECTORS = [path for path in RECIPES if "base_model: meta-llama" in path.read_text()]
+BY_SHARES = [path for path in RECIPES if path not in BY_TASK_VECTORS]
 
 
 def tokenizer(folder: Path, size: int) -> None:
@@ -22,7 +28,7 @@ def tokenizer(folder: Path, size: int) -> None:
     PreTrainedTokenizerFast(tokenizer_object=made, unk_token="t0").save_pretrained(folder)
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", BY_SHARES, ids=lambda path: path.stem)
 def test_recipe_merges_tiny_models(path: Path, tmp_path: Path) -> None:
     """The recipe with tiny models in place of its own gives the formula's tensors."""
     recipe = yaml.safe_load(path.read_text())
@@ -51,6 +57,34 @@ def test_recipe_merges_tiny_models(path: Path, tmp_path: Path) -> None:
         expected = expected + weight * tensors[name]
     assert torch.equal(merged[name], expected)
     assert torch.equal(merged["score.weight"], mine["score.weight"])
+
+
+@pytest.mark.parametrize("path", BY_TASK_VECTORS, ids=lambda path: path.stem)
+def test_recipe_of_task_vectors_merges_tiny_models(path: Path, tmp_path: Path) -> None:
+    """The body is mergekit's own method's, by the recipe's seed; the head is the reward model's."""
+    recipe = yaml.safe_load(path.read_text())
+    rm, lm = tiny.save_pair(tmp_path / "0", "llama")
+    tiny.save_language_model(tmp_path / "base", "llama", 3)
+    for folder in (rm, lm, tmp_path / "base"):
+        tokenizer(folder, tiny.SIZES["vocab_size"])
+    given = [entry["parameters"] for entry in recipe["models"]]
+    recipe["base_model"] = str(tmp_path / "base")
+    for entry, folder in zip(recipe["models"], (rm, lm), strict=True):
+        entry["model"] = str(folder)
+    (tmp_path / "recipe.yml").write_text(yaml.safe_dump(recipe))
+    done = CliRunner().invoke(mergekit_yaml, [str(tmp_path / "recipe.yml"), str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+
+    merged = load_file(tmp_path / "out" / "model.safetensors")
+    inputs = [load_file(one / "model.safetensors") for one in (tmp_path / "base", rm, lm)]
+    host = merge_methods.get(recipe["merge_method"].removeprefix("reward_preserving_"))
+    name = "model.layers.3.mlp.up_proj.weight"
+    group = TensorGroup.from_tensors([one[name] for one in inputs], base_index=0)
+    parameters = {key: [one[key] for one in given] for key in given[0]}
+    with numbers_of(recipe.get("parameters", {}).get("seed", 0), name, torch.device("cpu")):
+        (expected,) = host([group], parameters=parameters)
+    assert torch.equal(merged[name], expected)
+    assert torch.equal(merged["score.weight"], inputs[1]["score.weight"])
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

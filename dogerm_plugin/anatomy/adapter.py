@@ -33,7 +33,7 @@ _WRAPPED = re.compile(r"\.(modules_to_save|original_module|base_layer)(\.default
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter on disk.
+    """A PEFT adapter on disk: its settings, and the names and shapes of its tensors.
 
     Attributes:
         name: as the user gave it, with its revision.

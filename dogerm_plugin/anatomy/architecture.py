@@ -32,17 +32,22 @@ class RewardModelArchitecture(ModuleArchitecture):
     """
 
     def __init__(
-        self, loose: list[WeightInfo], layers: list[list[WeightInfo]], depth_key: str
+        self,
+        before: list[WeightInfo],
+        layers: list[list[WeightInfo]],
+        after: list[WeightInfo],
+        depth_key: str,
     ) -> None:
-        self._loose = loose
+        self._before = before
         self._layers = layers
+        self._after = after
         self._depth_key = depth_key
 
     def pre_weights(self, config: Any) -> list[WeightInfo]:
-        return self._loose
+        return self._before
 
     def post_weights(self, config: Any) -> list[WeightInfo]:
-        return []
+        return self._after
 
     def layer_weights(self, index: int, config: Any) -> list[WeightInfo]:
         if index < len(self._layers):
@@ -71,12 +76,16 @@ def unnumbered(name: str) -> str:
     return LAYER.sub(".*.", name, count=1)
 
 
-def architecture(layout: Layout, vocabulary: set[str]) -> ModelArchitecture:
+def architecture(
+    layout: Layout, vocabulary: set[str], *, ends_apart: bool = False
+) -> ModelArchitecture:
     """Describe the output to mergekit.
 
     Args:
         layout: the matched tensors.
         vocabulary: names whose rows mergekit is to align, or the method to compare.
+        ends_apart: whether what follows the layers goes with the last of `slices:`, as mergekit has
+            it. Else all that is beside them goes with the first.
     """
     head = set(layout.head)
     # Not in every model: the head, a vision tower that the reward model or only some others have.
@@ -99,6 +108,7 @@ def architecture(layout: Layout, vocabulary: set[str]) -> ModelArchitecture:
     tower = _layer_prefix(layout.body, depth)
     layers: dict[int, list[WeightInfo]] = defaultdict(list)
     loose = []
+    last = _after_layers(layout) if ends_apart else set()
     for name, weight in sorted(weights.items()):
         match = LAYER.search(name)
         if match and name[: match.start()] == tower:
@@ -107,8 +117,9 @@ def architecture(layout: Layout, vocabulary: set[str]) -> ModelArchitecture:
             loose.append(weight)
     nested = "text_config." if hasattr(layout.reward.config, "text_config") else ""
     module = RewardModelArchitecture(
-        loose,
+        [weight for weight in loose if weight.name not in last],
         [layers[i] for i in range(max(layers, default=-1) + 1)],
+        [weight for weight in loose if weight.name in last],
         f"{nested}num_hidden_layers",
     )
     folder = layout.reward.checkpoint.folder
@@ -119,6 +130,15 @@ def architecture(layout: Layout, vocabulary: set[str]) -> ModelArchitecture:
         tagalong_files=sorted(f.name for pattern in TAGALONG for f in folder.glob(pattern)),
         vocab_size_config_key=f"{nested}vocab_size",
     )
+
+
+def _after_layers(layout: Layout) -> set[str]:
+    """The head, and what the class lists behind its last layer: the final norm."""
+    reward = layout.reward
+    order = {name: number for number, name in enumerate(reward.trunk.state_dict())}
+    end = max((number for name, number in order.items() if LAYER.search(f".{name}")), default=0)
+    stored = {stored for name, stored in reward.body.items() if order.get(name, 0) > end}
+    return stored | {*layout.head}
 
 
 def _layer_prefix(names: list[str], depth: int) -> str:

@@ -89,7 +89,7 @@ class Anatomy:
 
 
 def examine(checkpoint: Checkpoint, options: MergeOptions) -> Anatomy:
-    """Take a checkpoint apart.
+    """Tell which tensors of a checkpoint are body and which are head.
 
     Raises:
         MergeError: no architecture in config.json, a class that can't be built, a body or head

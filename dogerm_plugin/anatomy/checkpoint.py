@@ -38,7 +38,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An input model on disk.
+    """An input model on disk: its config, its files, and what their headers say.
 
     Attributes:
         model: as the recipe names it.

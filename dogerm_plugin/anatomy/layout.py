@@ -80,7 +80,7 @@ class Layout:
 
 
 def lay_out(reward: Anatomy, others: list[Anatomy], options: MergeOptions) -> Layout:
-    """Match the models' tensors.
+    """Match the models' tensors: for each of the output, one of every model.
 
     Raises:
         MergeError: no reward head; unlike model type, width or depth; a body tensor that one
@@ -105,7 +105,8 @@ def lay_out(reward: Anatomy, others: list[Anatomy], options: MergeOptions) -> La
     if not others:  # the reward model by itself, its layers perhaps in another order
         layout.sources[reward.model] |= {name: (name,) for name in reward.body.values()}
     body = {name for other in others for name in layout.sources[other.model]}
-    layout.body = sorted(body if others else reward.body.values())
+    body = body or set(reward.body.values())
+    layout.body = sorted(body)
     merged = {stored for name in body for stored in layout.sources[reward.model][name]}
     for _, stored in sorted(reward.body.items()):
         if stored not in merged:

@@ -38,7 +38,7 @@ _NESTED = "DecoderLayer"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a body tensor stands.
+    """Where a body tensor stands: in which layer, and what it is for.
 
     Attributes:
         part: one of `PARTS`.

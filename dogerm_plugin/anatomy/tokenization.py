@@ -110,13 +110,13 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _backend(tokenizer: Any) -> dict[str, Any]:
-    """All of a fast tokenizer; empty for one in Python."""
+    """All settings of a fast tokenizer; empty for one in Python."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     return json.loads(backend.to_str()) if backend is not None else {}
 
 
 def _texts(backends: list[dict[str, Any]]) -> Iterator[str]:
-    """Those that all tokenizers are tried with, and added tokens that have other flags."""
+    """The texts to try: those for all tokenizers, and added tokens that have other flags."""
     yield from TEXTS
     flags = [{one["content"]: one for one in b.get("added_tokens", [])} for b in backends]
     for token, one in flags[0].items():

@@ -88,7 +88,7 @@ class Stamps:
 
     @classmethod
     def of(cls, files: Iterable[Path]) -> Stamps:
-        """That of now, of the files that are there."""
+        """The state of files now, of those that are there."""
         return cls({file: stamp(file.stat()) for file in files if file.is_file()})
 
     def check(self) -> None:
@@ -104,7 +104,7 @@ class Stamps:
                 raise MergeError(_changed(file, f"had {before[0]:,} bytes and is gone")) from None
 
     def check_one(self, file: Path, now: os.stat_result) -> None:
-        """The same for one file; one that is not known is let pass."""
+        """Hold one file of now against its state; one that is not known is let pass."""
         before, after = self.known.get(file), stamp(now)
         if before is None or before == after:
             return

@@ -37,7 +37,7 @@ _WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".h5", ".msgpack")
 
 @dataclass(frozen=True)
 class WeightFiles:
-    """The weights' files.
+    """The files that hold a model's weights, and what names them.
 
     Attributes:
         shards: in the order in which transformers reads them.
@@ -81,7 +81,7 @@ def find(folder: Path) -> WeightFiles | None:
 
 
 def check(folder: Path) -> WeightFiles | None:
-    """`find`, but for what only a merge can't have.
+    """Refuse weights that nothing can load: `find`, but for what only a merge can't have.
 
     Raises:
         MergeError: what stands in the weights' place is no plain file; an index that names no

@@ -68,7 +68,7 @@ def _no_constraint(values: Values, where: str) -> None:
 
 @dataclass(frozen=True)
 class Method:
-    """A merge method.
+    """A merge method: its parameters, its formula, and how the models are to be merged.
 
     Attributes:
         name: `merge_method:` in YAML, `reward_preserving_<mergekit's own name>`.

@@ -23,7 +23,7 @@ _DRAWING = threading.Lock()
 def merged(
     method: Method, tensors: Tensors, values: Values, *, is_vocabulary: bool = False
 ) -> torch.Tensor:
-    """One tensor of the output.
+    """Merge one tensor of the output by a method's formula.
 
     Args:
         method: whose formula.

@@ -45,7 +45,7 @@ def in_configuration(config: MergeConfiguration) -> MergeConfiguration:
 
 
 def in_content(content: Any, folder: Path, key: str = "") -> Any:
-    """The same for a recipe as YAML gives it, in a file of `folder`."""
+    """A recipe's YAML, of a file in `folder`, with its models' folders as they are found."""
     if isinstance(content, dict):
         return {name: in_content(value, folder, str(name)) for name, value in content.items()}
     if isinstance(content, list):

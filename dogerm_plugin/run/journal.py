@@ -83,7 +83,7 @@ def _read(work: Path) -> tuple[str, int]:
 
 
 def _remove_if_empty(work: Path) -> bool:
-    """Of a process that was killed before it wrote anything; and only that."""
+    """Remove the folder of a process that was killed before it wrote anything; only that."""
     written = [name for name in manifest.files_below(work) if name != f"{FILE}.partial"]
     if written:
         return False

@@ -93,7 +93,7 @@ class Kinship:
 
     @classmethod
     def of(cls, layout: Layout, method: Method) -> Kinship:
-        """That of a layout's models, merged by a method."""
+        """The kinship of a layout's models, merged by a method."""
         return cls(layout.reward.model, frozenset(layout.body), method.symbols)
 
     def watch(self, task: Task[Any], arguments: Mapping[str, Any]) -> None:

@@ -66,7 +66,7 @@ def _says_labels(reward: Anatomy) -> bool:
 
 
 def _quantization(config: dict[str, Any]) -> None:
-    """Left over from the model that the weights were once dequantized from, or trained on."""
+    """Drop settings of quantized weights, left over from the model before these were made of it."""
     parts = [config, *(part for part in config.values() if isinstance(part, dict))]
     for part in parts:
         for key in QUANTIZATION:
@@ -79,7 +79,7 @@ def _quantization(config: dict[str, Any]) -> None:
 
 
 def _code(config: dict[str, Any], folder: Path) -> None:
-    """Entries of auto_map for code that is not in the folder; `owner/name--file` is fetched."""
+    """Drop entries of auto_map whose code is not in the folder; `owner/name--file` is fetched."""
     auto_map = config.get("auto_map")
     if not isinstance(auto_map, dict):
         return

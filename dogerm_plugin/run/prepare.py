@@ -57,11 +57,26 @@ def lay_out(
     reward = examined.pop(own)
     plan = layout.lay_out(reward, list(examined.values()), options)
     padded = vocabulary.padded_embeddings(plan, config, options)
-    lends_head = registry.of(config.merge_method).one_model_each
-    LoaderCache().loaders.update(view.views(plan, padded, lends_head=lends_head))
+    single = registry.of(config.merge_method).one_model_each
+    LoaderCache().loaders.update(view.views(plan, padded, lends_head=single))
     aligned = config.tokenizer is not None or config.tokenizer_source is not None
     rows = plan.vocabulary if aligned else set().union(*padded.values())
-    return plan, architecture.architecture(plan, rows)
+    return plan, architecture.architecture(plan, rows, ends_apart=single)
+
+
+def find_reward_model(config: MergeConfiguration, options: MergeOptions) -> ModelReference:
+    """The model of a recipe whose head the output has; its models are looked at.
+
+    Args:
+        config: a recipe without adapters.
+        options: mergekit's.
+
+    Raises:
+        MergeError: a model that can't be read; no model with a reward head, or several.
+    """
+    ours = configuration.prepared(config)
+    heads = {model: _examine(model, options).reward_head for model in ours.referenced_models()}
+    return roles.told_apart(ours, heads)
 
 
 def _examine(model: ModelReference, options: MergeOptions) -> body_and_head.Anatomy:

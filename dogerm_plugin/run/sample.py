@@ -102,7 +102,7 @@ def _rows(tensor: torch.Tensor) -> Any:
 
 
 def _sums(rows: Any) -> tuple[Any, Any]:
-    """Of every row, and of every column."""
+    """The sums of every row, and of every column."""
     count, width = rows.shape
     return rows @ np.ones(width, rows.dtype), np.ones(count, rows.dtype) @ rows
 
@@ -130,7 +130,7 @@ def _centre(rows: Any) -> None:
 
 
 def _cosine(dot: float, a: float, b: float) -> float:
-    """Of two vectors by their product and squares; that of nothing and nothing is 1."""
+    """The cosine of two vectors by product and squares; that of nothing and nothing is 1."""
     if a == b:
         return dot / a if a else 1.0
     return dot / math.sqrt(a) / math.sqrt(b) if a and b else 0.0

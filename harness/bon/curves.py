@@ -30,7 +30,7 @@ Curve = dict[int, Mean]  # by N
 
 @dataclass
 class TaskCurves:
-    """What was measured on one task.
+    """One task's accuracies by N: of each reward model's choice, and of choices that need none.
 
     Attributes:
         questions: how many there were.

@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.rows.documents import Docs
+from harness.runs.quiet import at_level
 
 # The way that needs no scoring here, so that no generated program is executed.
 INSTEAD = (
@@ -104,14 +105,10 @@ def _load(name: str, docs: Sequence[Mapping[str, Any]], include_path: Path | Non
         "num_fewshot": 0,
         "process_docs": None,  # the file has the documents that it made
     }
-    told = logging.getLogger("lm_eval.api.task")  # lm-eval explains `custom_dataset` at length
-    level = told.level
-    told.setLevel(logging.ERROR)
     try:
-        group = manager.load({"group": "dogerm_bon", "task": [changes]})
+        with at_level("lm_eval.api.task", logging.ERROR):  # explains `custom_dataset` at length
+            group = manager.load({"group": "dogerm_bon", "task": [changes]})
     except Exception as error:  # whatever a task's own code raises
         reason = " ".join(str(error).split()) or type(error).__name__
         raise HarnessError(f"task {name} cannot be loaded: {reason}; or {INSTEAD}") from error
-    finally:
-        told.setLevel(level)
     return group["tasks"][name]

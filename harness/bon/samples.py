@@ -42,7 +42,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """One file.
+    """A samples file of one task, read: the filter and the metric that were taken, and the items.
 
     Attributes:
         task: lm-eval's name of the task.
@@ -61,7 +61,7 @@ class Run:
 def read_run(
     path: Path, *, task: str | None = None, filter: str | None = None, metric: str | None = None
 ) -> Run:
-    """Read one file.
+    """Read a samples file of a policy's run.
 
     Args:
         path: a file named ``samples_<task>_<date>.jsonl``, or any other name with `task`.

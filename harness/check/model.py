@@ -54,7 +54,7 @@ class SeenByModel:
         self.first: tuple[str, str] | None = None
 
     def see(self, place: str, both: list[Turns]) -> None:
-        """Look at the conversations of a row."""
+        """Render and measure the conversations of a row, and note what is wrong with them."""
         try:
             texts = [self.encoder.render(turns) for turns in both]
             marks = [mark for turns in both if (mark := self.markup.find(turns)) is not None]
@@ -84,7 +84,7 @@ class SeenByModel:
         return self.refused.rows + self.same.rows + marked
 
     def median(self) -> int:
-        """Tokens of a conversation."""
+        """How many tokens the conversation in the middle has, of all by length."""
         half = (sum(self.lengths.values()) + 1) // 2
         for length in sorted(self.lengths):
             half -= self.lengths[length]

@@ -24,7 +24,7 @@ DIVIDES = ("section", "subset", "category", "topic", "domain", "task", "source",
 def lines(
     source: Source, survey: Survey, model: SeenByModel | None, stopped: str | None
 ) -> Iterator[str]:
-    """The page, line by line."""
+    """What `dogerm check` prints of a set, line by line."""
     names = list(survey.filled)
     yield f"{source.path}: {_count(survey.rows, 'row')}, {_count(len(names), 'column')}"
     if survey.rows:

@@ -16,7 +16,7 @@ ADVICE = "correct the name, --split or --name, or name a file"
 
 
 class Source(NamedTuple):
-    """Rows, and what is known of them beforehand.
+    """What is checked: where its rows are, and what a task's YAML says of them.
 
     Attributes:
         path: a file's path, or what `datasets.load_dataset` takes.

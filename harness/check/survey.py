@@ -34,7 +34,7 @@ class Fault:
     places: list[str] = field(default_factory=list)
 
     def add(self, place: str) -> None:
-        """Note one more."""
+        """Count one more row with this fault."""
         self.count += 1
         if len(self.places) < PLACES:
             self.places.append(place)
@@ -57,12 +57,12 @@ class Faults(dict[str, Fault]):
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """How many rows have a fault."""
         return sum(fault.count for fault in self.values())
 
 
 class Survey:
-    """What a set of pairs holds.
+    """Counts what a set of pairs holds: columns filled, forms, roles, sections, misfits.
 
     Args:
         columns: as in the YAML of a task.

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 
+from harness.commands.options import FILE, FOLDER, output
 from harness.errors import HarnessError, told_in_one_line
-
-_File = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -28,14 +27,8 @@ def bon() -> None:
 
 
 @bon.command()
-@click.argument("samples", nargs=-1, required=True, type=_File)
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write, such as bon_gsm8k.jsonl.",
-)
+@click.argument("samples", nargs=-1, required=True, type=FILE)
+@output("The file to write, such as bon_gsm8k.jsonl.", required=True)
 @click.option("--filter", metavar="NAME", help="Whose scores to take, where a task has several.")
 @click.option("--metric", metavar="NAME", help="The metric that is 1 or 0 (default: the usual).")
 @click.option(
@@ -44,11 +37,7 @@ def bon() -> None:
     help="The question: a column of the data set, or a template such as '{{question}}'.",
 )
 @click.option("--task", metavar="NAME", help="The task, where a file's name does not say it.")
-@click.option(
-    "--include-path",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of your own tasks' YAML.",
-)
+@click.option("--include-path", type=FOLDER, help="Folder of your own tasks' YAML.")
 def collect(
     samples: Sequence[Path],
     output: Path,
@@ -101,13 +90,7 @@ def _progress(items: Sequence[int]) -> Iterable[int]:
 
 @bon.command()
 @click.argument("results", nargs=-1, required=True)
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The picture to write: .png, .pdf or .svg.",
-)
+@output("The picture to write: .png, .pdf or .svg.", required=True)
 def plot(results: Sequence[str], output: Path) -> None:
     """Draw accuracy against N, and print it, for one or several reward models.
 

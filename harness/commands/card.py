@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.commands.options import FILE_OR_FOLDER, FOLDER, include_path
 from harness.errors import HarnessError, told_in_one_line
 
 if TYPE_CHECKING:
@@ -16,21 +17,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("out", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("out", type=FOLDER)
 @click.option(
     "--results",
     required=True,
     multiple=True,
-    type=click.Path(exists=True, path_type=Path),
+    type=FILE_OR_FOLDER,
     help="A folder of dogerm sweep or dogerm search, or of lm_eval's --output_path; or a "
     "sweep.json, search.json or results_<date>.json. Can be given several times.",
 )
-@click.option(
-    "--include-path",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    multiple=True,
-    help="A folder with tasks of your own, as lm_eval's --include_path: for their data sets.",
-)
+@include_path("for their data sets")
 @click.option(
     "--validate", is_flag=True, help="Have the Hub check the metadata, too, before it is written."
 )

@@ -30,28 +30,20 @@ MOST_NAMES = 200
 @click.option("--split", default="test", show_default=True, help="Of a data set on the Hub.")
 @click.option("--name", help="A configuration of a data set on the Hub.")
 @click.option("--limit", type=click.IntRange(1), help="Read so many rows at most.")
-def check(
-    data: str,
-    columns: str | None,
-    model: str | None,
-    chat_template: str | None,
-    split: str,
-    name: str | None,
-    limit: int | None,
-) -> None:
+def check(data: str, **given: Any) -> None:
     """Say what a file of preferences holds, and what a task would make of it.
 
     DATA is a file (.jsonl, .json, .csv, each also .gz or .zst, or .parquet), a data set on the Hub,
     or the YAML of a task. The exit status is 0 where a task would take all rows.
     """
     with told_in_one_line():
-        fits = _check(data, columns, model, chat_template, split, name, limit)
+        fits = _check(data, **given)
     sys.exit(0 if fits else 1)
 
 
 def _check(
     data: str,
-    given: str | None,
+    columns: str | None,
     model: str | None,
     chat_template: str | None,
     split: str,
@@ -74,7 +66,7 @@ def _check(
             if limit is not None and number == limit:
                 break
             if survey is None:
-                survey = _survey(row, given, source.columns)
+                survey = _survey(row, columns, source.columns)
             _note_values(row, values)
             both = survey.see(place, row)
             if seen is not None and both:

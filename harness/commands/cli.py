@@ -6,24 +6,18 @@ import importlib
 
 import click
 
-# name -> (where the click command is, its help in one line)
+# name -> its help in one line; the command is called so in the module of this name
 COMMANDS = {
-    "bon": ("harness.commands.bon:bon", "Collect candidates for best-of-N, and plot the results."),
-    "card": ("harness.commands.card:card", "Put measured figures into a merged model's card."),
-    "check": ("harness.commands.check:check", "Say what a file of preferences holds."),
-    "compare": ("harness.commands.compare:compare", "Tell whether one model beats another."),
-    "demo": ("harness.commands.demo:demo", "Merge and measure a real 135M reward model."),
-    "doctor": (
-        "harness.commands.doctor:doctor",
-        "Say what is installed, what works, and how to mend it.",
-    ),
-    "report": ("harness.commands.report:report", "Write what a sweep or search found as a page."),
-    "search": (
-        "harness.commands.search:search",
-        "Search weights by layer, part and model.",
-    ),
-    "sweep": ("harness.commands.sweep:sweep", "Choose the weight of a merge, and prove the gain."),
-    "train": ("harness.commands.train:train", "Train a reward model or a domain model (LoRA)."),
+    "bon": "Collect candidates for best-of-N, and plot the results.",
+    "card": "Put measured figures into a merged model's card.",
+    "check": "Say what a file of preferences holds.",
+    "compare": "Tell whether one model beats another.",
+    "demo": "Merge and measure a real 135M reward model.",
+    "doctor": "Say what is installed, what works, and how to mend it.",
+    "report": "Write what a sweep or search found as a page.",
+    "search": "Search weights by layer, part and model.",
+    "sweep": "Choose the weight of a merge, and prove the gain.",
+    "train": "Train a reward model or a domain model (LoRA).",
 }
 
 
@@ -36,13 +30,12 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        command: click.Command = getattr(importlib.import_module(f"harness.commands.{name}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+            formatter.write_dl(sorted(COMMANDS.items()))
 
 
 @click.command(cls=_Lazy)

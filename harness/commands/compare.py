@@ -6,14 +6,13 @@ from pathlib import Path
 
 import click
 
+from harness.commands.options import FILE_OR_FOLDER, SHARE, include_path, output
 from harness.errors import told_in_one_line
-
-_RUN = click.Path(exists=True, path_type=Path)
 
 
 @click.command()
-@click.argument("a", type=_RUN)
-@click.argument("b", type=_RUN)
+@click.argument("a", type=FILE_OR_FOLDER)
+@click.argument("b", type=FILE_OR_FOLDER)
 @click.option(
     "--metric",
     default="accuracy",
@@ -23,7 +22,7 @@ _RUN = click.Path(exists=True, path_type=Path)
 )
 @click.option(
     "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=SHARE,
     default=0.95,
     show_default=True,
     help="Of the intervals; 1 minus it is what p (Holm) must be below.",
@@ -39,18 +38,8 @@ _RUN = click.Path(exists=True, path_type=Path)
 @click.option(
     "--flips", "most", type=click.IntRange(0), default=0, help="List up to N such items a task."
 )
-@click.option(
-    "--include-path",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    multiple=True,
-    help="A folder with tasks of your own, as lm_eval's --include_path: for their groups.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write all of it, with every item that differs, as JSON.",
-)
+@include_path("for their groups")
+@output("Write all of it, with every item that differs, as JSON.")
 def compare(
     a: Path,
     b: Path,

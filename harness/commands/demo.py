@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from harness.commands.options import NEW_FOLDER
 from harness.errors import told_in_one_line
 from harness.runs.quiet import quiet
 
@@ -19,7 +20,7 @@ WEIGHTS = (0.2, 0.4, 0.6, 0.8)
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=NEW_FOLDER,
     default=Path("dogerm-demo"),
     show_default=True,
     help="Folder for the models, recipes and results; a second run goes on where it stopped.",

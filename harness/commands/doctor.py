@@ -100,11 +100,16 @@ def _merging() -> Iterator[Finding]:
     from mergekit import merge_methods
 
     names = {method.spec.name for method in merge_methods.registered_methods()}
-    ours = sorted(name for name in names if name.startswith("reward_preserving_"))
-    if not ours:
+    if "reward_preserving_linear" not in names:
         yield _not_registered("mergekit does not know reward_preserving_linear")
         return
-    yield Finding("ok", f"merge methods: {', '.join(ours)}")
+    from dogerm_plugin.methods import registry
+
+    for name in registry.names():
+        method = registry.of(name)
+        base = method.base or "any of the models"
+        parameters = ", ".join(one.name for one in method.parameters)
+        yield Finding("ok", f"merge method: {name} (base_model: {base}; {parameters})")
     from mergekit import merge
 
     if not hasattr(merge.run_merge, "__wrapped__"):

@@ -7,17 +7,13 @@ from pathlib import Path
 
 import click
 
+from harness.commands.options import FILE_OR_FOLDER, NEW_FOLDER, output
 from harness.errors import told_in_one_line
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="The folder to write to, if not FOLDER itself.",
-)
+@click.argument("folder", type=FILE_OR_FOLDER)
+@output("The folder to write to, if not FOLDER itself.", to=NEW_FOLDER)
 def report(folder: Path, output: Path | None) -> None:
     """Write what a sweep or a search found as report.html and report.md.
 

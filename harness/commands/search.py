@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands.sweep import asked, model_options, say, specified, typed
+from harness.commands.options import (
+    FILE,
+    asked,
+    result_options,
+    say,
+    specified,
+    task_options,
+    typed,
+)
 from harness.errors import HarnessError, told_in_one_line
 from harness.runs.quiet import quiet
 
 if TYPE_CHECKING:
-    from harness.study.point import Point
-    from harness.study.recipe import StudyRecipe
+    from harness.study.recipe import Point, StudyRecipe
     from harness.study.span import Span
-
-_TASKS = "Comma-separated tasks, groups, globs or YAML files of your own."
-
 
 TRIALS = 50
 # CMA-ES learns from whole generations, which pruned trials are missing in.
@@ -43,17 +47,8 @@ class _Number(click.ParamType):
 
 
 @click.command()
-@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--select", required=True, multiple=True, help=f"What chooses. {_TASKS}")
-@click.option(
-    "--report", multiple=True, help=f"What proves it, for the best ten trials only. {_TASKS}"
-)
-@click.option(
-    "--split-select",
-    "split",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Where one task must do for both: this share of its prompts chooses, the others report.",
-)
+@click.argument("recipe", type=FILE)
+@task_options("What chooses.", "What proves it, for the best ten trials only.")
 @click.option(
     "--groups",
     help="A λ for each group of tensors: layers:N (N runs of layers), parts (attention, mlp, "
@@ -115,23 +110,7 @@ class _Number(click.ParamType):
     type=click.IntRange(1),
     help="Of --ray.  [default: one for each GPU, or for 4 cores]",
 )
-@click.option("--metric", default="accuracy", show_default=True, help="What chooses, and is shown.")
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Of the sampler and of intervals.",
-)
-@click.option(
-    "-o",
-    "--output",
-    "out",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for results; a killed search goes on there.",
-)
-@model_options
+@result_options("search", seed="Of the sampler and of intervals.")
 def search(recipe: Path, out: Path, **given: Any) -> None:
     """Search the weights of RECIPE (a file for mergekit-yaml): of several models, or of parts.
 
@@ -160,17 +139,17 @@ def search(recipe: Path, out: Path, **given: Any) -> None:
 
 def _plan(recipe: Path, out: Path, given: dict[str, Any]) -> Any:
     from harness.show.picture import check_format
-    from harness.study import recipe_file, values
+    from harness.study import grid, recipe_file
     from harness.study.search import SearchPlan
     from harness.study.store import check_folder
 
-    chosen_on, proven_on = asked(given["select"], given["report"], given["split"])
-    bounds = values.named(given["parameters"], "NAME=LOW:HIGH, as in density=0.2:0.8")
+    asked(given)
+    bounds = grid.named("--param", given["parameters"], "NAME=LOW:HIGH, as in density=0.2:0.8")
     _refuse_contradictions(given)
     check_folder(out)
     check_format(out / "plot.png")  # whether there is a matplotlib
     read = recipe_file.read(recipe, any_shape=True)
-    spec = specified(read, chosen_on, proven_on, given)
+    spec = specified(read, given)
     return SearchPlan(
         spec=spec,
         rows=spec.load_rows(),
@@ -192,7 +171,7 @@ def _spans(
     recipe: StudyRecipe, low: Decimal | None, high: Decimal | None, bounds: Mapping[str, list[str]]
 ) -> tuple[Span, ...]:
     """What may be tried: λ, and every other parameter that has bounds, declared or typed."""
-    from harness.study import values
+    from harness.study import grid
     from harness.study.span import Span, declared
 
     strength = recipe.strength
@@ -200,8 +179,8 @@ def _spans(
     typed = {}
     for name, texts in bounds.items():
         option = f"--param {name}"
-        one = recipe.beside(name, option, "--low and --high")
-        ends = [values.number(end, f"{option}=", texts[-1]) for end in texts[-1].split(":")]
+        one = recipe.beside(name, option)
+        ends = [grid.number(end, f"{option}=", texts[-1]) for end in texts[-1].split(":")]
         if len(ends) != 2:
             raise HarnessError(f"{option}={texts[-1]}: expected LOW:HIGH, as in density=0.2:0.8")
         typed[name] = Span(one, ends[0], ends[1], by_name=True)

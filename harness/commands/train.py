@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from harness.commands.options import FOLDER, NEW_FILE, NEW_FOLDER, output, together
 from harness.errors import told_in_one_line
 
 _Run = Callable[..., dict[str, Any]]
@@ -23,31 +24,22 @@ def train() -> None:
     """
 
 
-def _options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        click.option(
-            "--model",
-            "model_folder",
-            metavar="FOLDER",
-            help="Where the config's model lies on this machine (default: the Hub's cache).",
-        ),
-        click.option(
-            "--data",
-            "data_folder",
-            type=click.Path(file_okay=False, path_type=Path),
-            help="Where relative file names start (default: the config's folder).",
-        ),
-        click.option(
-            "-o",
-            "--output",
-            required=True,
-            type=click.Path(file_okay=False, path_type=Path),
-            help="Folder for the adapter and its figures.",
-        ),
-        click.argument("config", type=click.Path(dir_okay=False, path_type=Path)),
-    ):
-        command = option(command)
-    return command
+_options = together(
+    click.argument("config", type=NEW_FILE),
+    output("Folder for the adapter and its figures.", to=NEW_FOLDER, required=True),
+    click.option(
+        "--data",
+        "data_folder",
+        type=NEW_FOLDER,
+        help="Where relative file names start (default: the config's folder).",
+    ),
+    click.option(
+        "--model",
+        "model_folder",
+        metavar="FOLDER",
+        help="Where the config's model lies on this machine (default: the Hub's cache).",
+    ),
+)
 
 
 @train.command()
@@ -69,15 +61,9 @@ def sft(config: Path, output: Path, data_folder: Path | None, model_folder: str 
 
 
 @train.command()
-@click.argument("adapter", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("adapter", type=FOLDER)
 @click.option("--model", required=True, help="The adapter's base model: folder or Hub id.")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the checkpoint.",
-)
+@output("Folder for the checkpoint.", to=NEW_FOLDER, required=True)
 @click.option(
     "--dtype",
     type=click.Choice(["bfloat16", "float16", "float32"]),

@@ -35,7 +35,7 @@ class Flip:
 
 
 class ComparedSection(PairedDifference):
-    """A task or group of two runs.
+    """How a task or group differs between two runs, and which tasks it is made of.
 
     Attributes:
         weights: what each leaf counts in it.
@@ -47,7 +47,7 @@ class ComparedSection(PairedDifference):
 
 
 class RunComparison(PairedComparison):
-    """All of the comparison of two runs.
+    """Two runs compared: all tasks and groups, and every item that differs.
 
     Attributes:
         kinds: the kinds of score of A, and of B.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same items in two runs."""
+"""Finds the items that two runs both have, and says what is left out."""
 
 from __future__ import annotations
 

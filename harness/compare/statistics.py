@@ -40,7 +40,7 @@ SIGN_FLIP: Literal["sign-flip"] = "sign-flip"
 
 
 class Comparison(PairedStatistics):
-    """With the items whose value is larger under B than under A, and those with a smaller one."""
+    """The statistics of one section, and how many items' values are larger and smaller under B."""
 
     risen: int
     fallen: int

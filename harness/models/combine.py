@@ -17,7 +17,7 @@ NAMES = (*_RULES, RANK_MEAN)
 
 
 def combine(rule: str, rewards: Sequence[Sequence[float]], k: float = 1.0) -> list[float]:
-    """One number for each response of a document.
+    """Make the rewards of several models one number for each response of a document.
 
     Args:
         rule: one of `NAMES`. ``mean``, ``min`` and ``mean-std`` (mean − k · population standard

@@ -32,7 +32,7 @@ from harness.rows.conversation import Conversation, Message
 
 
 class ConversationLM(OnlyScores, HFLM):
-    """Every argument of lm-eval's ``hf`` model, and three more.
+    """lm-eval's ``hf`` model for whole conversations; its arguments, and three more.
 
     Args:
         pretrained: path, Hub id, or a loaded model.
@@ -179,7 +179,7 @@ class ConversationLM(OnlyScores, HFLM):
         return Conversation(text, chat_history, getattr(chat_history, "beside", None))
 
     def chat_template(self, chat_template: bool | str = False) -> str:
-        """The template in use.
+        """The text of the chat template in use, for lm-eval's results.
 
         Raises:
             HarnessError: ``--apply_chat_template NAME`` asks for another one.

@@ -14,6 +14,7 @@ from torch import nn
 
 from harness.errors import HarnessError
 from harness.models.load import adapters
+from harness.models.load.completeness import RecordingLoader
 from harness.models.load.head import head_modules, without_adapter_wrapper
 from harness.models.load.stored_tensors import stored_shapes
 
@@ -22,24 +23,20 @@ _OTHER_HEAD = "ForSequenceClassification"
 _LANGUAGE_MODELS = ("CausalLM", "LMHead", "ConditionalGeneration", "ForPreTraining", "MaskedLM")
 
 
-class LanguageModelLoader:
-    """Stands in for an Auto class of language models, and notes what it did not find.
+class LanguageModelLoader(RecordingLoader):
+    """Stands in for an Auto class of language models, and notes what became of the head, too.
 
     Args:
         auto_class: the Auto class.
 
     Attributes:
-        missing: names of parameters that the checkpoint does not hold, or of another shape.
-        unexpected: names that the checkpoint holds and the class has no place for.
         head: names of the output embedding's parameters; empty for a class that shows none.
         tied: the output embedding is the input embedding.
         loaded: it was asked at all.
     """
 
     def __init__(self, auto_class: Any) -> None:
-        self.auto_class = auto_class
-        self.missing: list[str] = []
-        self.unexpected: list[str] = []
+        super().__init__(auto_class)
         self.head: set[str] = set()
         self.tied = False
         self.loaded = False
@@ -47,13 +44,7 @@ class LanguageModelLoader:
     def from_pretrained(self, *args: Any, **kwargs: Any) -> Any:
         """The loaded model, as from the Auto class."""
         self.loaded = True
-        loaded = self.auto_class.from_pretrained(*args, output_loading_info=True, **kwargs)
-        # A class that comes with its checkpoint may have a from_pretrained of its own.
-        model, report = loaded if isinstance(loaded, tuple) else (loaded, {})
-        mismatched = report.get("mismatched_keys", ())
-        mismatched = {key[0] if isinstance(key, tuple) else key for key in mismatched}
-        self.missing += sorted({*report.get("missing_keys", ()), *mismatched})
-        self.unexpected += sorted(report.get("unexpected_keys", ()))
+        model = super().from_pretrained(*args, **kwargs)
         output = getattr(model, "get_output_embeddings", lambda: None)()
         if isinstance(output, nn.Module):
             self.head |= {
@@ -98,7 +89,7 @@ def left_random(loader: LanguageModelLoader, options: Mapping[str, Any]) -> list
         loader: what loaded the checkpoint.
         options: what it was loaded with, ``peft`` and ``revision`` among it.
     """
-    missing = sorted(set(loader.missing))
+    missing = sorted({*loader.missing, *loader.mismatched})
     if missing and options.get("peft"):
         adapter = adapters.named(str(options["peft"]), options.get("revision"))
         missing = [name for name in missing if name not in adapter.whole]

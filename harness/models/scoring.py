@@ -143,7 +143,7 @@ class ScoringLM(ConversationLM):
         )
 
     def _limits(self) -> Limits:
-        """Of one pass without padding."""
+        """How many rows and tokens one pass without padding may take."""
         if self.batch_size != "auto":
             return Limits(int(self.batch_size), sys.maxsize, sys.maxsize)
         tokens = self._pack_tokens

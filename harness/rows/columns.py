@@ -147,7 +147,7 @@ class ColumnCells:
             raise HarnessError(f"no row has the column {name}, which columns: {{{key}: ...}} names")
 
     def lines(self, total: int) -> list[str]:
-        """What to tell of each such column, and the line to write."""
+        """What to tell of each column that is filled and not used, and the line to write."""
         return [
             f"column {name} is filled in {count} of {total} rows and not used: {self.advice(name)}"
             for name, count in self.counts.items()

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError, first_line
+from harness.errors import HarnessError, at, first_line
 from harness.rows.conversation import messages_of
 from harness.rows.documents import Docs
 from harness.rows.local_files import ENVIRONMENT, Row, local_files, read
@@ -67,23 +67,14 @@ class Schema:
                         f"{type(row[name]).__name__} {str(row[name])[:40]!r}, expected {expected}"
                     )
             if self.prompt is not None:
-                try:
+                with at(f"{source}, row {number}, column {self.prompt}"):
                     messages_of(row[self.prompt])
-                except HarnessError as error:
-                    raise HarnessError(
-                        f"{source}, row {number}, column {self.prompt}: {error}"
-                    ) from error
-            for name in row:  # all of them: lm-eval writes rows to its samples
-                try:
+            with at(f"{source}, row {number}"):
+                for name in row:  # all of them: lm-eval writes rows to its samples
                     for text in strings(row[name]):
                         refuse_broken(text, f"column {name}")
-                except HarnessError as error:
-                    raise HarnessError(f"{source}, row {number}: {error}") from error
-            if self.rule is not None:
-                try:
+                if self.rule is not None:
                     self.rule(row)
-                except HarnessError as error:
-                    raise HarnessError(f"{source}, row {number}: {error}") from error
             if any(not text.strip() for name in self.responses for text in _texts(row[name])):
                 empty.append(number)
         if empty:

@@ -65,9 +65,10 @@ class HiddenParts:
 
 
 def _parts(turns: Turns) -> Iterator[Part]:
-    """The texts of user and assistant are not among it: no template leaves those out.
+    """The parts of a conversation that a template may leave out.
 
-    Nor is what is empty, as Parquet fills up columns: there is nothing in it to be left out.
+    The texts of user and assistant are not among them: no template leaves those out. Nor is what is
+    empty, as Parquet fills up columns: there is nothing in it to be left out.
     """
     for turn in turns:
         for key in turn:

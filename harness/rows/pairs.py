@@ -152,7 +152,7 @@ def _are_whole(texts: Sequence[str], prompt: ParsedValue | None) -> bool:
 
 
 def _answer(value: Any) -> ParsedValue:
-    """An answer beside one of another form."""
+    """What an answer's column holds, where the two answers are not both texts."""
     if isinstance(value, str):
         refuse_broken(value, "the text")
         return ParsedValue(TEXT, [], value)

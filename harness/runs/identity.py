@@ -64,7 +64,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The same for a message: a few words each."""
+    """The parts that differ, for a message: a few words each."""
     return [_in_words(change) for change in changes(before, now)]
 
 
@@ -89,7 +89,7 @@ def as_text(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON lacks."""
+    """A value that JSON has no type for, as one that it has."""
     if isinstance(value, set | frozenset):
         return sorted(map(str, value))
     if callable(value):

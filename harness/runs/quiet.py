@@ -13,18 +13,27 @@ def quiet() -> Iterator[None]:
     """Show this command's own lines and progress; the hosts' chatter goes, their errors stay."""
     import transformers
 
-    logger = logging.getLogger("lm_eval")
     bars = transformers.utils.logging.is_progress_bar_enabled()
-    before, verbosity = logger.level, transformers.logging.get_verbosity()
-    logger.setLevel(logging.ERROR)
+    verbosity = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
+        with at_level("lm_eval", logging.ERROR), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
         transformers.logging.set_verbosity(verbosity)
         if bars:
             transformers.utils.logging.enable_progress_bar()
+
+
+@contextmanager
+def at_level(name: str, level: int) -> Iterator[None]:
+    """Let a host's logger say what is of this level and above, and no more."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -80,7 +80,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def find_run(path: Path) -> Run:
-    """The files of one side: a folder of lm-eval's, a results file, or one samples file.
+    """The files of a run that a user names by a folder, a results file, or one samples file.
 
     In a folder, a task that was run several times is taken from its latest run.
 

@@ -13,7 +13,7 @@ _KINDS = ("Text", "Items", "Facts", "Table", "Code", "Picture")
 
 
 def render(page: Page) -> str:
-    """The text of the file; names and recipes in it are escaped."""
+    """A report as the text of an HTML file; names and recipes in it are escaped."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 

@@ -17,7 +17,7 @@ _START = re.compile(r"^(\d*)([-+=#.)])(?=[-=#\s]|$)")
 
 
 def render(page: Page, pictures: Mapping[str, str]) -> str:
-    """The text of the file.
+    """A report as the text of a Markdown file.
 
     Args:
         page: the report.

@@ -30,7 +30,7 @@ def interval(low: float, high: float) -> str:
 
 
 def ends(low: float, high: float) -> str:
-    """The same in a table.
+    """The ends of an interval of differences, in a table.
 
     >>> ends(-0.013, 0.032)
     '[-0.013, +0.032]'
@@ -39,7 +39,7 @@ def ends(low: float, high: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """Three digits are enough to judge by.
+    """A p-value with three digits, which are enough to judge by.
 
     >>> p_value(0.25), p_value(0.0004)
     ('0.250', '<0.001')

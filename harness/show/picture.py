@@ -12,7 +12,7 @@ from harness.runs.atomic import complete
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, FigureBase
 
 STYLE: Any = {
     "text.parse_math": False,  # names are text: a $ in one is no formula
@@ -67,3 +67,9 @@ def band(
     high = [value + error for value, error in zip(y, errors, strict=True)]
     axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0)
     axes.plot(x, y, color=color, **style)
+
+
+def frame(figure: FigureBase, title: str, columns: int = 2) -> None:
+    """A title that starts at the left edge, and a legend below all that is drawn."""
+    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize="medium")
+    figure.legend(loc="outside lower left", ncols=columns)

@@ -17,7 +17,7 @@ _REFERENCE = re.compile(r"url\(#([^)]*)\)")
 
 
 def svg(figure: Figure, prefix: str, title: str, description: str) -> str:
-    """The element, which refers to nothing outside itself.
+    """A figure as an ``svg`` element, which refers to nothing outside itself.
 
     Black and white become the page's own ink and paper, so that it can be read in a dark scheme.
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness.show import panels
 from harness.show.naming import rows_of, shallow, short
-from harness.show.picture import STYLE, WIDTH
+from harness.show.picture import STYLE, WIDTH, frame
 from harness.show.study_file import SweepFile, SweptPoint
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure, FigureBase
+    from matplotlib.figure import Figure
 
 MOST_ROWS = 30
 
@@ -36,7 +36,7 @@ def lambda_figure(sweep: SweepFile) -> Figure:
         figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
         parts: Any = figure.subfigures(2, 1, height_ratios=heights, hspace=0.05)
         above, below = parts
-        if any("=" in point.label for point in sweep.points):  # of more than λ
+        if any(len(_names(point.label)) > 1 for point in sweep.points[1:]):
             panels.cloud(above.subplots(), sweep)
         elif _on_a_line(sweep.points):
             panels.lines(above.subplots(), sweep)
@@ -46,9 +46,14 @@ def lambda_figure(sweep: SweepFile) -> Figure:
             panels.cloud(above.subplots(), sweep)
         panels.reported(below.subplots(), sweep, rows)
         chosen_on, reported_on = rows_of(sweep)
-        _frame(above, f"Selection rows: these chose λ\n{short(chosen_on, 80)}")
-        _frame(below, f"Report rows: what the merge is worth\n{short(reported_on, 80)}")
+        frame(above, f"Selection rows: these chose {sweep.parameter}\n{short(chosen_on, 80)}")
+        frame(below, f"Report rows: what the merge is worth\n{short(reported_on, 80)}")
         return figure
+
+
+def _names(label: str) -> set[str]:
+    """The parameters that a label has numbers of; λ has no name there."""
+    return {part.rpartition("=")[0] for part in label.split(",")}
 
 
 def margins_figure(sweep: SweepFile) -> Figure | None:
@@ -63,7 +68,7 @@ def margins_figure(sweep: SweepFile) -> Figure | None:
         figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
         panels.margins(figure.subplots(), margins)
         tasks = short(", ".join(margins.tasks), 60)
-        _frame(figure, f"Report rows: {tasks}, {margins.items:,} pairs")
+        frame(figure, f"Report rows: {tasks}, {margins.items:,} pairs")
         return figure
 
 
@@ -72,9 +77,3 @@ def _on_a_line(points: Iterable[SweptPoint]) -> bool:
     import numpy as np
 
     return int(np.linalg.matrix_rank([point.weights for point in points], tol=1e-6)) <= 1
-
-
-def _frame(figure: FigureBase, title: str) -> None:
-    """A title that starts at the left edge, and a legend below all that is drawn."""
-    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize="medium")
-    figure.legend(loc="outside lower left", ncols=2)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.show.naming import lambda_is, rows_of, short
-from harness.show.picture import STYLE, WIDTH
+from harness.show.picture import STYLE, WIDTH, frame
 from harness.show.study_file import SearchFile
 
 if TYPE_CHECKING:
@@ -25,13 +25,8 @@ def trials_figure(search: SearchFile) -> Figure:
         _history(axes[0], search)
         _sides(axes[1], search)
         chosen_on, _ = rows_of(search)
-        figure.suptitle(
-            f"{search.metric} of the trials, chosen on {short(chosen_on, 60)}",
-            x=0.01,
-            horizontalalignment="left",
-            fontsize="medium",
-        )
-        figure.legend(loc="outside lower left", ncols=3)
+        title = f"{search.metric} of the trials, chosen on {short(chosen_on, 60)}"
+        frame(figure, title, columns=3)
         return figure
 
 

@@ -83,7 +83,7 @@ def sections(results: Mapping[str, Any], metric: str, where: object) -> list[Sec
 
 
 def of_tasks(results: Mapping[str, Mapping[str, Any]], metric: str) -> list[SectionScore]:
-    """The sections of several tasks.
+    """The scores of several tasks' sections.
 
     Args:
         results: task -> lm-eval's results.

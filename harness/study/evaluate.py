@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.errors import at
+from harness.runs.quiet import at_level
 from harness.study import machine
 from harness.study.rows import Rows
 
@@ -42,7 +42,7 @@ class Evaluation:
 def evaluate(
     model: Any, rows: Rows, about: Mapping[str, Any], *, told_as: str, warn: bool = True
 ) -> Evaluation:
-    """Score the rows.
+    """Score the rows of a task or group by lm-eval's evaluator.
 
     Args:
         model: an lm-eval model.
@@ -58,11 +58,9 @@ def evaluate(
     from lm_eval.utils import handle_non_serializable
 
     began = datetime.now()
-    with _told(logging.WARNING if warn else logging.ERROR):
-        try:
-            results: Any = run(model, rows.loaded, log_samples=True)
-        except HarnessError as error:
-            raise HarnessError(f"merged with {told_as}: {error}") from error
+    level = logging.WARNING if warn else logging.ERROR
+    with at_level("lm_eval", level), at(f"merged with {told_as}"):
+        results: Any = run(model, rows.loaded, log_samples=True)
     samples = results.pop("samples")
     date = began.isoformat().replace(":", "-")
     info = _plain(model.get_model_info())
@@ -101,14 +99,3 @@ def _plain(info: Mapping[str, Any]) -> dict[str, Any]:
             or (isinstance(value, float) and math.isfinite(value))
         )
     }
-
-
-@contextmanager
-def _told(level: int) -> Iterator[None]:
-    logger = logging.getLogger("lm_eval")
-    before = logger.level
-    logger.setLevel(level)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

@@ -1,26 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The points of a sweep: every combination of the values that a user names, or a line."""
+"""The numbers that a user types, and the points of a sweep: all combinations, or a line."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
-from harness.study.point import Point
-from harness.study.recipe import each
-from harness.study.values import MOST, parse
+from harness.study.recipe import Point, each, strength_of
+from harness.study.span import shares
 
 if TYPE_CHECKING:
     from dogerm_plugin.methods.parameter import Parameter
     from harness.study.recipe import StudyRecipe
 
-# Decimals of a value that --path works out: fewer than a float has, so that two labels never are
-# one value.
-SHARE_DIGITS = 9
+# What is tried of λ where a user says nothing.
+WEIGHTS = "0:1:0.05"
+# A typing slip such as 0:1:0.00001 should not start a week's work.
+MOST = 10_000
+# Decimals of a number that is typed.
+DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Axis:
 
     Attributes:
         parameter: of the method.
-        texts: see `values.parse`; one, or for a parameter of each domain model one for each.
+        texts: see `parse`; one, or for a parameter of each domain model one for each.
         option: what stands before a text, for messages.
     """
 
@@ -60,7 +62,7 @@ class Axis:
         if ratio is not None:
             if len(axes) != 1:
                 raise HarnessError(f"--path takes one {self.option.strip()}, the total of the line")
-            return (list(map(float, _shares(total, ratio))) for total in axes[0])
+            return (list(map(float, shares(total, ratio))) for total in axes[0])
         if len(axes) not in (1, len(models)):
             raise HarnessError(
                 f"{self.option.strip()} is given {len(axes)} times, and the recipe has "
@@ -84,6 +86,56 @@ class Axis:
         return [number + 0 for number in numbers]  # no -0
 
 
+def axes(
+    recipe: StudyRecipe, weights: Sequence[str], typed: Mapping[str, Sequence[str]]
+) -> list[Axis]:
+    """What to try of each parameter, the one that points are shown by first.
+
+    Args:
+        recipe: whose parameters.
+        weights: as typed for --weight; none: a default, where nothing else is varied or λ is a
+            share of the whole.
+        typed: as typed for --grid: parameter -> texts.
+
+    Returns:
+        None for a method with nothing that says how much of the domain models there is, where a
+        user names nothing either.
+
+    Raises:
+        HarnessError: no such parameter; one that is given twice.
+    """
+    strength = strength_of(recipe.method)
+    others = dict(typed)
+    if strength is not None and strength.name in others:
+        if weights:
+            raise HarnessError(
+                f"--grid {strength.name}: --weight is that, too: give one of the two"
+            )
+        weights = others.pop(strength.name)
+    elif weights and (strength is None or (strength.at_rest is None and strength.name != "weight")):
+        raise HarnessError(
+            f"--weight {weights[0]}: {recipe.method.name} has no weight; name what to vary, as in "
+            f"--grid {strength.name if strength else 'NAME'}=START:STOP:STEP"
+        )
+    made = []
+    if weights or (strength is not None and (not others or strength.most_in_sum is not None)):
+        assert strength is not None
+        made.append(Axis(strength, tuple(weights) or (_default(strength),), "--weight "))
+    for name, texts in others.items():
+        made.append(Axis(recipe.beside(name, f"--grid {name}"), texts, f"--grid {name}="))
+    return made
+
+
+def _default(parameter: Parameter) -> str:
+    """What is tried where a user says nothing: λ in steps of a twentieth, others in tenths."""
+    low, high = parameter.searched
+    if not parameter.bounded:
+        raise HarnessError(
+            f"{parameter.called} has no bounds of its own: say what to try, as in --weight 0:1:0.1"
+        )
+    return WEIGHTS if (low, high) == (0, 1) else f"{low:g}:{high:g}:{(high - low) / 15:g}"
+
+
 def points(
     recipe: StudyRecipe, axes: Sequence[Axis], ratio: Sequence[Decimal] | None = None
 ) -> list[Point]:
@@ -91,7 +143,8 @@ def points(
 
     Args:
         recipe: whose parameters.
-        axes: what to try; that of λ is the first.
+        axes: what to try; the parameter that points are shown by is the first. None: the recipe
+            as it is.
         ratio: how ``--path`` divides a total of λ among the domain models.
 
     Returns:
@@ -100,6 +153,8 @@ def points(
     Raises:
         HarnessError: see `Axis.ways`; nothing to try, or far too much.
     """
+    if not axes:
+        return [recipe.rest, recipe.as_written]
     models = recipe.domain_models
     ways = [axis.ways(models, None if number else ratio) for number, axis in enumerate(axes)]
     names = [axis.parameter.name for axis in axes]
@@ -154,15 +209,92 @@ def ends(points: Sequence[Point]) -> list[Point]:
     return [points[0], *((alone[index] for index in sorted(alone)) if alone else points[-1:])]
 
 
-def _shares(total: Decimal, ratio: Sequence[Decimal]) -> tuple[Decimal, ...]:
-    """A total divided in a ratio; what rounding leaves is the last one's, so the sum is exact.
+def parse(text: str, option: str = "--weight ") -> list[Decimal]:
+    """The numbers of ``start:stop:step`` (the stop included) or of a list with commas.
 
-    >>> [str(share) for share in _shares(Decimal("0.5"), [Decimal(2), Decimal(1), Decimal(0)])]
-    ['0.333333333', '0.166666667', '0']
+    Decimal arithmetic: 0:1:0.05 has 0.35 and not 0.35000000000000003.
+
+    >>> [str(n) for n in parse("0:0.2:0.1")], [str(n) for n in parse("0.5,0.25")]
+    (['0.0', '0.1', '0.2'], ['0.5', '0.25'])
+
+    Args:
+        text: what was typed.
+        option: what stands before it, for messages.
+
+    Raises:
+        HarnessError: not such a text.
     """
-    whole = sum(ratio, Decimal(0))
-    unit = Decimal(1).scaleb(-SHARE_DIGITS)
-    shares = [(total * part / whole).quantize(unit, ROUND_DOWN) if part else part for part in ratio]
-    last = max(index for index, part in enumerate(ratio) if part)
-    shares[last] += total - sum(shares)
-    return tuple(shares)
+    if ":" not in text:
+        return [number(part, option, text) for part in text.split(",")]
+    parts = [number(part, option, text) for part in text.split(":")]
+    if len(parts) != 3:
+        raise HarnessError(f"{option}{text}: expected START:STOP:STEP, as in 0:1:0.05")
+    start, stop, step = parts
+    if step <= 0 or stop < start:
+        raise HarnessError(f"{option}{text}: expected START <= STOP and STEP > 0, as in 0:1:0.05")
+    count = int((stop - start) / step) + 1
+    if count > MOST:
+        raise HarnessError(f"{option}{text}: {count:,} values; did you mean a larger step?")
+    numbers = [start + step * index for index in range(count)]
+    if numbers[-1] != stop:
+        raise HarnessError(
+            f"{option}{text}: steps of {step} from {start} end at {numbers[-1]}, not at {stop}"
+        )
+    return numbers
+
+
+def parse_ratio(text: str, models: Sequence[str]) -> list[Decimal]:
+    """The numbers of ``--path``, one for each domain model.
+
+    Raises:
+        HarnessError: another count, a number below 0, or all 0.
+    """
+    numbers = [number(part, "--path ", text) for part in text.split(",")]
+    if len(numbers) != len(models) or min(numbers) < 0 or not any(numbers):
+        raise HarnessError(
+            f"--path {text}: expected {len(models)} numbers, one for each domain model "
+            f"({', '.join(models)}), such as {','.join(['1'] * len(models))}"
+        )
+    return numbers
+
+
+def number(text: str, option: str, whole: str) -> Decimal:
+    """One number of what was typed.
+
+    Raises:
+        HarnessError: it is none, or one that no float holds as it is written.
+    """
+    try:
+        read = Decimal(text.strip())
+    except InvalidOperation:
+        read = Decimal("NaN")
+    if not read.is_finite():
+        raise HarnessError(
+            f"{option}{whole}: {text.strip()!r} is not a number; "
+            "expected START:STOP:STEP or a list such as 0,0.3,0.6"
+        )
+    if read != 0 and not -DIGITS <= read.adjusted() <= DIGITS:
+        raise HarnessError(f"{option}{whole}: {text.strip()} is out of range")
+    if read != round(read, DIGITS):
+        raise HarnessError(f"{option}{whole}: {text.strip()} has more than {DIGITS} decimals")
+    return read
+
+
+def named(option: str, texts: Sequence[str], expected: str) -> dict[str, list[str]]:
+    """What ``--grid NAME=VALUES`` says: name -> what follows, in the order that it was typed.
+
+    Args:
+        option: its name.
+        texts: as typed.
+        expected: such an option as it should be, for messages.
+
+    Raises:
+        HarnessError: no name or nothing behind it.
+    """
+    given: dict[str, list[str]] = {}
+    for text in texts:
+        name, _, values = text.partition("=")
+        if not name.strip() or not values.strip():
+            raise HarnessError(f"{option} {text}: expected {expected}")
+        given.setdefault(name.strip(), []).append(values.strip())
+    return given

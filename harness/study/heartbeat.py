@@ -32,16 +32,16 @@ class Heartbeat:
         self._thread.start()
 
     def start(self, trial_id: int) -> None:
-        """A trial of Optuna's id for it is being run."""
+        """Begin to tell of a trial, by Optuna's id for it."""
         self._storage.record_heartbeat(trial_id)
         self._running.add(trial_id)
 
     def stop(self, trial_id: int) -> None:
-        """It is finished."""
+        """Tell no more of a trial, which is finished."""
         self._running.discard(trial_id)
 
     def close(self) -> None:
-        """Nothing is being run any more."""
+        """Tell of nothing any more, and end the thread."""
         self._ended.set()
         self._thread.join()
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.runs.identity import code, differences, digest
+from harness.runs.identity import code, differences
 from harness.study.merged_model import MergedModel
 from harness.study.rows import SELECT, Rows
 
@@ -21,7 +21,7 @@ SCORED_BY = ("harness.study.choose", "harness.study.space")
 
 
 def identity(model: MergedModel, rows: Sequence[Rows], metric: str) -> dict[str, str]:
-    """Part -> its text or digest.
+    """All that a trial's score depends on beside its point: part -> its text or digest.
 
     Args:
         model: the models and settings.
@@ -44,13 +44,8 @@ def identity(model: MergedModel, rows: Sequence[Rows], metric: str) -> dict[str,
     return parts
 
 
-def name_of(found: Mapping[str, str]) -> str:
-    """A study's name: another one for anything else."""
-    return f"dogerm-{digest(found)}"
-
-
 def check(wanted: Mapping[str, str], here: Mapping[str, str]) -> None:
-    """Refuse to measure something else than the others do.
+    """Refuse to measure something else than the other workers do.
 
     Raises:
         HarnessError: what differs.

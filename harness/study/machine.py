@@ -35,7 +35,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of this project, Python and the libraries that the figures depend on."""
+    """The versions of this project, Python and the libraries that the figures depend on."""
     names = ("dogerm", "torch", "transformers", "tokenizers", "mergekit", "lm_eval")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 

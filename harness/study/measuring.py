@@ -1,23 +1,106 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loop that measures points and keeps what it measured, for sweeps and searches alike."""
+"""The loop that measures points and keeps what it measured, for sweeps and searches alike.
+
+What comes out is a `Measurement`: scores, what they cost, and the items behind them.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.study import interrupt
-from harness.study.measurement import Measurement, TaskResult
+from harness.runs.results import Run, find_run
+from harness.study import choose, interrupt
+from harness.study.choose import Score, SectionScore
 from harness.study.merged_model import MergedModel
-from harness.study.point import Point
-from harness.study.pool import LocalPool, Pool
+from harness.study.recipe import Point
 from harness.study.rows import Rows
 from harness.study.spec import Spec
 from harness.study.store import Store
-from harness.study.worker import Job, Outcome, Worker
+from harness.study.worker import Cost, Job, LocalPool, Outcome, Pool, Worker
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What was measured of one task or group at one point.
+
+    Attributes:
+        task: its name.
+        sections: its scores, the whole first.
+        rising: whether a larger score is better.
+        truncated: conversations that lost their beginning.
+        cost: what it took.
+        run: lm-eval's files, with an item for each row.
+    """
+
+    task: str
+    sections: tuple[SectionScore, ...]
+    rising: bool
+    truncated: int
+    cost: Cost
+    run: Run
+
+    @classmethod
+    def read(cls, folder: Path, metric: str) -> TaskResult:
+        """Read a result back from the files that `harness.study.evaluate` gave.
+
+        Args:
+            folder: named by the task.
+            metric: what the score is.
+
+        Raises:
+            HarnessError: files that are damaged, or have no such metric.
+        """
+        run = find_run(folder)
+        (results,) = run.results.values()
+        took = float(results["total_evaluation_time_seconds"])
+        scores = results["results"]
+        return cls(
+            task=folder.name,
+            sections=tuple(choose.sections(results, metric, folder)),
+            rising=choose.is_rising(results, metric),
+            truncated=sum(int(scores[leaf].get("truncated,none", 0)) for leaf in run.leaves),
+            cost=Cost.of({**results["config"], "score_seconds": took}),
+            run=run,
+        )
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured at a point on all rows of a role, task by task.
+
+    Attributes:
+        point: which merge.
+        role: `SELECT` or `REPORT` of `harness.study.rows`.
+        tasks: what was measured, by task.
+    """
+
+    point: Point
+    role: str
+    tasks: tuple[TaskResult, ...]
+
+    @property
+    def sections(self) -> list[SectionScore]:
+        """The scores of all tasks."""
+        return [section for task in self.tasks for section in task.sections]
+
+    @property
+    def score(self) -> Score:
+        """The mean over the tasks."""
+        return choose.mean_score(self.sections)
+
+    @property
+    def costs(self) -> list[Cost]:
+        return [task.cost for task in self.tasks]
+
+    @property
+    def runs(self) -> list[Run]:
+        return [task.run for task in self.tasks]
+
 
 # Told of each task at each point, and whether it was measured now.
 Tell = Callable[[Job, TaskResult, bool], None]
@@ -32,7 +115,7 @@ def opened(
     say: Callable[[str], None],
     pool_of: Callable[[Spec], Pool] | None = None,
 ) -> Iterator[Measuring]:
-    """What measures in a folder, and keeps it there.
+    """Open a folder to measure in: its store, and the workers.
 
     Args:
         spec: what to measure with.

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 from harness.runs import identity
 from harness.runs.source import HOOKS
-from harness.study.point import Point
-from harness.study.recipe import StudyRecipe
+from harness.study.recipe import Point, StudyRecipe
 from harness.study.spec import Settings
 
 if TYPE_CHECKING:
@@ -35,6 +34,9 @@ class MergedModel:
         recipe: which models, and what else a merge of them depends on.
         settings: how they are loaded.
         say: told what takes a while.
+
+    Attributes:
+        set_to: the point whose merge the loaded model is; None where that is not known.
 
     Raises:
         MergeError: the recipe or its models don't make a merge.
@@ -64,7 +66,7 @@ class MergedModel:
         self._say = say
         self._options = MergeOptions(quiet=True, **settings.merge_options)
         self._merges = Merges(recipe.configuration(recipe.rest), self._options)
-        self._set_to: Point | None = None
+        self.set_to: Point | None = None
 
     @property
     def layout(self) -> Layout:
@@ -106,7 +108,7 @@ class MergedModel:
             model = self._load_written()
         live = LiveMerge(self._merges, model.model)
         live.check(self.recipe.configuration(self.recipe.rest))
-        self._set_to = self.recipe.rest
+        self.set_to = self.recipe.rest
         return model, live
 
     @property
@@ -166,10 +168,10 @@ class MergedModel:
     def set(self, point: Point) -> float:
         """Make the model the merge of a point; gives the seconds it took."""
         _, live = self._loaded
-        if self._set_to == point:
+        if self.set_to == point:
             return 0.0
         began = time.perf_counter()
-        self._set_to = None  # should it fail half-way
+        self.set_to = None  # should it fail half-way
         live.set(self.recipe.configuration(point))
-        self._set_to = point
+        self.set_to = point
         return time.perf_counter() - began

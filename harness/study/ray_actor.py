@@ -39,7 +39,7 @@ class Setting:
 
     @classmethod
     def here(cls, threads: int, remote: bool) -> Setting:
-        """That of this process."""
+        """The setting of this process."""
         travelling = {name: text for name, text in os.environ.items() if name.startswith(_TRAVEL)}
         return cls(os.getcwd(), travelling, threads, remote)
 
@@ -53,7 +53,7 @@ class Setting:
 
 
 class Actor:
-    """Holds a `harness.study.worker.Worker`.
+    """A `harness.study.worker.Worker` in a process of Ray's, set up like the driver's.
 
     Args:
         setting: the driver's.

@@ -82,7 +82,7 @@ def _refuse_silence(address: str) -> None:
 
 @dataclass(frozen=True)
 class Division:
-    """What each actor gets.
+    """How many actors there are, and what of the cluster each gets.
 
     Attributes:
         workers: how many actors.
@@ -100,7 +100,7 @@ class Division:
 
     @property
     def ask(self) -> dict[str, float]:
-        """Options of a Ray actor."""
+        """What each actor gets, as Ray's options."""
         return (
             {"num_gpus": self.each, "num_cpus": 0}
             if self.kind == "GPU"
@@ -108,7 +108,7 @@ class Division:
         )
 
     def told(self) -> str:
-        """In a line."""
+        """What each actor gets, in a line for the user."""
         workers = "1 worker" if self.workers == 1 else f"{self.workers} workers, each"
         line = f"Ray: {workers} with {self.each:g} {self.kind}"
         wanted = self.each * self.workers
@@ -119,7 +119,7 @@ class Division:
 
 
 def divide(workers: int | None, on_cpu: bool, *, spread: bool = False) -> Division:
-    """Divide what the cluster has.
+    """Divide the GPUs or cores that the cluster has among actors.
 
     Args:
         workers: by default one for each GPU, or where there is none for every `CORES` cores.

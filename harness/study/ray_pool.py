@@ -18,7 +18,7 @@ from harness.study import ray_cluster
 from harness.study.ray_actor import Actor, Setting, local_files
 
 if TYPE_CHECKING:
-    from harness.study.point import Point
+    from harness.study.recipe import Point
     from harness.study.spec import Spec
     from harness.study.worker import Job, Outcome
 
@@ -39,7 +39,7 @@ class _Worker:
 
 
 class RayPool:
-    """Actors that take jobs; see `harness.study.pool.Pool`.
+    """Actors that take jobs; see `harness.study.worker.Pool`.
 
     Args:
         spec: what to measure with. Its recipe's text travels, its models and data do not.

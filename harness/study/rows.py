@@ -45,7 +45,7 @@ class Rows:
         }
 
     def digest(self) -> str:
-        """Changes with any document, with the groups and with the tasks' own settings."""
+        """A digest that changes with any document, with the groups and with the tasks' settings."""
         return fingerprint(self.loaded)
 
 
@@ -108,7 +108,7 @@ def check_metric(rows: Sequence[Rows], metric: str) -> None:
 
 
 def _refuse_twice(rows: Sequence[Rows]) -> None:
-    """A row that is there twice would count twice."""
+    """Refuse a task that is there twice: its rows would count twice."""
     seen: dict[str, Rows] = {}
     for one in rows:
         for leaf in one.leaves:

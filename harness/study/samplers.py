@@ -15,16 +15,23 @@ from typing import Any
 import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, CmaEsSampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    PartialFixedSampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.trial import FrozenTrial
 
 from harness.errors import HarnessError
+from harness.study.storage import without_warnings
 
 GRID = "grid"
-_MADE: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: TPESampler(seed=seed),
-    "cmaes": lambda seed: CmaEsSampler(seed=seed),
-    "random": lambda seed: RandomSampler(seed=seed),
+_MADE: dict[str, type[BaseSampler]] = {
+    "tpe": TPESampler,
+    "cmaes": CmaEsSampler,
+    "random": RandomSampler,
 }
 
 
@@ -34,13 +41,13 @@ def sampler(kind: str, seed: int, points: Sequence[Mapping[str, float]] = ()) ->
     Args:
         kind: ``tpe``, ``cmaes``, ``random`` or ``grid``.
         seed: of the first three.
-        points: of the grid.
+        points: of the grid, which are taken in their order, and once more from the start. Optuna's
+            `GridSampler` shuffles, takes products only (not what leaves the reward model a share),
+            and stops a study by an exception where it is asked and told.
 
     Raises:
         HarnessError: ``cmaes`` without the package of that name.
     """
-    if kind == GRID:
-        return Grid(points)
     if kind == "cmaes":
         try:
             import cmaes  # noqa: F401  (Optuna imports it when the second trial is asked for)
@@ -48,7 +55,15 @@ def sampler(kind: str, seed: int, points: Sequence[Mapping[str, float]] = ()) ->
             raise HarnessError(
                 "--sampler cmaes needs cmaes: pip install 'dogerm[search]'"
             ) from error
-    return Seeded(_MADE[kind], seed)
+
+    def made(seed: int, number: int) -> BaseSampler:
+        if kind != GRID:
+            return _MADE[kind](seed=seed)  # type: ignore[call-arg]
+        with without_warnings():
+            point = dict(points[number % len(points)])
+            return PartialFixedSampler(point, RandomSampler(seed))
+
+    return ForEachTrial(made, seed)
 
 
 def place(study: Study, trial: FrozenTrial) -> int:
@@ -66,22 +81,27 @@ def retried(trial: FrozenTrial) -> int | None:
     return first
 
 
-class Seeded(BaseSampler):
+class ForEachTrial(BaseSampler):
     """A sampler that is made anew for every trial, with a seed of its own.
 
     Optuna's keep nothing between trials that is not in the storage, but the state of their random
     numbers, which is lost with the process and the same in all that share a seed.
+
+    Args:
+        make: makes it of that seed and the trial's place in the study.
+        seed: of all.
     """
 
-    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
+    def __init__(self, make: Callable[[int, int], BaseSampler], seed: int) -> None:
         self._make = make
         self._seed = seed
-        self._of_trial = make(seed)
+        self._of_trial = make(seed, 0)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the trial's sampler."""
-        seed = np.random.SeedSequence([self._seed, place(study, trial)]).generate_state(1)
-        self._of_trial = self._make(int(seed[0]))
+        number = place(study, trial)
+        seed = np.random.SeedSequence([self._seed, number]).generate_state(1)
+        self._of_trial = self._make(int(seed[0]), number)
         self._of_trial.before_trial(study, trial)
 
     def infer_relative_search_space(
@@ -105,41 +125,3 @@ class Seeded(BaseSampler):
     ) -> Any:
         """See `BaseSampler`."""
         return self._of_trial.sample_independent(study, trial, param_name, param_distribution)
-
-
-class Grid(BaseSampler):
-    """Points in their order, each once.
-
-    Optuna's `GridSampler` shuffles, takes products only (not what leaves the reward model a
-    share), and stops a study by an exception where it is asked and told.
-    """
-
-    def __init__(self, points: Sequence[Mapping[str, float]]) -> None:
-        self._points = points
-        self._point: Mapping[str, float] = {}
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Take the point of the trial's place; once more from the start where there is none."""
-        self._point = self._points[place(study, trial) % len(self._points)]
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Nothing is sampled together."""
-        return {}
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Nothing is sampled together."""
-        return {}
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """The point's."""
-        return self._point[param_name]

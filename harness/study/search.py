@@ -14,25 +14,21 @@ from typing import TYPE_CHECKING, Any
 from optuna.exceptions import StorageInternalError
 
 from harness.errors import HarnessError, first_line
-from harness.show import study_output
 from harness.show.naming import lambda_is
-from harness.study import choose, identity, samplers, storage
+from harness.study import choose, identity, output, samplers, storage
 from harness.study.interrupt import stoppable
-from harness.study.measurement import Measurement, TaskResult
-from harness.study.measuring import Measuring, Tell, opened
+from harness.study.measuring import Measurement, Measuring, TaskResult, Tell, opened
 from harness.study.merged_model import MergedModel
-from harness.study.point import Point
-from harness.study.pool import Pool
-from harness.study.ranking import Searched, ranked
+from harness.study.recipe import Point
 from harness.study.rows import REPORT, SELECT, check_metric
-from harness.study.search_summary import summary
+from harness.study.search_summary import Searched, ranked, summary
 from harness.study.space import Space
 from harness.study.span import Span
 from harness.study.spec import Plan, Spec
 from harness.study.store import check_folder, told_if_full
 from harness.study.trial_loop import NONE, label_of, pruner, run_trials
 from harness.study.trials import Trials, measured
-from harness.study.worker import Job
+from harness.study.worker import Job, Pool
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -133,7 +129,7 @@ def search(
                     rising=rising,
                 )
                 content = summary(plan, searched, out, time.perf_counter() - began)
-                return content, study_output.write(content, out)
+                return content, output.write(content, out)
         except StorageInternalError as error:
             where = storage.masked(plan.storage or storage.in_folder(out))
             raise HarnessError(

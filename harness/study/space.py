@@ -21,15 +21,15 @@ from functools import cached_property
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.study.grid import MOST
 from harness.study.span import DIGITS, UNIT, Span
-from harness.study.values import MOST
 
 Assigned = Mapping[str, list[str]]
 
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched.
+    """What a search may try: each parameter's span, for each model and group of tensors.
 
     Attributes:
         models: the domain models, in the recipe's order.

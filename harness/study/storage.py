@@ -115,7 +115,7 @@ def try_again() -> Any:
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Without Optuna's that heartbeats are experimental, and meant for `Study.optimize`."""
+    """Silence Optuna's word that heartbeats are experimental, and meant for `Study.optimize`."""
     from optuna.exceptions import ExperimentalWarning
 
     with warnings.catch_warnings():

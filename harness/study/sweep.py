@@ -4,24 +4,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.show import study_output
 from harness.show.naming import lambda_is
-from harness.study import choose, grid
+from harness.show.numbers import duration
+from harness.study import choose, grid, output, proof
 from harness.study.interrupt import stoppable
-from harness.study.measurement import Measurement
-from harness.study.measuring import Measuring, opened
+from harness.study.measuring import Measurement, Measuring, TaskResult, opened
 from harness.study.merged_model import MergedModel
-from harness.study.point import Point
-from harness.study.progress import Progress
+from harness.study.recipe import UNMERGED, Point
 from harness.study.rows import REPORT, SELECT, check_metric
 from harness.study.spec import Plan
 from harness.study.store import RESULTS, check_folder, told_if_full
-from harness.study.sweep_summary import summary
+from harness.study.worker import Job
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def sweep(
         with opened(plan.spec, plan.rows, model, out, say) as measuring:
             swept = _swept(plan, measuring, say)
             content = summary(plan, swept, out, time.perf_counter() - began)
-            return content, study_output.write(content, out)
+            return content, output.write(content, out)
 
 
 def _swept(plan: SweepPlan, measuring: Measuring, say: Callable[[str], None]) -> Swept:
@@ -111,3 +109,192 @@ def _swept(plan: SweepPlan, measuring: Measuring, say: Callable[[str], None]) ->
         rising=rising,
         looked_at=sorted(measuring.store.labels(REPORT) - looked_at),
     )
+
+
+class Progress:
+    """Tells of each measurement its score, how long it took and how long the rest may take.
+
+    Args:
+        say: told a line at a time.
+        metric: what is told of a task.
+        count: of measurements.
+    """
+
+    def __init__(self, say: Callable[[str], None], metric: str, count: int) -> None:
+        self._say = say
+        self._metric = metric
+        self._count = count
+        self._number = 0
+        self._seconds: list[float] = []
+        self._last = time.perf_counter()
+
+    def tell(self, job: Job, result: TaskResult, measured: bool) -> None:
+        """Tell of the next measurement.
+
+        Args:
+            job: which.
+            result: what it gave.
+            measured: False if it was there already.
+        """
+        self._number += 1
+        now = time.perf_counter()
+        took, self._last = now - self._last, now
+        whole = result.sections[0]
+        error = f" ± {whole.stderr:.3f}" if whole.stderr is not None else ""
+        line = (
+            f"{self._number}/{self._count}  {lambda_is(job.point.label)}  {result.task}  "
+            f"{self._metric} {whole.score:.3f}{error}"
+        )
+        if not measured:
+            self._say(f"{line}  (from an earlier run)")
+            return
+        self._seconds.append(took)
+        left = self._count - self._number
+        # The first one loads the model, too.
+        typical = sorted(self._seconds)[len(self._seconds) // 2]
+        more = f", about {duration(left * typical)} left" if left else ""
+        self._say(f"{line}  ({duration(took)}{more})")
+
+
+def summary(plan: SweepPlan, swept: Swept, out: Path, seconds: float) -> dict[str, Any]:
+    """All of ``sweep.json``, JSON types only.
+
+    Args:
+        plan: what was asked for.
+        swept: what was measured and chosen.
+        out: the folder.
+        seconds: how long this run took.
+    """
+    chosen = swept.measured[swept.chosen]
+    costs = [cost for one in (*swept.measured, *swept.reported) for cost in one.costs]
+    content = {
+        **output.facts("sweep", plan, costs, seconds, swept.rising),
+        "rule": plan.rule,
+        "points": [
+            {
+                **_scored(one),
+                "score": one.score.value,
+                "stderr": one.score.stderr,
+                "items": one.score.items,
+                "seconds": {
+                    "merge": sum(cost.merge_seconds for cost in one.costs),
+                    "score": sum(cost.score_seconds for cost in one.costs),
+                },
+            }
+            for one in swept.measured
+        ],
+        "best": swept.best,
+        "chosen": swept.chosen,
+        "reported": [_scored(one) for one in swept.reported],
+        "proof": _proof(plan, swept, chosen.point),
+        "margins": _margins(swept),
+        "notes": [*_notes(plan, swept), *_looked_at(swept), *_truncated(swept)],
+    }
+    how = f", rule: {plan.rule}, {len(plan.points)} weights tried"
+    best = lambda_is(chosen.point.label), chosen.point, chosen.score
+    content["best_recipe"] = output.best_recipe(plan, content, best, how, out)
+    return content
+
+
+def _scored(measured: Measurement) -> dict[str, Any]:
+    """Which point it is, where a plot shows it, and its scores."""
+    point = measured.point
+    scored = {
+        "label": point.label,
+        "weights": list(point.strengths),
+        "total": point.distance,
+        "sections": [section.as_dict() for section in measured.sections],
+    }
+    return scored if len(point.values) == 1 else {**scored, "params": dict(point.values)}
+
+
+def _margins(swept: Swept) -> dict[str, Any] | None:
+    """How far apart chosen and rejected are at each point of the report rows, by its label."""
+    drawn = proof.margins([one.runs for one in swept.reported])
+    if drawn is None:
+        return None
+    labels = [one.point.label for one in swept.reported]
+    for key in ("counts", "mean"):
+        drawn[key] = dict(zip(labels, drawn[key], strict=True))
+    return drawn
+
+
+def _proof(plan: SweepPlan, swept: Swept, chosen: Point) -> dict[str, Any] | None:
+    """The chosen point against the reward model on the report rows."""
+    if chosen.at_rest:
+        return None
+    by_label = {one.point.label: one for one in swept.reported}
+    zero = plan.points[0].label
+    return {
+        "a": zero,
+        "b": chosen.label,
+        **proof.compare_all(
+            by_label[zero].runs,
+            by_label[chosen.label].runs,
+            plan.spec.metric,
+            seed=plan.seed,
+            include_path=plan.spec.include_path,
+        ),
+    }
+
+
+def _notes(plan: SweepPlan, swept: Swept) -> Iterator[str]:
+    best, chosen = swept.best, swept.chosen
+    point, top = plan.points[chosen], plan.points[best]
+    whole = plan.spec.recipe.most
+    scores = [one.score for one in swept.measured]
+    if point.at_rest:
+        yield (
+            f"the choice is {_itself(point)}: on the selection rows no merge is better than it"
+            if chosen == best
+            else f"the choice is {_itself(point)}: on the selection rows it is within one standard "
+            "error of the best merge"
+        )
+    elif abs(scores[chosen].value - scores[0].value) <= (scores[chosen].stderr or 0.0):
+        yield (
+            f"on the selection rows {lambda_is(point.label)} is within one standard error of the "
+            "reward model itself: the choice among them is mostly chance"
+        )
+    if scores[best].stderr is None:
+        yield (
+            f"{plan.spec.metric} has no standard error on the selection rows: lm-eval gives none "
+            "for a single row, nor for a group with a section of one row"
+            + ("; the rule chose the best score" if plan.rule == choose.ONE_STANDARD_ERROR else "")
+        )
+    if point.distance == whole:
+        yield (
+            f"at {lambda_is(point.label)} nothing of the reward model is left but its head: what "
+            "changed there is not knowledge added to it"
+        )
+    if not top.at_rest and best == len(plan.points) - 1 and 0 < top.distance < whole:
+        yield f"the best, {lambda_is(top.label)}, is the largest that was tried: try larger ones"
+    yield from output.divided(plan)
+
+
+def _itself(point: Point) -> str:
+    """`λ = 0, the reward model itself`, or that alone where no number says it."""
+    return (
+        "the reward model itself"
+        if point.label == UNMERGED
+        else (f"{lambda_is(point.label)}, the reward model itself")
+    )
+
+
+def _truncated(swept: Swept) -> Iterator[str]:
+    """A note on each task whose conversations did not fit; it is the same at every point."""
+    for result in (*swept.measured[0].tasks, *swept.reported[0].tasks):
+        if result.truncated:
+            yield (
+                f"{result.truncated} rows of {result.task} have a conversation that is longer than "
+                "the model takes and lost its beginning"
+            )
+
+
+def _looked_at(swept: Swept) -> Iterator[str]:
+    """A note where earlier runs opened report rows at other points."""
+    if swept.looked_at:
+        yield (
+            f"earlier runs in this folder measured report rows at other weights, too "
+            f"({'; '.join(swept.looked_at)}): a choice made after a look at them is no longer "
+            "proven by them"
+        )

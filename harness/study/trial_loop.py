@@ -13,13 +13,12 @@ from harness.errors import HarnessError
 from harness.show.numbers import duration
 from harness.study import choose, interrupt
 from harness.study.choose import Score, SectionScore
-from harness.study.point import Point
-from harness.study.pool import Pool
+from harness.study.recipe import Point
 from harness.study.rungs import SHARES
 from harness.study.space import Space
 from harness.study.spec import Spec
 from harness.study.trials import Trials
-from harness.study.worker import Cost, Job, Outcome
+from harness.study.worker import Cost, Job, Outcome, Pool
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.runs.identity import differences
-from harness.study import identity
+from harness.runs.identity import differences, digest
 from harness.study.heartbeat import Heartbeat
 from harness.study.samplers import retried
 from harness.study.storage import HEARTBEAT, try_again, without_warnings
@@ -64,7 +63,7 @@ class Trials:
     ) -> None:
         import optuna
 
-        self.name = identity.name_of(about)
+        self.name = f"dogerm-{digest(about)}"
         self.nearest, self.changed = _nearest(storage, self.name, about)
         with without_warnings():
             self.study: Study = optuna.create_study(

@@ -2,21 +2,23 @@
 """One loaded model that measures merges: what a process, or an actor elsewhere, does for a study.
 
 A `Spec` makes a `Worker` anywhere, a `Job` says what to measure, an `Outcome` has all that is
-wanted of it: nothing is written, so workers need no folder in common.
+wanted of it: nothing is written, so workers need no folder in common. A `Pool` is where workers
+take jobs: here, or elsewhere.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Protocol
 
 from harness.errors import HarnessError
 from harness.study import identity, machine, rungs
 from harness.study.evaluate import evaluate
 from harness.study.merged_model import MergedModel
-from harness.study.point import Point
+from harness.study.recipe import Point
 from harness.study.remembering import Remembering
 from harness.study.rows import SELECT, Rows
 from harness.study.spec import Spec
@@ -24,7 +26,7 @@ from harness.study.spec import Spec
 
 @dataclass(frozen=True)
 class Job:
-    """One measurement.
+    """A measurement that a worker is asked for: which point, on which rows.
 
     Attributes:
         label: names it: ``trial 17``, or λ for a point of a sweep.
@@ -61,13 +63,13 @@ class Cost:
 
     @classmethod
     def of(cls, about: Mapping[str, Any]) -> Cost:
-        """What a run's settings, or a trial, say of it."""
+        """The cost that a run's settings, or a trial, tell of."""
         return cls(**{one.name: about[one.name] for one in fields(cls)})
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job gave.
+    """What a job gave: scores and what they cost, or why there are none.
 
     Attributes:
         job: which.
@@ -108,7 +110,6 @@ class Worker:
         self._rows = list(rows or spec.load_rows())
         self._spec = spec
         self._answers: Remembering | None = None
-        self._set_to: Point | None = None
         self._told: set[tuple[str, str]] = set()
         if spec.identity:
             identity.check(spec.identity, identity.identity(self._model, self._rows, spec.metric))
@@ -154,12 +155,9 @@ class Worker:
     def _set(self, point: Point) -> tuple[Remembering, float]:
         if self._answers is None:
             self._answers = Remembering(self._model.loaded)
-        if self._set_to != point:
-            self._set_to = None  # should it fail half-way
+        if self._model.set_to != point:
             self._answers.forget()
-        seconds = self._model.set(point)
-        self._set_to = point
-        return self._answers, seconds
+        return self._answers, self._model.set(point)
 
     def _about(self, point: Point, merge_seconds: float) -> dict[str, Any]:
         """The settings in an lm-eval run's results."""
@@ -172,3 +170,50 @@ class Worker:
             "merge_seconds": merge_seconds,
             "model_bytes": self._model.bytes(),
         }
+
+
+class Pool(Protocol):
+    """Where workers take jobs: in this process, or elsewhere.
+
+    At most `size` jobs are submitted at a time; each goes to a worker that is idle. A trial's next
+    rung is submitted right after its last outcome was taken, so that it goes to the worker that
+    just became idle, which holds the trial's merge and remembers the rows that it has scored.
+    """
+
+    @property
+    def size(self) -> int:
+        """How many jobs can be under way."""
+
+    def submit(self, job: Job) -> None:
+        """Start a job."""
+
+    def next(self) -> Outcome:
+        """Wait for any job that was submitted, and give its outcome.
+
+        Raises:
+            HarnessError: a job's worker was lost again and again, or no worker can be started.
+        """
+
+    def close(self) -> None:
+        """Let the workers go, whatever they do."""
+
+
+class LocalPool:
+    """One worker in this process; the work is done in `next`."""
+
+    size = 1
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._waiting: deque[Job] = deque()
+
+    def submit(self, job: Job) -> None:
+        """See `Pool`."""
+        self._waiting.append(job)
+
+    def next(self) -> Outcome:
+        """See `Pool`."""
+        return self._worker.run(self._waiting.popleft())
+
+    def close(self) -> None:
+        """See `Pool`."""

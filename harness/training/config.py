@@ -68,7 +68,7 @@ class Validation(KnownKeys):
 
 
 class Lora(KnownKeys):
-    """A PEFT LoRA adapter."""
+    """The settings of a PEFT LoRA adapter."""
 
     rank: int = 8
     alpha: int = 16

@@ -13,6 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import click
+
 from harness.errors import HarnessError
 from harness.runs import identity
 
@@ -59,7 +61,10 @@ def claim(folder: Path, settings: dict[str, Any], made_with: dict[str, str]) -> 
             )
         if (folder / _ADAPTER).is_file():
             raise HarnessError(f"{folder}: this run is finished already: nothing to do")
-        return last_checkpoint(folder)
+        checkpoint = last_checkpoint(folder)
+        if checkpoint is not None:
+            click.echo(f"going on from {checkpoint.name}", err=True)
+        return checkpoint
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise HarnessError(f"{folder} is not empty and holds no run: choose another folder")
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
-import click
-
 from harness.errors import HarnessError
 from harness.training import folder as runs
-from harness.training.adapter import save_adapter
 from harness.training.config import Config
-from harness.training.figures import pair_figures, write_figures
+from harness.training.figures import pair_figures
 from harness.training.gather import Part, by_length, gather
 from harness.training.row_check import RowCheck
 from harness.training.rows import PAIR
 from harness.training.shared_prefix import share_prefix
 from harness.training.tokens import conversation_ids, require_chat_template
 from harness.training.trainer import (
+    finish,
     load_model,
     load_tokenizer,
     lora_settings,
+    train,
     trainer_arguments,
     warn_about_memory,
 )
@@ -88,23 +86,14 @@ def train_reward(
         processing_class=tokenizer,
         peft_config=lora_settings(config.lora, model, "SEQ_CLS"),
     )
-    if checkpoint is not None:
-        click.echo(f"going on from {checkpoint.name}", err=True)
-    started = time.monotonic()
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    seconds = time.monotonic() - started
-    figures: dict[str, Any] = {
+    seconds = train(trainer, checkpoint)
+    figures = {
         "kind": "reward",
-        "training_rows": {part.name: len(part.rows) for part in training},
         "training_tokens": sum(len(r["chosen_ids"]) + len(r["rejected_ids"]) for r in ids),
         "seconds": round(seconds),  # of this process: a resumed run counts from the checkpoint
-        "training_loss": trainer.state.log_history[-1].get("train_loss"),
         "validation": _validate(trainer.model, validation, tokenizer, config.training.batch_size),
     }
-    figures["bytes"] = save_adapter(trainer.model, config.model, output)
-    write_figures(output, figures, trainer.state.log_history)
-    runs.remove_checkpoints(output)
-    return figures
+    return finish(trainer, config, output, training, figures)
 
 
 def _score_in_fp32(model: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, at
 from harness.rows.conversation import Conversation, Turns
 from harness.rows.differences import differ_in_blanks, differing_keys
 from harness.rows.hidden import HiddenParts
@@ -33,7 +33,7 @@ class RowCheck:
         self._hidden = HiddenParts(self._render)
 
     def encode(self, row: Row, encode: Callable[[Row], Row]) -> Row:
-        """What `encode` makes of a row.
+        """Check a row, and give what `encode` makes of it.
 
         Raises:
             HarnessError: names file and row: the row holds the tokenizer's markup, the template
@@ -42,11 +42,9 @@ class RowCheck:
         prompt = row["prompt"]
         if not isinstance(prompt, Conversation):  # made by a generator
             return encode(row)
-        try:
+        with at(prompt.origin.where):
             self._look(row, prompt)
             return encode(row)
-        except HarnessError as error:
-            raise HarnessError(f"{prompt.origin.where}: {error}") from error
 
     def _look(self, row: Row, prompt: Conversation) -> None:
         turns = parse_turns(prompt)

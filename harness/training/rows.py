@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, at
 from harness.rows import local_files, transcripts
 from harness.rows.columns import MEANS, ColumnCells
 from harness.rows.conversation import Conversation, Origin, as_response, plain_text
@@ -68,10 +68,8 @@ def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
         else:
             passed.see(raw)
             rows.append(_row(split, needed, source, f"{place}, row {number}"))
-    try:
+    with at(place):
         passed.refuse_missing()
-    except HarnessError as error:
-        raise HarnessError(f"{place}: {error}") from error
     for line in passed.lines(len(rows)):
         click.echo(f"{place}: {line}", err=True)
     if left_out:
@@ -161,11 +159,9 @@ def _row(raw: Row, keys: tuple[str, ...], source: Source, where: str) -> Row:
     for key, column in named.items():
         if not (key == "prompt" and whole and not raw.get(str(column))):
             _refuse_empty(raw, key, column, where)
-    try:
+    with at(where):
         doc = pair(raw, columns)
         margin = _margin(raw, source.columns.margin)
-    except HarnessError as error:
-        raise HarnessError(f"{where}: {error}") from error
     row: Row = {"prompt": _prompt(raw, doc, columns, Origin(where, True, source.allow_markup))}
     for key, side in zip(keys[1:], ("chosen", "rejected"), strict=False):
         row[key] = as_response(doc[side])

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
-import click
-
 from harness.training import folder as runs
-from harness.training.adapter import save_adapter
 from harness.training.config import Config
-from harness.training.figures import write_figures
 from harness.training.gather import by_length, gather
 from harness.training.row_check import RowCheck
 from harness.training.rows import ANSWERED
 from harness.training.shared_prefix import share_prefix
 from harness.training.tokens import answer_ids, require_chat_template
 from harness.training.trainer import (
+    finish,
     load_model,
     load_tokenizer,
     lora_settings,
+    train,
     trainer_arguments,
     warn_about_memory,
 )
@@ -72,23 +69,14 @@ def train_sft(
         processing_class=tokenizer,
         peft_config=lora_settings(config.lora, model, "CAUSAL_LM"),
     )
-    if checkpoint is not None:
-        click.echo(f"going on from {checkpoint.name}", err=True)
     # also when going on: the rows' order is drawn after it, and must come out the same again
     before = trainer.evaluate(metric_key_prefix="before")
-    started = time.monotonic()
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    seconds = time.monotonic() - started
+    seconds = train(trainer, checkpoint)
     after = trainer.evaluate()
-    figures: dict[str, Any] = {
+    figures = {
         "kind": "sft",
-        "training_rows": {part.name: len(part.rows) for part in training},
         "training_tokens": sum(row["length"] for row in ids),
         "seconds": round(seconds),  # of this process: a resumed run counts from the checkpoint
-        "training_loss": next(
-            (e["train_loss"] for e in reversed(trainer.state.log_history) if "train_loss" in e),
-            None,
-        ),
         "validation": {
             "rows": sum(len(part.rows) for part in validation),
             "loss_before": before["before_loss"],
@@ -96,7 +84,4 @@ def train_sft(
             "token_accuracy": after.get("eval_mean_token_accuracy"),
         },
     }
-    figures["bytes"] = save_adapter(trainer.model, config.model, output)
-    write_figures(output, figures, trainer.state.log_history)
-    runs.remove_checkpoints(output)
-    return figures
+    return finish(trainer, config, output, training, figures)

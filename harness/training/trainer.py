@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from harness.errors import HarnessError
+from harness.training import folder as runs
+from harness.training.adapter import save_adapter
 from harness.training.config import Config, Lora
+from harness.training.figures import write_figures
+from harness.training.gather import Part
 
 
 def trainer_arguments(config: Config, output: Path, rows: int) -> dict[str, Any]:
@@ -134,6 +140,38 @@ def load_model(kind: Any, source: str, **settings: Any) -> Any:
         return kind.from_pretrained(source, dtype=torch.bfloat16, **settings)
     except (OSError, ValueError) as error:
         raise HarnessError(f"{source}: no model: {' '.join(str(error).split())}") from error
+
+
+def train(trainer: Any, checkpoint: Path | None) -> float:
+    """Train, from a checkpoint if there is one; gives the seconds that this process took."""
+    started = time.monotonic()
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return time.monotonic() - started
+
+
+def finish(
+    trainer: Any, config: Config, output: Path, training: Sequence[Part], figures: dict[str, Any]
+) -> dict[str, Any]:
+    """Save the adapter and the figures of a trained model, with those that all runs have.
+
+    Args:
+        trainer: has trained.
+        config: of the run.
+        output: its folder.
+        training: what was trained on.
+        figures: of this kind of training.
+    """
+    history = trainer.state.log_history
+    losses = [entry["train_loss"] for entry in history if "train_loss" in entry]
+    figures = {
+        **figures,
+        "training_rows": {part.name: len(part.rows) for part in training},
+        "training_loss": losses[-1] if losses else None,
+        "bytes": save_adapter(trainer.model, config.model, output),
+    }
+    write_figures(output, figures, history)
+    runs.remove_checkpoints(output)
+    return figures
 
 
 def warn_about_memory() -> None:

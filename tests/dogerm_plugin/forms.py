@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,18 @@ class Form:
         entries = zip(self.content["models"], self.weights(value), strict=True)
         models = [one | {"parameters": {"weight": weight}} for one, weight in entries]
         return self.content | {"models": models}
+
+
+def by_task_vectors(form: Form, method: str) -> Form:
+    """The same models by a method that starts from a pretrained base: a copy of a domain model."""
+    first = str(form.content["models"][0]["model"]).partition("+")[0]
+    base = shutil.copytree(first, f"{first}-base")
+    models = [{"model": form.content["base_model"]}, *form.content["models"]]
+    return Form(
+        form.content | {"merge_method": method, "base_model": str(base), "models": models},
+        lambda value: [1, *form.weights(value)],
+        form.options,
+    )
 
 
 def pair(

@@ -96,7 +96,7 @@ def refuse_misspelt(arguments: Iterable[str], known: set[str]) -> None:
 
 
 def folder_or_hub_id(value: str, argument: str) -> str:
-    """`value` with ``~`` expanded.
+    """A model's name as it is loaded, ``~`` expanded; a folder that can't be one is refused.
 
     Raises:
         HarnessError: it looks like a folder, and there is none; see `check_folder` too.

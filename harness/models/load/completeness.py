@@ -35,11 +35,14 @@ class RecordingLoader:
 
     def from_pretrained(self, *args: Any, **kwargs: Any) -> Any:
         """The loaded model, as from the Auto class."""
-        model, report = self.auto_class.from_pretrained(
+        loaded = self.auto_class.from_pretrained(
             *args, output_loading_info=True, **kwargs, **self.options
         )
+        # A class that comes with its checkpoint may have a from_pretrained of its own.
+        model, report = loaded if isinstance(loaded, tuple) else (loaded, {})
+        mismatched = report.get("mismatched_keys", ())
         self.missing += sorted(map(str, report.get("missing_keys", ())))
-        self.mismatched += sorted(str(key) for key in report.get("mismatched_keys", ()))
+        self.mismatched += sorted(str(k[0] if isinstance(k, tuple) else k) for k in mismatched)
         self.unexpected = sorted(map(str, report.get("unexpected_keys", ())))
         return model
 

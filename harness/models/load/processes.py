@@ -39,7 +39,7 @@ class MemberProcesses:
 
     @property
     def device(self) -> torch.device:
-        """The first member's."""
+        """Where the first member computes."""
         return self.members[0].device
 
     @property

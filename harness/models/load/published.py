@@ -95,7 +95,7 @@ def find_head(
 
 
 def own_head(config: Any, stored: Mapping[str, Shape]) -> tuple[str, bool]:
-    """How transformers' own class finds a checkpoint.
+    """Where transformers' own class finds its head in a checkpoint, and whether it is a reward's.
 
     Returns:
         What stands before the names that it reads (a trainer's `pretrained_model.`); and whether

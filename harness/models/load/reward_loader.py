@@ -79,7 +79,7 @@ def loader_for(
     adapter: Path | None = None,
     **options: Any,
 ) -> RecordingLoader:
-    """What loads a checkpoint.
+    """Choose what loads a checkpoint: a class of transformers', a body and a head, or its own code.
 
     Args:
         pretrained: path or Hub id.

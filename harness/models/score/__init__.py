@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From rows to rewards."""
+"""From rows to rewards: templates, tokens, batches, forward passes, kept answers."""

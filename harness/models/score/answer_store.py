@@ -41,7 +41,7 @@ class _NotOurs(Exception):
 
 
 class AnswerStore(MutableMapping[str, Any]):
-    """Key -> JSON value, each kept as soon as it is set.
+    """The answers of ``--use_cache`` on disk: key -> JSON value, each kept as soon as it is set.
 
     Args:
         path: the file; made with its folder where there is none.

@@ -36,12 +36,12 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
 
 
 class TookTooLong(BaseException):
-    """Not an `Exception`: Jinja swallows those where it folds constants."""
+    """A template ran out of time. No `Exception`: Jinja swallows those where it folds constants."""
 
 
 @contextlib.contextmanager
 def bounded(seconds: float) -> Iterator[None]:
-    """Run a block under both bounds.
+    """Run a block with bounds on its seconds and on its memory.
 
     Raises:
         TookTooLong: it ran for more than `seconds`.

@@ -81,7 +81,7 @@ def beside(tokenizer: Any, template: ChatTemplate, messages: Sequence[Message]) 
 
 
 def for_tools(tokenizer: Any, template: ChatTemplate) -> str:
-    """What renders conversations with tools."""
+    """The text of the template that renders conversations with tools."""
     names = getattr(tokenizer, "chat_template", None)
     if template.source != "tokenizer: default" or not isinstance(names, Mapping):
         return template.text

@@ -96,7 +96,7 @@ class Encoder:
         return self._shortened(self._ids(messages))
 
     def encode_response(self, messages: Sequence[Message]) -> Encoded:
-        """The same, and where the last turn, the assistant's response, starts.
+        """Token ids of the whole conversation, and where the assistant's response starts in them.
 
         It starts where the conversation parts from the prompt rendered for generation, as in TRL's
         ``DPOTrainer``; what the template puts after the response (``<|im_end|>``, a newline, the

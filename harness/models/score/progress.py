@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 @contextmanager
 def bar(count: int, *, hidden: bool) -> Iterator[Any]:
-    """Of `count` rows; it stays on the screen when all are done, and is cleared by an error."""
+    """A bar for `count` rows; it stays when all are done, and is cleared by an error."""
     made = tqdm(total=count, desc="Scoring", unit="row", disable=hidden)
     try:
         yield made

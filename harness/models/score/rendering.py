@@ -45,7 +45,7 @@ class _OwnText(str):
 
 
 class Rendering:
-    """A tokenizer and one of its templates.
+    """Renders conversations by a tokenizer's template: alike on every day, and within bounds.
 
     Args:
         tokenizer: a transformers tokenizer.

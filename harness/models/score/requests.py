@@ -32,7 +32,7 @@ def conversation_key(request: Instance) -> bytes:
 
 
 def key_of(arguments: Sequence[Any]) -> str:
-    """The same digest, in hex, of a request's arguments ``(context, response)``."""
+    """The digest of the conversation of a request's ``(context, response)``, in hex."""
     return _digest(with_response(*arguments[:2])).hex()
 
 

@@ -38,7 +38,7 @@ class Tally:
     first: str = ""
 
     def add(self, what: str) -> None:
-        """One more."""
+        """Count one more occurrence."""
         self.count += 1
         self.first = self.first or what
 
@@ -63,7 +63,7 @@ class TemplateCoverage:
         self._noted: set[tuple[Any, Any, Any]] = set()
 
     def see(self, request: Instance, turns: Turns) -> None:
-        """Look at a conversation.
+        """Note what of a conversation the template may hide, and refuse what can't be scored.
 
         Raises:
             HarnessError: a user's own row holds the model's markup, or the template refuses it.

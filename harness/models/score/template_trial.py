@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from harness.errors import HarnessError
 from harness.models.score.rendering import OutOfBounds, Rendering
@@ -28,24 +27,13 @@ _SYSTEM = "You answer briefly"
 _OBJECT = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
 
 
-class _Frame(NamedTuple):
-    """What stands before the prompt of a trial."""
-
-    before: list[Message]
-
-    def conversation(self, prompt: str, response: str) -> list[Message]:
-        return [
-            *self.before,
-            {"role": "user", "content": prompt},
-            {"role": "assistant", "content": response},
-        ]
-
-
-_SHORT = _Frame([])
-_WITH_SYSTEM = _Frame([{"role": "system", "content": _SYSTEM}])
-_LONG = _Frame(
-    [{"role": "user", "content": _EARLIER[0]}, {"role": "assistant", "content": _EARLIER[1]}]
-)
+# What stands before the prompt of a trial.
+_SHORT: list[Message] = []
+_WITH_SYSTEM: list[Message] = [{"role": "system", "content": _SYSTEM}]
+_LONG: list[Message] = [
+    {"role": "user", "content": _EARLIER[0]},
+    {"role": "assistant", "content": _EARLIER[1]},
+]
 
 
 def try_out(rendering: Rendering, model: str) -> None:
@@ -69,8 +57,8 @@ def try_out(rendering: Rendering, model: str) -> None:
 
 def _try_out(rendering: Rendering, about: str) -> None:
     way_out = "give the one that the model was trained with by --model_args chat_template="
-    for frame in (_SHORT, _WITH_SYSTEM, _LONG):
-        texts = _rendered(rendering, frame)
+    for before in (_SHORT, _WITH_SYSTEM, _LONG):
+        texts = _rendered(rendering, before)
         if texts is None:
             continue
         _refuse_objects(texts, about, way_out)
@@ -92,13 +80,13 @@ def _try_out(rendering: Rendering, about: str) -> None:
                 about,
                 way_out,
             )
-        elif frame is not _LONG:
-            _warn_of_lost_turns(rendering, frame, about)
+        elif before is not _LONG:
+            _warn_of_lost_turns(rendering, before, about)
         return
 
 
-def _warn_of_lost_turns(rendering: Rendering, frame: _Frame, about: str) -> None:
-    texts = _rendered(rendering, _Frame([*frame.before, *_LONG.before]))
+def _warn_of_lost_turns(rendering: Rendering, before: list[Message], about: str) -> None:
+    texts = _rendered(rendering, [*before, *_LONG])
     lost = [] if texts is None else [turn for turn in _EARLIER if not _is_in(turn, texts[0])]
     if lost:
         logger.warning(
@@ -109,13 +97,14 @@ def _warn_of_lost_turns(rendering: Rendering, frame: _Frame, about: str) -> None
         )
 
 
-def _rendered(rendering: Rendering, frame: _Frame) -> tuple[str, str, str] | None:
+def _rendered(rendering: Rendering, before: list[Message]) -> tuple[str, str, str] | None:
     """The first prompt with both responses, and the second with the first; None if it refuses."""
 
     def texts() -> Iterator[str]:
         for prompt, response in ((0, 0), (0, 1), (1, 0)):
-            talk = frame.conversation(_PROMPTS[prompt], _RESPONSES[response])
-            yield rendering.text(talk)
+            asked = {"role": "user", "content": _PROMPTS[prompt]}
+            answer = {"role": "assistant", "content": _RESPONSES[response]}
+            yield rendering.text([*before, asked, answer])
 
     try:
         one, two, three = texts()
@@ -136,7 +125,7 @@ def _refuse_objects(texts: tuple[str, ...], about: str, way_out: str) -> None:
 
 
 def _is_in(part: str, text: str) -> bool:
-    """Whatever the template does to case, blanks and punctuation."""
+    """Whether a text has a part, whatever the template does to case, blanks and punctuation."""
     return _letters(part) in _letters(text)
 
 

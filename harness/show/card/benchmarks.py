@@ -19,7 +19,7 @@ _BUILDERS = ("arrow", "csv", "json", "pandas", "parquet", "text", "webdataset")
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A data set.
+    """The data set that a section is measured on.
 
     Attributes:
         id: on the Hub; elsewhere the benchmark's name.

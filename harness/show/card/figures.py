@@ -14,7 +14,7 @@ from harness.show.card.benchmarks import Benchmark
 
 @dataclass(frozen=True)
 class Score:
-    """A number of a task or group.
+    """One measured number of a task or group, and how it is shown.
 
     Attributes:
         label: the name as it is shown, such as ``rewardbench2 (partial: 2 of 6 subsets)``.
@@ -36,7 +36,7 @@ class Score:
 
 @dataclass
 class Figures:
-    """The content of one ``--results``.
+    """What one ``--results`` tells of the merged model: scores, how λ was chosen, what to know.
 
     Attributes:
         scores: of the merged model.

@@ -29,7 +29,7 @@ def split(text: str, where: str) -> tuple[str, str]:
 
 
 def parsed(block: str, where: str) -> dict[str, Any]:
-    """The metadata.
+    """A card's metadata block as keys and values.
 
     Raises:
         HarnessError: not YAML, or no mapping.

@@ -21,7 +21,7 @@ OTHER = "other"
 
 @dataclass(frozen=True)
 class Licence:
-    """What a model's card says.
+    """The licence of a merged model, as its card tells it.
 
     Attributes:
         model: a folder or Hub id.
@@ -39,7 +39,7 @@ class Licence:
 
     @property
     def shown(self) -> str:
-        """As it stands in a table."""
+        """The licence as it stands in a table."""
         if self.id is None:
             return f"unknown ({self.why})"
         return f"{self.id} ({self.name})" if self.name else self.id

@@ -20,7 +20,7 @@ _METRICS = {"acc": "accuracy"}
 
 
 def eval_results(figures: Sequence[Figures], architecture: str) -> list[EvalResult]:
-    """The scores, data set by data set.
+    """The scores as results of the Hub's, data set by data set.
 
     RewardBench's own uploader calls the task ``preference_evaluation``, which is no task of the
     Hub's; a reward model is a text classifier there.

@@ -24,7 +24,7 @@ _ABOUT_DATA = re.compile(r"(margin|ties|longer|truncated|random|(oracle|longest|
 
 @dataclass(frozen=True)
 class ResultsFile:
-    """One results file."""
+    """A results file of lm-eval's, read."""
 
     path: Path
     content: dict[str, Any]

@@ -33,7 +33,7 @@ _SECTION = re.compile(
 
 @dataclass(frozen=True)
 class Card:
-    """A finished card.
+    """A finished model card, all of README.md, not yet written.
 
     Attributes:
         text: all of README.md, with ``\\n`` line ends.

@@ -64,7 +64,7 @@ def total(values: Sequence[float]) -> int:
 
 
 class CandidateTask(ConfigurableTask):
-    """Documents of a prompt and its candidate responses.
+    """A benchmark as an lm-eval task: documents of a prompt and its candidate responses.
 
     Subclasses set `SCHEMA` and `METRICS` and define `responses` and `score`; where rows are not
     documents already, `documents`.
@@ -179,8 +179,7 @@ class CandidateTask(ConfigurableTask):
         chat_template: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Note what to ask the model; texts are made when it comes to them
-        (`harness.tasks.base.requests`).
+        """Note what to ask the model; texts are made later (`harness.tasks.base.requests`).
 
         lm-eval's own way renders all prompts beforehand, or takes them from a cache that does not
         know which file they are from.

@@ -24,7 +24,7 @@ _HOSTS = ("lm_eval", "builtins", "abc")
 
 
 def fingerprint(loaded: Mapping[str, Any]) -> str:
-    """Changes with any document, with the tasks' settings and code, and with the groups' rules.
+    """A digest that changes with any document, the tasks' settings and code, the groups' rules.
 
     Not with the place where the data lies.
 

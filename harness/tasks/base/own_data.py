@@ -21,7 +21,7 @@ from lm_eval.config.group import GroupConfig
 from lm_eval.tasks._yaml_loader import load_yaml
 
 import harness.tasks
-from harness.errors import HarnessError
+from harness.errors import HarnessError, at
 from harness.rows.columns import ColumnCells
 from harness.rows.conversation import Origin
 from harness.rows.datasets import OWN_PREFERENCE, from_hub
@@ -52,7 +52,7 @@ UNUSABLE = re.compile(r"[^\w.-]+")
 
 
 class Source(NamedTuple):
-    """Where rows are.
+    """Where the rows of a user's set are: a file, or a data set and its split.
 
     Attributes:
         name: a file's path, or what `datasets.load_dataset` takes.
@@ -135,10 +135,8 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
             f"{', '.join(KEYS)}"
         )
     given = dict(config)
-    try:
+    with at(about):
         columns = Columns.of(given.pop("columns", None))
-    except HarnessError as error:
-        raise HarnessError(f"{about}: {error}") from error
     given["metadata"] = dict(config.get("metadata") or {})
     given["test_split"] = str(config.get("test_split") or "test")
     source = _source(
@@ -203,14 +201,11 @@ def _read(source: Source, columns: Columns) -> Iterator[Document]:
     passed, number = ColumnCells(columns._asdict(), columns.unused), 0
     for number, row in enumerate(rows, start=1):
         passed.see(row)
-        try:
-            yield {"row": number, "subset": "", **pair(row, columns)}
-        except HarnessError as error:
-            raise HarnessError(f"{source}, row {number}: {error}") from error
-    try:
+        with at(f"{source}, row {number}"):
+            doc = pair(row, columns)
+        yield {"row": number, "subset": "", **doc}
+    with at(source):
         passed.refuse_missing()
-    except HarnessError as error:
-        raise HarnessError(f"{source}: {error}") from error
     for line in passed.lines(number):
         logger.warning("%s: %s", source, line)
 

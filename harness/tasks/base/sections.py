@@ -78,7 +78,7 @@ class AbsentSubset(Group):
         return group
 
     def aggregate(self, task_metrics: Any) -> Any:
-        """The alias only.
+        """Give lm-eval's table the alias alone, as there is no number.
 
         Raises:
             HarnessError: no requested task had data, so there is nothing to report at all.

@@ -43,7 +43,7 @@ def check(row: Mapping[str, Any]) -> None:
 
 
 class DomainSchema(Schema):
-    """A query, and an object with a response per domain."""
+    """Rows of a query and an object with a response per domain, checked."""
 
     def check(self, rows: Iterable[Mapping[str, Any]], source: str) -> None:
         """Check every row, and tell of empty responses."""

@@ -61,7 +61,7 @@ def check(row: Mapping[str, Any]) -> None:
 
 
 class JudgeBench(PreferenceTask):
-    """One category of one split."""
+    """One category of JudgeBench, of one of the two models that wrote its pairs."""
 
     SCHEMA = Schema(
         {

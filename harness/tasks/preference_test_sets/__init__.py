@@ -1,1 +1,1 @@
-"""RewardBench's prior sets."""
+"""RewardBench's prior sets: the four preference test sets that came before it."""

@@ -46,7 +46,7 @@ def check(row: Mapping[str, Any]) -> None:
 
 
 class RewardBench2(CandidateTask):
-    """One subset; the subclasses are its two rules."""
+    """One subset of RewardBench 2; the subclasses are its two rules."""
 
     SCHEMA = Schema(
         {

@@ -42,7 +42,7 @@ def longest(chosen: str, rejected: Sequence[str]) -> float:
 
 
 def check(row: Mapping[str, Any]) -> None:
-    """A solution is a list of steps, and chosen or rejected.
+    """Refuse a row that is no list of steps, or neither chosen nor rejected.
 
     Raises:
         HarnessError: see the message.

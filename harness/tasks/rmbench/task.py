@@ -64,7 +64,7 @@ def style_scores(matrix: Sequence[Sequence[float]]) -> dict[str, float]:
 
 
 def check(row: Mapping[str, Any]) -> None:
-    """Three responses a side, each a text, and a known domain.
+    """Refuse a row without three texts a side, or of an unknown domain.
 
     Raises:
         HarnessError: see the message.

@@ -23,7 +23,7 @@ def _closing(rng: random.Random, sentence: str) -> str:
 
 
 def rectangle(rng: random.Random) -> Problem:
-    """Its area, or its perimeter."""
+    """The area of a rectangle, or its perimeter."""
     shape = rng.choice(("rectangle", "garden", "room", "field", "table"))
     long, wide = rng.randint(3, 40), rng.randint(2, 12)
     size = f"A {shape} is {long} metres long and {wide} metres wide. "
@@ -37,7 +37,7 @@ def rectangle(rng: random.Random) -> Problem:
 
 
 def square(rng: random.Random) -> Problem:
-    """A number times itself."""
+    """A number squared, or the area of a square."""
     side = rng.randint(2, 25)
     if rng.random() < 0.5:
         prompt, sentence = f"What is {side} squared?", f"{side} squared is {{}}."
@@ -72,7 +72,7 @@ def percentage(rng: random.Random) -> Problem:
 
 
 def average(rng: random.Random) -> Problem:
-    """Of three numbers; it is whole."""
+    """The average of three numbers; it is whole."""
     one, two = rng.randint(1, 60), rng.randint(1, 60)
     three = rng.randint(1, 20) * 3 - (one + two) % 3
     steps = (Step(one, "+", two), Step(None, "+", three), Step(None, "/", 3))
@@ -120,7 +120,7 @@ def sequence(rng: random.Random) -> Problem:
 
 
 def multiple(rng: random.Random) -> Problem:
-    """So many times as old, and how old together."""
+    """The age of somebody who is so many times as old as another, or of both together."""
     times, young = rng.randint(2, 5), rng.randint(2, 25)
     one, other = rng.sample(("Ada", "Bela", "Ciro", "Dora", "Enzo", "Flora"), 2)
     prompt = f"{one} is {young} years old. {other} is {times} times as old as {one}. "

@@ -6,10 +6,15 @@ import pytest
 import tiny
 import torch
 import yaml
+from mergekit import merge_methods
 from mergekit.config import MergeConfiguration
 from mergekit.merge import run_merge
+from mergekit.merge_methods.base import TensorGroup
 from mergekit.options import MergeOptions
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from dogerm_plugin.host import view
+from dogerm_plugin.run.in_memory import Merges
 
 WEIGHT = 0.3
 TYPES = tiny.decoder_types()
@@ -73,6 +78,33 @@ def check(model_type: str, tmp_path: Path) -> None:
     assert head, "no head found"
     reward = merged(input_ids=torch.tensor([[5, 6, 7, 8]])).logits
     assert reward.shape == (1, 1) and torch.isfinite(reward).all()
+    tiny.save_language_model(tmp_path / "base", model_type, 3)
+    for method in ("task_arithmetic", "ties"):
+        check_task_vectors(method, tmp_path / "base", rm_path, lm_path)
+
+
+def check_task_vectors(method: str, *folders: Path) -> None:
+    """Every body tensor is what mergekit's own method makes of the same three."""
+    base, rm, lm = map(str, folders)
+    given = {rm: {"weight": 1.0, "density": 0.6}, lm: {"weight": 0.7, "density": 0.4}}
+    recipe = {
+        "merge_method": f"reward_preserving_{method}",
+        "base_model": base,
+        "models": [{"model": model, "parameters": own} for model, own in given.items()],
+    }
+    config = MergeConfiguration.model_validate(recipe)
+    merges = Merges(config, MergeOptions(quiet=True))
+    views = {str(model): one for model, one in view.views(merges.layout, {}).items()}
+    body, merged = {*merges.layout.body}, dict(merges.tensors(config))
+    assert body <= merged.keys()
+    for name in sorted(body):
+        inputs = [views[model].get_tensor(name) for model in (base, rm, lm)]
+        if not inputs[0].is_floating_point():
+            continue
+        group = TensorGroup.from_tensors(inputs, base_index=0)
+        parameters = {key: [one[key] for one in given.values()] for key in ("weight", "density")}
+        (expected,) = merge_methods.get(method)([group], parameters=parameters)
+        assert torch.equal(merged[name], expected), name
 
 
 def test_how_many_types_are_merged(capsys: pytest.CaptureFixture[str]) -> None:

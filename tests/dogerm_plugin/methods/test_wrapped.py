@@ -26,10 +26,35 @@ def hosts() -> list[str]:
     return sorted(ours)
 
 
-@pytest.fixture(scope="module", params=TYPES)
+@pytest.fixture(
+    scope="module",
+    params=[TYPES[0], *(pytest.param(one, marks=pytest.mark.slow) for one in TYPES[1:])],
+)
 def of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Family:
     """Models of one family."""
     return disguise.family(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Family:
+    """The first of them."""
+    return disguise.family(tmp_path_factory.mktemp("llama"), "llama")
+
+
+def pair_of_merges(
+    folder: Path, of: Family, recipe: dict[str, Any]
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """A recipe by this project, and by mergekit for the reward model in disguise."""
+    ours = merging.merged(folder, recipe)
+    (folder / "host").mkdir()
+    return ours, disguise.by_mergekit(folder / "host", of, recipe)
+
+
+def differing(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> set[str]:
+    """Names of the body's tensors that are not equal."""
+    body = ours.keys() - {HEAD}
+    assert body and body <= theirs.keys()
+    return {name for name in body if not torch.equal(ours[name], theirs[name])}
 
 
 def content(name: str, of: Family, sparse: bool = True) -> dict[str, Any]:
@@ -60,11 +85,80 @@ def test_equal_to_mergekits_own(of: Family, tmp_path: Path, host: str) -> None:
         pytest.skip("this project's own method has another meaning of weight")
     random = registry.of(PREFIX + host).random
     recipe = content(PREFIX + host, of, sparse=not random or "breadcrumbs" in host)
+    ours, theirs = pair_of_merges(tmp_path, of, recipe)
+    assert torch.equal(ours[HEAD], merging.tensors(of.rm)[HEAD])
+    assert differing(ours, theirs) == set()
+
+
+@pytest.mark.parametrize("host", hosts())
+def test_filters_and_gradients_of_every_number(tmp_path: Path, llama: Family, host: str) -> None:
+    """Wherever mergekit takes them: equal to its own, layer by layer and part by part."""
+    name = PREFIX + host
+    method = registry.of(name)
+    if host == "linear" or (method.random and "weight" in method.by_name):
+        pytest.skip("this project's own meaning, or numbers drawn from another generator")
+    recipe = content(name, llama)
+    for one in recipe["models"]:
+        if "weight" in one.get("parameters", {}):
+            one["parameters"]["weight"] = [{"filter": ".mlp.", "value": [0.2, 0.9]}, {"value": 0.5}]
+        if "density" in one.get("parameters", {}):
+            one["parameters"]["density"] = [0.3, 0.9, 0.5]
+        if "scale" in method.by_name:
+            one["parameters"] = {"scale": [{"filter": "self_attn", "value": 0.5}]}
+    shared = recipe.setdefault("parameters", {})
+    for key in ("t", "lambda"):
+        if key in shared:
+            shared[key] = [{"filter": "layers.1.", "value": 0.7}, {"value": [0.1, 0.6]}]
+    ours, theirs = pair_of_merges(tmp_path, llama, recipe)
+    assert differing(ours, theirs) == set()
+
+
+def test_layers_of_two_models_stacked(tmp_path: Path, llama: Family) -> None:
+    """passthrough: a deeper reward model, its ends where mergekit has them, its own head."""
+    sources = [(llama.rm, (0, 3)), (llama.lm, (1, 4))]
+    recipe = {
+        "merge_method": "reward_preserving_passthrough",
+        "slices": [
+            {"sources": [{"model": str(model), "layer_range": [*span]}]} for model, span in sources
+        ],
+    }
     ours = merging.merged(tmp_path, recipe)
     (tmp_path / "host").mkdir()
-    theirs = disguise.by_mergekit(tmp_path / "host", of, recipe)
-    reward = merging.tensors(of.rm)
-    assert torch.equal(ours[HEAD], reward[HEAD])
-    body = ours.keys() - {HEAD}
-    assert body and body <= theirs.keys()
-    assert {name for name in body if not torch.equal(ours[name], theirs[name])} == set()
+    plain = {**recipe, "merge_method": "passthrough"}
+    plain["slices"][0]["sources"][0]["model"] = str(llama.disguised)
+    theirs = merging.merged(tmp_path / "host", plain)
+    assert differing(ours, theirs) == set()
+    assert torch.equal(ours[HEAD], merging.tensors(llama.rm)[HEAD])
+    last = [merging.tensors(llama.lm)["model.norm.weight"], ours["model.norm.weight"]]
+    assert torch.equal(*last) and "model.layers.5.mlp.up_proj.weight" in ours
+
+
+def test_slices_with_task_vectors(tmp_path: Path, llama: Family) -> None:
+    """Layers may move; every slice has the base, the reward model and a domain model."""
+    pieces = []
+    for span in ((0, 2), (1, 4)):
+        models = [(llama.base, {}), (llama.rm, {"weight": 1}), (llama.lm, {"weight": 0.5})]
+        sources = [
+            {"model": str(model), "layer_range": [*span], "parameters": own}
+            for model, own in models
+        ]
+        pieces.append({"sources": sources})
+    recipe = {"merge_method": "reward_preserving_task_arithmetic", "base_model": str(llama.base)}
+    ours = merging.merged(tmp_path, recipe | {"slices": pieces})
+    assert "model.layers.4.mlp.up_proj.weight" in ours
+    base, rm, lm = (merging.tensors(one) for one in (llama.base, llama.rm, llama.lm))
+    source, target = "model.layers.1.mlp.up_proj.weight", "model.layers.2.mlp.up_proj.weight"
+    deltas = torch.stack([rm[source] - base[source], 0.5 * (lm[source] - base[source])])
+    assert torch.equal(ours[target], base[source] + deltas.sum(0))
+
+
+def test_unmerged_tensors_stay_the_reward_models(tmp_path: Path, llama: Family) -> None:
+    """By a filter, or all of them: whatever the method does."""
+    recipe = content("reward_preserving_dare_ties", llama)
+    recipe["parameters"] |= {"unmerged": [{"filter": "layers.1.", "value": True}]}
+    reward, some = merging.tensors(llama.rm), merging.merged(tmp_path, recipe)
+    same = {name for name in reward if torch.equal(reward[name], some[name])}
+    assert same == {HEAD, *(name for name in reward if "layers.1." in name)}
+    recipe["parameters"]["unmerged"] = True
+    (tmp_path / "all").mkdir()
+    assert not differing(merging.merged(tmp_path / "all", recipe), reward)

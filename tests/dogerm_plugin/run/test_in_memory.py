@@ -57,6 +57,35 @@ def test_every_form_to_the_byte(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("bfloat16", "ties"),
+        ("mixed dtypes", "della_linear"),
+        ("sharded", "task_arithmetic"),
+        ("pickled", "dare_ties"),
+        ("tied", "breadcrumbs_ties"),
+        ("experts joined in the reward model", "ties"),
+        ("multimodal", "task_arithmetic"),
+        ("value head", "della"),
+        ("own code", "ties"),
+        ("padded, more rows", "dare_linear"),
+        ("tokenizer base", "task_arithmetic"),
+        ("tokenizer union, bfloat16", "dare_ties"),
+        ("adapter", "ties"),
+        ("adapter on the reward model", "task_arithmetic"),
+        ("two domain models", "ties"),
+        ("filters", "breadcrumbs"),
+        ("gradient", "dare_linear"),
+    ],
+)
+def test_forms_by_task_vectors(name: str, method: str, tmp_path: Path) -> None:
+    """The pretrained base is one more model in every form; random numbers are the recipe's."""
+    form = forms.by_task_vectors(forms.FORMS[name](tmp_path), f"reward_preserving_{method}")
+    found = in_memory(merges_of(form), form, 0.3)
+    check_same(found, written(form, 0.3, tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "tokenizer union",

@@ -12,7 +12,7 @@ def test_help_names_every_command() -> None:
     """Each subcommand with its line."""
     done = CliRunner().invoke(main, ["--help"])
     assert done.exit_code == 0
-    for name, (_, line) in COMMANDS.items():
+    for name, line in COMMANDS.items():
         assert f"{name}  " in done.output and line.split(",")[0] in done.output
 
 

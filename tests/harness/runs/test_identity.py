@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import shutil
 from collections.abc import Callable, Iterator
@@ -54,7 +55,7 @@ OF_A_SWEEP = (
 )
 OF_A_TRIAL = (
     "harness.runs.group_tree",
-    "harness.study.simplex",
+    "harness.study.span",
     "harness.study.choose",
 )
 OF_NEITHER = (
@@ -65,8 +66,8 @@ OF_NEITHER = (
     "harness.show.compare_text",
     "harness.demo.run",
     "harness.runs.results",
-    "harness.study.facts",
-    "harness.study.measurement",
+    "harness.study.output",
+    "harness.study.measuring",
     "harness.study.sweep",
     "harness.commands.doctor",
     "harness.show.html",
@@ -75,7 +76,7 @@ OF_NEITHER = (
     "harness.show.search_text",
     "harness.commands.sweep",
     "harness.show.sweep_plots",
-    "harness.study.sweep_summary",
+    "harness.study.search_summary",
     "harness.show.sweep_text",
     "harness.tasks.judgebench.task",
     "harness.show.text_table",
@@ -274,6 +275,25 @@ def test_imports_are_read_wherever_they_stand(tmp_path: Path) -> None:
     assert found == set(files) - unused
     with pytest.raises(ModuleNotFoundError, match=r"harness\.gone"):
         source.digests("harness.gone", root=tmp_path)
+
+
+def test_imports_are_those_of_the_syntax_tree() -> None:
+    """In every module of the project: what its code looks like is what is looked for."""
+    for package in source.PACKAGES:
+        for file in (source.ROOT / package).rglob("*.py"):
+            content = file.read_bytes()
+            assert source._imports(content) == set(imported(ast.parse(content))), file
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif not isinstance(node, ast.If) or ast.unparse(node.test) != "TYPE_CHECKING":
+            yield from imported(node)
 
 
 def test_differences_say_what_is_not_as_it_was() -> None:

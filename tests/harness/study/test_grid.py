@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
-from harness.study.grid import Axis, ends
+from harness.study.grid import MOST, Axis, ends, parse, parse_ratio
 from harness.study.grid import points as points_of
-from harness.study.point import Point
-from harness.study.values import MOST, parse, parse_ratio
+from harness.study.recipe import Point
 from tests.harness.study.recipes import recipe_of
 
 ONE, TWO, THREE = ["a"], ["a", "b"], ["a", "b", "c"]

@@ -24,12 +24,11 @@ from harness.study import recipe_file, rows
 from harness.study.live import LiveReward
 from harness.study.measuring import Measuring
 from harness.study.merged_model import MergedModel
-from harness.study.point import Point
-from harness.study.pool import LocalPool
+from harness.study.recipe import Point
 from harness.study.rows import SELECT, Rows
 from harness.study.spec import Settings, Spec
 from harness.study.store import Store
-from harness.study.worker import Worker
+from harness.study.worker import LocalPool, Worker
 
 TASK = "task: pairs\nclass: !function harness.own_data.OwnPreferences\ndataset_path: {}\n"
 # Loaded in another dtype than the merge is written in, or the reward model is stored in.

@@ -9,7 +9,7 @@ import pytest
 
 from dogerm_plugin.methods.declaration import Method
 from dogerm_plugin.methods.parameter import Parameter, Scope
-from harness.study import point
+from harness.study import recipe
 from tests.harness.study.recipes import at
 
 
@@ -46,7 +46,7 @@ def test_labels_and_distances(
     values: dict[str, Any], label: str, distance: float, at_rest: bool
 ) -> None:
     """λ stands in a label by itself; any one parameter at rest makes the reward model."""
-    made = point.of(METHOD, 2, values)
+    made = recipe.point_of(METHOD, 2, values)
     assert (made.label, made.distance, made.at_rest) == (label, distance, at_rest)
 
 
@@ -56,10 +56,10 @@ def test_what_differs_by_tensor_has_a_name_of_its_own() -> None:
     assert made.label.startswith("groups-") and made.label != at(CONDITIONS[1:]).label
     again = at(*json.loads(json.dumps(made.values))["weight"])
     assert (again, again.label) == (made, made.label)
-    assert point.of(METHOD, 1, {"weight": [CONDITIONS], "share": 0.5}).label != made.label
+    assert recipe.point_of(METHOD, 1, {"weight": [CONDITIONS], "share": 0.5}).label != made.label
 
 
 def test_a_message_has_every_value() -> None:
-    assert str(point.of(METHOD, 2, {"weight": [0.2, 0.1], "scale": 3})) == (
+    assert str(recipe.point_of(METHOD, 2, {"weight": [0.2, 0.1], "scale": 3})) == (
         "weights [0.2, 0.1], scale 3"
     )

@@ -26,12 +26,11 @@ from dogerm_plugin.errors import MergeError
 from harness.commands.search import search
 from harness.errors import HarnessError
 from harness.study import choose, ray_actor, ray_cluster, ray_pool, recipe_file
-from harness.study.point import Point
-from harness.study.pool import LocalPool
 from harness.study.ray_pool import RayPool
+from harness.study.recipe import Point
 from harness.study.rows import REPORT
 from harness.study.spec import Settings, Spec
-from harness.study.worker import Job, Outcome, Worker
+from harness.study.worker import Job, LocalPool, Outcome, Worker
 from tests.harness.conftest import preference_rows
 from tests.harness.study.recipes import at
 

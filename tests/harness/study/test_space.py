@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
-from harness.study import simplex as grid
+from harness.study import span as grid
 from harness.study.space import Space
 from tests.harness.study.recipes import span
 
@@ -91,8 +91,8 @@ def test_a_grid_is_every_way_within_the_bounds(n: int, first: int, more: int, te
     low, high = first * step, (first + more) * step
     axis = [step * index for index in range(first + more + 1)]
     wanted = {way for way in itertools.product(axis, repeat=n) if low <= sum(way) <= high}
-    found = grid.ways(n, low, high, step)
-    assert set(found) == wanted and len(found) == len(wanted) == grid.count(n, low, high, step)
+    found = grid.ways_to_share(n, low, high, step)
+    assert set(found) == wanted and len(found) == len(wanted) == grid.count_ways(n, low, high, step)
 
 
 def test_a_grid_s_points_begin_with_the_smallest_weights() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.study import sweep_summary as summary
+from harness.study import sweep as summary
 from harness.study.choose import BEST, ONE_STANDARD_ERROR, Score
 from tests.harness.study.recipes import at, recipe_of
 from tests.harness.study.sweeping import Workshop

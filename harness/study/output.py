@@ -1,20 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The facts that a sweep's and a search's file both have: of the run, the recipe and the rows."""
+"""What a finished study leaves in its folder: the facts of its file, best.yml, its pictures."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.show.study_file import FORM
+import yaml
+
+from harness.runs.atomic import together
+from harness.show import picture
+from harness.show.study_file import FORM, SweepFile, parsed
+from harness.show.sweep_plots import lambda_figure, margins_figure
+from harness.show.trials_plot import trials_figure
 from harness.study import machine
 from harness.study.choose import Score
-from harness.study.measurement import Cost
-from harness.study.point import Point
+from harness.study.recipe import Point, StudyRecipe
 from harness.study.rows import REPORT, SELECT
 from harness.study.spec import Plan
+from harness.study.worker import Cost
 
 
 def facts(
@@ -52,6 +59,7 @@ def facts(
         "recipe": {"path": spec.recipe.path, "text": spec.recipe.text},
         "reward_model": spec.recipe.reward_model,
         "domain_models": list(spec.recipe.domain_models),
+        "parameter": spec.recipe.shown_by,
         "metric": spec.metric,
         "higher_is_better": rising,
         "select": plan.names(SELECT),
@@ -88,7 +96,19 @@ def best_recipe(
         f"{content['kind']}.json.",
         f"To merge, in the folder where that was typed: mergekit-yaml {out / 'best.yml'} merged/",
     ]
-    return plan.spec.recipe.written(point, header)
+    return recipe_text(plan.spec.recipe, point, header)
+
+
+def recipe_text(recipe: StudyRecipe, point: Point, header: Sequence[str]) -> str:
+    """A recipe file with the point's values, below comment lines; the recipe's own are lost."""
+    comments = "".join(f"# {_comment(line)}\n" for line in header)
+    content = recipe.at(point)
+    return comments + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def _comment(text: str) -> str:
+    """A text as one line that a YAML reader skips: it refuses what can't be printed anywhere."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 def divided(plan: Plan) -> list[str]:
@@ -99,3 +119,29 @@ def divided(plan: Plan) -> list[str]:
         f"{', '.join(plan.names(SELECT))}: only the prompts that did not choose are reported; such "
         "figures can't be held against published ones"
     ]
+
+
+def write(content: Mapping[str, Any], out: Path) -> list[Path]:
+    """Write ``sweep.json`` or ``search.json`` last, and before it ``best.yml`` and the pictures.
+
+    Args:
+        content: of the JSON file, JSON types only.
+        out: the folder.
+
+    Returns:
+        What was written; a picture that there is nothing for is removed.
+    """
+    study = parsed(content)
+    if isinstance(study, SweepFile):
+        figures = {"lambda.png": lambda_figure(study), "margins.png": margins_figure(study)}
+    else:
+        figures = {"trials.png": trials_figure(study)}
+    file = f"{study.kind}.json"
+    text = json.dumps(study.as_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+    with together(out, ("best.yml", *figures, file)) as stage:
+        (stage / file).write_text(text + "\n", encoding="utf-8")
+        (stage / "best.yml").write_text(study.best_recipe, encoding="utf-8")
+        for name, figure in figures.items():
+            if figure is not None:
+                picture.write(figure, stage / name)
+    return [out / name for name in ("best.yml", *figures, file) if (out / name).exists()]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
-from harness.show import picture, study_output
+from harness.show import picture
+from harness.study import output
 from tests.harness.show import example
 
 
@@ -18,7 +19,7 @@ def test_a_failure_leaves_the_earlier_files(
 ) -> None:
     """All four are of one sweep at any time."""
     sweep = example.sweep()
-    written = study_output.write(sweep, tmp_path)
+    written = output.write(sweep, tmp_path)
     assert [path.name for path in written] == [
         "best.yml",
         "lambda.png",
@@ -33,14 +34,14 @@ def test_a_failure_leaves_the_earlier_files(
 
     monkeypatch.setattr(picture, "write", fails)
     with pytest.raises(HarnessError, match="no room"):
-        study_output.write({**sweep, "metric": "margin", "best_recipe": "other"}, tmp_path)
+        output.write({**sweep, "metric": "margin", "best_recipe": "other"}, tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_picture_that_there_is_nothing_for_goes(tmp_path: Path) -> None:
     sweep = example.sweep()
-    study_output.write(sweep, tmp_path)
-    written = study_output.write({**sweep, "margins": None}, tmp_path)
+    output.write(sweep, tmp_path)
+    written = output.write({**sweep, "margins": None}, tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(written)
     assert [path.name for path in written] == ["best.yml", "lambda.png", "sweep.json"]
 
@@ -48,5 +49,5 @@ def test_a_picture_that_there_is_nothing_for_goes(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_not_written(tmp_path: Path) -> None:
     """The class that reads the file writes it: no file is written that could not be read."""
     with pytest.raises(ValueError, match="points"):
-        study_output.write({**example.sweep(), "points": []}, tmp_path)
+        output.write({**example.sweep(), "points": []}, tmp_path)
     assert not list(tmp_path.iterdir())
