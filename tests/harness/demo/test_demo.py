@@ -1,4 +1,4 @@
-"""`dogerm demo`, for real: a base model that pip fetched, mergekit-yaml merges, lm-eval evaluates."""
+"""`dogerm demo`, for real: on the base that pip fetched mergekit-yaml merges, lm-eval evaluates."""
 
 import shutil
 from pathlib import Path
