@@ -39,7 +39,7 @@ class Environment:
 
     def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         program, *arguments = command
-        environ = {k: v for k, v in os.environ.items() if not k.startswith("DOGERM")}
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("DOGERM_AUTO")}
         return subprocess.run(
             [str(self.folder / "bin" / program), *arguments],
             capture_output=True,
