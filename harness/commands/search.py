@@ -23,8 +23,7 @@ from harness.errors import HarnessError, told_in_one_line
 from harness.runs.quiet import quiet
 
 if TYPE_CHECKING:
-    from harness.study.point import Point
-    from harness.study.recipe import StudyRecipe
+    from harness.study.recipe import Point, StudyRecipe
     from harness.study.span import Span
 
 TRIALS = 50
@@ -280,7 +279,7 @@ def _typed(storage: str | None) -> str:
 def _baseline(text: str, recipe: StudyRecipe, methods: str | None) -> list[Point]:
     """The points of the plain sweep over one λ; of linear, where methods are searched."""
     from harness.study import grid
-    from harness.study.point import METHOD
+    from harness.study.recipe import METHOD
 
     models = recipe.domain_models
     even = [Decimal(1)] * len(models) if len(models) > 1 else None

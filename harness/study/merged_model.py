@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 from harness.runs import identity
 from harness.runs.source import HOOKS
-from harness.study.point import METHOD, Point
-from harness.study.recipe import StudyRecipe
+from harness.study.recipe import METHOD, Point, StudyRecipe
 from harness.study.spec import Settings
 
 if TYPE_CHECKING:

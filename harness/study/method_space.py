@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.study.point import METHOD
+from harness.study.recipe import METHOD
 from harness.study.space import Space
 
 

@@ -18,7 +18,7 @@ from harness.study import ray_cluster
 from harness.study.ray_actor import Actor, Setting, local_files
 
 if TYPE_CHECKING:
-    from harness.study.point import Point
+    from harness.study.recipe import Point
     from harness.study.spec import Spec
     from harness.study.worker import Job, Outcome
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from harness.errors import HarnessError
-from harness.study.point import each, strength_of
-from harness.study.recipe import StudyRecipe
+from harness.study.recipe import StudyRecipe, each, strength_of
 
 if TYPE_CHECKING:
     from dogerm_plugin.methods.declaration import Method

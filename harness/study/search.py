@@ -20,7 +20,7 @@ from harness.study.interrupt import stoppable
 from harness.study.measuring import Measurement, Measuring, TaskResult, Tell, opened
 from harness.study.merged_model import MergedModel
 from harness.study.method_space import MethodSpace
-from harness.study.point import Point
+from harness.study.recipe import Point
 from harness.study.rows import REPORT, SELECT, check_metric
 from harness.study.search_summary import Searched, ranked, summary
 from harness.study.space import Space

@@ -13,7 +13,7 @@ from harness.study import output, proof
 from harness.study.choose import Score
 from harness.study.measuring import Measurement
 from harness.study.method_space import MethodSpace
-from harness.study.point import Point
+from harness.study.recipe import Point
 from harness.study.space import Space
 from harness.study.storage import in_folder, masked
 from harness.study.trial_loop import label_of

@@ -11,7 +11,7 @@ from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
-from harness.study.point import each
+from harness.study.recipe import each
 
 if TYPE_CHECKING:
     from dogerm_plugin.methods.parameter import Parameter

@@ -14,7 +14,7 @@ from harness.show.numbers import duration
 from harness.study import choose, interrupt
 from harness.study.choose import Score, SectionScore
 from harness.study.method_space import MethodSpace
-from harness.study.point import Point
+from harness.study.recipe import Point
 from harness.study.rungs import SHARES
 from harness.study.space import Space
 from harness.study.spec import Spec

@@ -18,7 +18,7 @@ from harness.errors import HarnessError
 from harness.study import identity, machine, rungs
 from harness.study.evaluate import evaluate
 from harness.study.merged_model import MergedModel
-from harness.study.point import Point
+from harness.study.recipe import Point
 from harness.study.remembering import Remembering
 from harness.study.rows import SELECT, Rows
 from harness.study.spec import Spec

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from harness.study.point import Point
-from harness.study.recipe import StudyRecipe
+from harness.study.recipe import Point, StudyRecipe
 from harness.study.span import Span
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness.errors import HarnessError
 from harness.study.grid import MOST, Axis, ends, parse, parse_ratio
 from harness.study.grid import points as points_of
-from harness.study.point import Point
+from harness.study.recipe import Point
 from tests.harness.study.recipes import recipe_of
 
 ONE, TWO, THREE = ["a"], ["a", "b"], ["a", "b", "c"]

@@ -24,7 +24,7 @@ from harness.study import recipe_file, rows
 from harness.study.live import LiveReward
 from harness.study.measuring import Measuring
 from harness.study.merged_model import MergedModel
-from harness.study.point import Point
+from harness.study.recipe import Point
 from harness.study.rows import SELECT, Rows
 from harness.study.spec import Settings, Spec
 from harness.study.store import Store

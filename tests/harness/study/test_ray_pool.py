@@ -26,8 +26,8 @@ from dogerm_plugin.errors import MergeError
 from harness.commands.search import search
 from harness.errors import HarnessError
 from harness.study import choose, ray_actor, ray_cluster, ray_pool, recipe_file
-from harness.study.point import Point
 from harness.study.ray_pool import RayPool
+from harness.study.recipe import Point
 from harness.study.rows import REPORT
 from harness.study.spec import Settings, Spec
 from harness.study.worker import Job, LocalPool, Outcome, Worker

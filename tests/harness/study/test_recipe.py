@@ -12,8 +12,7 @@ from click import ClickException
 from harness.errors import HarnessError
 from harness.study import recipe_file
 from harness.study.output import recipe_text
-from harness.study.point import Point
-from harness.study.recipe import StudyRecipe
+from harness.study.recipe import Point, StudyRecipe
 
 RECIPE: dict[str, Any] = {
     "merge_method": "reward_preserving_linear",
