@@ -171,6 +171,7 @@ def test_parameters_are_counted(tmp_path: Path, models: list[Path]) -> None:
     assert f"3 models have {3 * dense:,} ({total / (3 * dense) - 1:+.0%})" in result.output
 
 
+@pytest.mark.slow
 def test_bytes_depend_on_the_recipe_alone(tmp_path: Path, models: list[Path]) -> None:
     """The real command, by threads and hash seed; without the hook the result scores the same."""
     content = mixtures.recipe(models[0], *models[:3])
@@ -204,6 +205,7 @@ def test_a_seed_gives_other_gates(tmp_path: Path, models: list[Path]) -> None:
     assert torch.equal(gates[0], gates[1]) and not torch.equal(gates[0], gates[2])
 
 
+@pytest.mark.slow
 def test_language_models_are_mergekits_own(tmp_path: Path, models: list[Path]) -> None:
     """A recipe without a reward model gives the files that mergekit gives without the hook."""
     other = mixtures.save(tmp_path / "lm2", "llama", 11, tiny.AutoModelForCausalLM)
