@@ -30,6 +30,7 @@ def read(path: Path, *, any_shape: bool = False, replaced: Iterable[str] = ()) -
             no plain number, whose shape a sweep would lose.
         MergeError: a key or value that mergekit-yaml would refuse, too.
     """
+    from dogerm_plugin.anatomy.heads import Heads
     from dogerm_plugin.methods import registry
     from dogerm_plugin.recipe import keys, paths
     from dogerm_plugin.recipe.configuration import is_ours
@@ -37,8 +38,8 @@ def read(path: Path, *, any_shape: bool = False, replaced: Iterable[str] = ()) -
     text, content = _parsed(path)
     if not is_ours(content["merge_method"]):
         raise HarnessError(
-            f"{path}: merge_method is {content['merge_method']}, expected "
-            f"{' or '.join(registry.names())}"
+            f"{path}: merge_method is {content['merge_method']}, expected reward_preserving_linear "
+            "or another method of this project"
         )
     for key in ("slices", "modules"):
         if content.get(key):
@@ -54,6 +55,12 @@ def read(path: Path, *, any_shape: bool = False, replaced: Iterable[str] = ()) -
     domain = [entry for entry in entries if named(entry.get("model")) != base]
     if content["merge_method"] in registry.names():
         method = registry.of(content["merge_method"])
+        if method.heads is Heads.STACKED:
+            raise HarnessError(
+                f"{path}: {method.name} gives several rewards, and a choice is made by one: merge "
+                "with mergekit-yaml, score with --model reward and combine=, and compare two "
+                "merges with dogerm compare"
+            )
         rest = method.at_rest(len(domain))
         _refuse_shapes(path, content, domain, [*(() if any_shape else rest), *replaced])
         _fill(content, domain, method, rest)
