@@ -49,7 +49,7 @@ HINTS = {
     "alpha": Hint("bound of that strengthening", low=0),
     "scale": Hint("factor of all numbers"),
     "della.epsilon": Hint("half the span of the odds to be kept", 0, 1, usual=(0, 0.2)),
-    "nearswap.t": Hint("difference within which numbers are the other's", low=0, usual=(0, 0.01)),
+    "nearswap.t": Hint("difference within which numbers are the other's", low=0, usual=(0, 0.003)),
 }
 
 

@@ -90,6 +90,12 @@ def told_apart(
     )
 
 
+def reward_in(content: Mapping[str, Any]) -> str:
+    """The reward model of a recipe whose reward model is marked, or is `base_model`."""
+    marked = [one["model"] for one in content["models"] if is_marked(one)]
+    return str(ModelReference.model_validate(marked[0] if marked else content["base_model"]))
+
+
 def domain_entries(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The entries of the domain models in a recipe's `models:`, as YAML gives them.
 
@@ -110,7 +116,8 @@ def domain_entries(content: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def is_marked(entry: Mapping[str, Any]) -> bool:
     """Whether an entry of `models:`, as YAML gives it, says that it is the reward model."""
-    return (entry.get("parameters") or {}).get(REWARD.name) is True
+    parameters = entry.get("parameters")
+    return isinstance(parameters, Mapping) and parameters.get(REWARD.name) is True
 
 
 def _all(models: Iterable[object]) -> str:

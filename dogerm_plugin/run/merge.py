@@ -27,8 +27,9 @@ from dogerm_plugin.anatomy.heads import Heads
 from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.host import view, writer
 from dogerm_plugin.host.execution import SequentialExecutor
+from dogerm_plugin.methods.declaration import Role
 from dogerm_plugin.methods.linear import check_finite
-from dogerm_plugin.recipe import configuration, keys, paths
+from dogerm_plugin.recipe import configuration, keys, paths, reward_line
 from dogerm_plugin.run import output, output_config, prepare, trial_load, verify
 from dogerm_plugin.run.kinship import Kinship
 
@@ -112,6 +113,8 @@ def _run(
         # Config, tokenizer and code of the output are those of mergekit's base model.
         told = {**dict(ours), "base_model": plan.reward.model}
         known = prepare.LaidOut(**told, architecture=ready.architecture)
+        if ready.method.base is not Role.REWARD_MODEL:
+            source = reward_line.added(source, plan.reward.model)
         with output.staged(out_path) as stage, plan.inputs_unchanged():
             with (
                 vocabulary.alignment_repaired(plan.reward.model),

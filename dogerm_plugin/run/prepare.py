@@ -65,6 +65,21 @@ def lay_out(
     return plan, architecture.architecture(plan, rows, ends_apart=single)
 
 
+def find_reward_model(config: MergeConfiguration, options: MergeOptions) -> ModelReference:
+    """The model of a recipe whose head the output has; its models are looked at.
+
+    Args:
+        config: a recipe without adapters.
+        options: mergekit's.
+
+    Raises:
+        MergeError: a model that can't be read; no model with a reward head, or several.
+    """
+    ours = configuration.prepared(config)
+    heads = {model: _examine(model, options).reward_head for model in ours.referenced_models()}
+    return roles.told_apart(ours, heads)
+
+
 def _examine(model: ModelReference, options: MergeOptions) -> body_and_head.Anatomy:
     try:
         return body_and_head.examine(checkpoint.open_checkpoint(model, options), options)

@@ -144,7 +144,7 @@ def _plan(recipe: Path, out: Path, given: dict[str, Any]) -> Any:
     from harness.study.store import check_folder
 
     asked(given)
-    bounds = grid.named(given["parameters"], "NAME=LOW:HIGH, as in density=0.2:0.8")
+    bounds = grid.named("--param", given["parameters"], "NAME=LOW:HIGH, as in density=0.2:0.8")
     _refuse_contradictions(given)
     check_folder(out)
     check_format(out / "plot.png")  # whether there is a matplotlib
@@ -179,7 +179,7 @@ def _spans(
     typed = {}
     for name, texts in bounds.items():
         option = f"--param {name}"
-        one = recipe.beside(name, option, "--low and --high")
+        one = recipe.beside(name, option)
         ends = [grid.number(end, f"{option}=", texts[-1]) for end in texts[-1].split(":")]
         if len(ends) != 2:
             raise HarnessError(f"{option}={texts[-1]}: expected LOW:HIGH, as in density=0.2:0.8")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,17 @@ WEIGHTS = "0:1:0.05"
     "weights",
     multiple=True,
     show_default=WEIGHTS,
-    help="Values of λ: START:STOP:STEP or a list 0.2,0.4. With several domain models once for all "
-    "(a grid), or once for each, in the recipe's order.",
+    help="Values of λ, the domain model's weight: START:STOP:STEP or a list 0.2,0.4. With several "
+    "domain models once for all (a grid), or once for each, in the recipe's order.",
 )
 @click.option(
+    "--grid",
     "--param",
     "parameters",
     multiple=True,
     metavar="NAME=VALUES",
-    help="Another parameter of the merge method, as its values of --weight: density=0.2:0.8:0.2. "
-    "All combinations are tried.",
+    help="Any parameter of the merge method, its values as those of --weight: density=0.2:0.8:0.2. "
+    "All combinations are tried. --weight 0:1:0.1 is --grid weight=0:1:0.1.",
 )
 @click.option(
     "--path",
@@ -85,7 +87,7 @@ def sweep(
         from harness.study.store import check_folder
 
         asked(given)
-        typed_values = grid.named(parameters, "NAME=VALUES, as in density=0.2:0.8:0.2")
+        typed_values = grid.named("--grid", parameters, "NAME=VALUES, as in density=0.2:0.8:0.2")
         for text in weights:
             grid.parse(text)  # again with the models; here before anything is loaded
         check_folder(out)
@@ -97,16 +99,13 @@ def sweep(
         from harness.study import sweep as sweeping
 
         read = recipe_file.read(recipe, replaced=typed_values)
+        axes = grid.axes(read, weights, typed_values)
+        read = replace(read, axis=axes[0].parameter.name if axes else "")
         models = read.domain_models
         if ratio and len(models) == 1:
             raise HarnessError(
                 f"--path {ratio}: {recipe} has one domain model, so there is no path"
             )
-        axes = [grid.Axis(read.strength, weights or (WEIGHTS,), "--weight ")]
-        axes += [
-            grid.Axis(read.beside(name, f"--param {name}", "--weight"), texts, f"--param {name}=")
-            for name, texts in typed_values.items()
-        ]
         spec = specified(read, given)
         plan = sweeping.SweepPlan(
             spec=spec,

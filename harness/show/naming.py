@@ -15,7 +15,13 @@ def lambda_is(label: str) -> str:
 
     >>> lambda_is("0.35"), lambda_is("0.2,0.1,density=0.5")
     ('λ = 0.35', 'λ = (0.2, 0.1), density = 0.5')
+    >>> lambda_is("unmerged"), lambda_is("weight=0.6")
+    ('the reward model', 'weight = 0.6')
     """
+    if label == "unmerged":  # of a method without a number for it
+        return "the reward model"
+    if label == "as-written":  # of one without a number at all
+        return "the merge"
     values: dict[str, list[str]] = {}
     for part in label.split(","):
         name, _, value = part.rpartition("=")

@@ -49,12 +49,18 @@ def lines(axes: Axes, sweep: SweepFile) -> None:
         style = {"marker": marker, "linestyle": dash, "markersize": 4, "label": short(name)}
         _band(axes, weights, scores, color=color, **style)
     if sum(section.depth == 0 for section in sections) > 1:
-        style = {"marker": ".", "linewidth": 2.2, "label": "all, which chose λ"}
+        style = {"marker": ".", "linewidth": 2.2, "label": f"all, which chose {sweep.parameter}"}
         _band(axes, weights, points, color="black", **style)
     _mark(axes, sweep)
+    axes.set(xlabel=_what(sweep), ylabel=f"{sweep.metric} (band: ± s.e.)")
+
+
+def _what(sweep: SweepFile) -> str:
+    """What the points lie along."""
     several = len(sweep.domain_models) > 1
-    what = "total λ, weight of the domain models" if several else "λ, weight of the domain model"
-    axes.set(xlabel=what, ylabel=f"{sweep.metric} (band: ± s.e.)")
+    name = sweep.parameter if sweep.parameter != "λ" else "λ, weight"
+    total = f"total {sweep.parameter}{', weight' if sweep.parameter == 'λ' else ''}"
+    return f"{total} of the domain models" if several else f"{name} of the domain model"
 
 
 def _band(
@@ -103,7 +109,8 @@ def heat_map(axes: Axes, sweep: SweepFile) -> None:
             label=label,
             **style,
         )
-    across, up = (f"λ of {short(Path(model).name)}" for model in sweep.domain_models)
+    names = (short(Path(model).name) for model in sweep.domain_models)
+    across, up = (f"{sweep.parameter} of {name}" for name in names)
     axes.set(xlabel=across, ylabel=up)
 
 
@@ -128,7 +135,7 @@ def cloud(axes: Axes, sweep: SweepFile) -> None:
         style: dict[str, Any] = {"color": COLORS[1], "markerfacecolor": "none", "markersize": 12}
         label = f"{key}: {lambda_is(point.label)}"
         axes.plot(point.total, point.score, marker, label=label, **style)
-    axes.set(xlabel="total λ, weight of the domain models", ylabel=sweep.metric)
+    axes.set(xlabel=_what(sweep), ylabel=sweep.metric)
 
 
 def reported(axes: Axes, sweep: SweepFile, rows: Sequence[SectionScore]) -> None:

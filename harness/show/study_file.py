@@ -98,7 +98,7 @@ class RecipeText(Record):
 
 
 class StudyFile(Record):
-    """What a sweep and a search have in common."""
+    """What a sweep and a search have in common; `parameter` is what points are shown by."""
 
     form: Literal[1]
     made: Making
@@ -106,6 +106,7 @@ class StudyFile(Record):
     best_recipe: str
     reward_model: str
     domain_models: Annotated[list[str], Field(min_length=1)]
+    parameter: str = "λ"
     metric: str
     higher_is_better: bool
     select: list[str]

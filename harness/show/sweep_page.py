@@ -21,10 +21,10 @@ def page(sweep: SweepFile) -> Page:
     """What the sweep found, the verdict first."""
     models = " and ".join(Path(model).name for model in sweep.domain_models)
     return Page(
-        title=f"Sweep of λ: {Path(sweep.reward_model).name} with {models}",
+        title=f"Sweep of {sweep.parameter}: {Path(sweep.reward_model).name} with {models}",
         lead=_lead(sweep),
         parts=[
-            Part("How λ was chosen", list(_selection(sweep))),
+            Part(f"How {sweep.parameter} was chosen", list(_selection(sweep))),
             Part("What it is worth", list(_report(sweep))),
             the_merge(sweep),
             how_made(sweep),
@@ -34,11 +34,12 @@ def page(sweep: SweepFile) -> Page:
 
 
 def _lead(sweep: SweepFile) -> list[Block]:
-    if not sweep.chosen_point.total:
+    if sweep.chosen == 0:
+        itself = lambda_is(sweep.chosen_point.label).removesuffix("the reward model")
         return [
             Text(
-                "Chosen: λ = 0, the reward model itself. By the rule below, no merge did well "
-                "enough on the selection rows to be preferred to it."
+                f"Chosen: {itself}{', ' if itself else ''}the reward model itself. By the rule "
+                "below, no merge did well enough on the selection rows to be preferred to it."
             )
         ]
     told = paired_table.verdicts(sweep.proof, "the reward model") if sweep.proof else []
@@ -71,7 +72,7 @@ def _selection(sweep: SweepFile) -> Iterator[Block]:
     looked_at = ", ".join(lambda_is(point.label) for point in sweep.reported)
     yield Picture(
         "lambda.png",
-        "Scores against λ",
+        f"Scores against {sweep.parameter}",
         f"Above, {sweep.metric} on the selection rows at {len(points)} weights, {ends}. Below, "
         f"{sweep.metric} of each section of the report rows at {looked_at}. The tables hold the "
         "same figures.",
@@ -79,13 +80,14 @@ def _selection(sweep: SweepFile) -> Iterator[Block]:
     )
     shown = shallow(points[0].sections, MOST_COLUMNS)
     names = [section.name for section in shown] if len(points[0].sections) > 1 else []
-    all_of_them = "all, which chose λ" if names else sweep.metric
+    all_of_them = f"all, which chose {sweep.parameter}" if names else sweep.metric
     models = [Path(model).name for model in sweep.domain_models]
     order = f"{', '.join(models)}{', in this order' if len(models) > 1 else ''}"
+    is_lambda = sweep.parameter == "λ"
+    whose = f"{sweep.parameter} is {'the weight' if is_lambda else 'that'} of {order}"
     yield Table(
-        caption=f"Selection rows ({points[0].items:,}): {sweep.metric} ± standard error; "
-        f"λ is the weight of {order}",
-        head=["λ", "picked", all_of_them, *names, "merge", "scoring"],
+        caption=f"Selection rows ({points[0].items:,}): {sweep.metric} ± standard error; {whose}",
+        head=[sweep.parameter, "picked", all_of_them, *names, "merge", "scoring"],
         rows=[_point_row(sweep, index, names) for index in range(len(points))],
         left=frozenset({0, 1}),
         marked=frozenset({sweep.chosen}),

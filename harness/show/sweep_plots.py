@@ -36,7 +36,7 @@ def lambda_figure(sweep: SweepFile) -> Figure:
         figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
         parts: Any = figure.subfigures(2, 1, height_ratios=heights, hspace=0.05)
         above, below = parts
-        if any("=" in point.label for point in sweep.points):  # of more than λ
+        if any(len(_names(point.label)) > 1 for point in sweep.points[1:]):
             panels.cloud(above.subplots(), sweep)
         elif _on_a_line(sweep.points):
             panels.lines(above.subplots(), sweep)
@@ -46,9 +46,14 @@ def lambda_figure(sweep: SweepFile) -> Figure:
             panels.cloud(above.subplots(), sweep)
         panels.reported(below.subplots(), sweep, rows)
         chosen_on, reported_on = rows_of(sweep)
-        frame(above, f"Selection rows: these chose λ\n{short(chosen_on, 80)}")
+        frame(above, f"Selection rows: these chose {sweep.parameter}\n{short(chosen_on, 80)}")
         frame(below, f"Report rows: what the merge is worth\n{short(reported_on, 80)}")
         return figure
+
+
+def _names(label: str) -> set[str]:
+    """The parameters that a label has numbers of; λ has no name there."""
+    return {part.rpartition("=")[0] for part in label.split(",")}
 
 
 def margins_figure(sweep: SweepFile) -> Figure | None:

@@ -26,7 +26,7 @@ def _selection(sweep: SweepFile) -> Iterator[str]:
     if len(sweep.select) == 1:  # its score is the one that chose
         names = [name for name in names if name not in sweep.select]
     several = len(names) > 1
-    rows = [["λ", sweep.metric, *(names if several else ()), "s", ""]]
+    rows = [[sweep.parameter, sweep.metric, *(names if several else ()), "s", ""]]
     for index, point in enumerate(sweep.points):
         by_name = {section.name: section for section in point.sections}
         marks = [

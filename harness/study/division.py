@@ -56,7 +56,7 @@ def divide(
             kept = Docs(
                 doc
                 for doc in found
-                if (_place(together[task.unit(doc)]) < share) == (tasks is chosen)
+                if (place(together[task.unit(doc)]) < share) == (tasks is chosen)
             )
             if not kept:
                 raise HarnessError(
@@ -87,7 +87,7 @@ def _together(tasks: Iterable[CandidateTask]) -> dict[str, str]:
     return {key: root(key) for key in list(first)}
 
 
-def _place(key: str) -> float:
-    """A number in 0..1 that depends on the key only."""
-    digest = hashlib.sha256(f"{SALT}\n{key}".encode("utf-8", "surrogatepass")).digest()
+def place(key: str, salt: str = SALT) -> float:
+    """A number in 0..1 that depends on the key and the salt only."""
+    digest = hashlib.sha256(f"{salt}\n{key}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

@@ -4,25 +4,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
-from harness.study.recipe import Point, each
+from harness.study.recipe import Point, each, strength_of
+from harness.study.span import shares
 
 if TYPE_CHECKING:
     from dogerm_plugin.methods.parameter import Parameter
     from harness.study.recipe import StudyRecipe
 
+# What is tried of λ where a user says nothing.
+WEIGHTS = "0:1:0.05"
 # A typing slip such as 0:1:0.00001 should not start a week's work.
 MOST = 10_000
 # Decimals of a number that is typed.
 DIGITS = 6
-# Decimals of a value that --path works out: fewer than a float has, so that two labels never are
-# one value.
-SHARE_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Axis:
         if ratio is not None:
             if len(axes) != 1:
                 raise HarnessError(f"--path takes one {self.option.strip()}, the total of the line")
-            return (list(map(float, _shares(total, ratio))) for total in axes[0])
+            return (list(map(float, shares(total, ratio))) for total in axes[0])
         if len(axes) not in (1, len(models)):
             raise HarnessError(
                 f"{self.option.strip()} is given {len(axes)} times, and the recipe has "
@@ -86,6 +86,56 @@ class Axis:
         return [number + 0 for number in numbers]  # no -0
 
 
+def axes(
+    recipe: StudyRecipe, weights: Sequence[str], typed: Mapping[str, Sequence[str]]
+) -> list[Axis]:
+    """What to try of each parameter, the one that points are shown by first.
+
+    Args:
+        recipe: whose parameters.
+        weights: as typed for --weight; none: a default, where nothing else is varied or λ is a
+            share of the whole.
+        typed: as typed for --grid: parameter -> texts.
+
+    Returns:
+        None for a method with nothing that says how much of the domain models there is, where a
+        user names nothing either.
+
+    Raises:
+        HarnessError: no such parameter; one that is given twice.
+    """
+    strength = strength_of(recipe.method)
+    others = dict(typed)
+    if strength is not None and strength.name in others:
+        if weights:
+            raise HarnessError(
+                f"--grid {strength.name}: --weight is that, too: give one of the two"
+            )
+        weights = others.pop(strength.name)
+    elif weights and (strength is None or (strength.at_rest is None and strength.name != "weight")):
+        raise HarnessError(
+            f"--weight {weights[0]}: {recipe.method.name} has no weight; name what to vary, as in "
+            f"--grid {strength.name if strength else 'NAME'}=START:STOP:STEP"
+        )
+    made = []
+    if weights or (strength is not None and (not others or strength.most_in_sum is not None)):
+        assert strength is not None
+        made.append(Axis(strength, tuple(weights) or (_default(strength),), "--weight "))
+    for name, texts in others.items():
+        made.append(Axis(recipe.beside(name, f"--grid {name}"), texts, f"--grid {name}="))
+    return made
+
+
+def _default(parameter: Parameter) -> str:
+    """What is tried where a user says nothing: λ in steps of a twentieth, others in tenths."""
+    low, high = parameter.searched
+    if not parameter.bounded:
+        raise HarnessError(
+            f"{parameter.called} has no bounds of its own: say what to try, as in --weight 0:1:0.1"
+        )
+    return WEIGHTS if (low, high) == (0, 1) else f"{low:g}:{high:g}:{(high - low) / 15:g}"
+
+
 def points(
     recipe: StudyRecipe, axes: Sequence[Axis], ratio: Sequence[Decimal] | None = None
 ) -> list[Point]:
@@ -93,7 +143,8 @@ def points(
 
     Args:
         recipe: whose parameters.
-        axes: what to try; that of λ is the first.
+        axes: what to try; the parameter that points are shown by is the first. None: the recipe
+            as it is.
         ratio: how ``--path`` divides a total of λ among the domain models.
 
     Returns:
@@ -102,6 +153,8 @@ def points(
     Raises:
         HarnessError: see `Axis.ways`; nothing to try, or far too much.
     """
+    if not axes:
+        return [recipe.rest, recipe.as_written]
     models = recipe.domain_models
     ways = [axis.ways(models, None if number else ratio) for number, axis in enumerate(axes)]
     names = [axis.parameter.name for axis in axes]
@@ -154,20 +207,6 @@ def ends(points: Sequence[Point]) -> list[Point]:
         if len(used) == 1:
             alone[used[0]] = point  # the last is the largest
     return [points[0], *((alone[index] for index in sorted(alone)) if alone else points[-1:])]
-
-
-def _shares(total: Decimal, ratio: Sequence[Decimal]) -> tuple[Decimal, ...]:
-    """A total divided in a ratio; what rounding leaves is the last one's, so the sum is exact.
-
-    >>> [str(share) for share in _shares(Decimal("0.5"), [Decimal(2), Decimal(1), Decimal(0)])]
-    ['0.333333333', '0.166666667', '0']
-    """
-    whole = sum(ratio, Decimal(0))
-    unit = Decimal(1).scaleb(-SHARE_DIGITS)
-    shares = [(total * part / whole).quantize(unit, ROUND_DOWN) if part else part for part in ratio]
-    last = max(index for index, part in enumerate(ratio) if part)
-    shares[last] += total - sum(shares)
-    return tuple(shares)
 
 
 def parse(text: str, option: str = "--weight ") -> list[Decimal]:
@@ -241,10 +280,11 @@ def number(text: str, option: str, whole: str) -> Decimal:
     return read
 
 
-def named(texts: Sequence[str], expected: str) -> dict[str, list[str]]:
-    """What ``--param NAME=VALUES`` says: name -> what follows, in the order that it was typed.
+def named(option: str, texts: Sequence[str], expected: str) -> dict[str, list[str]]:
+    """What ``--grid NAME=VALUES`` says: name -> what follows, in the order that it was typed.
 
     Args:
+        option: its name.
         texts: as typed.
         expected: such an option as it should be, for messages.
 
@@ -255,6 +295,6 @@ def named(texts: Sequence[str], expected: str) -> dict[str, list[str]]:
     for text in texts:
         name, _, values = text.partition("=")
         if not name.strip() or not values.strip():
-            raise HarnessError(f"--param {text}: expected {expected}")
+            raise HarnessError(f"{option} {text}: expected {expected}")
         given.setdefault(name.strip(), []).append(values.strip())
     return given

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from harness.runs.atomic import together
 from harness.show import picture
 from harness.show.study_file import FORM, SweepFile, parsed
@@ -16,7 +18,7 @@ from harness.show.sweep_plots import lambda_figure, margins_figure
 from harness.show.trials_plot import trials_figure
 from harness.study import machine
 from harness.study.choose import Score
-from harness.study.recipe import Point
+from harness.study.recipe import Point, StudyRecipe
 from harness.study.rows import REPORT, SELECT
 from harness.study.spec import Plan
 from harness.study.worker import Cost
@@ -57,6 +59,7 @@ def facts(
         "recipe": {"path": spec.recipe.path, "text": spec.recipe.text},
         "reward_model": spec.recipe.reward_model,
         "domain_models": list(spec.recipe.domain_models),
+        "parameter": spec.recipe.shown_by,
         "metric": spec.metric,
         "higher_is_better": rising,
         "select": plan.names(SELECT),
@@ -93,7 +96,19 @@ def best_recipe(
         f"{content['kind']}.json.",
         f"To merge, in the folder where that was typed: mergekit-yaml {out / 'best.yml'} merged/",
     ]
-    return plan.spec.recipe.written(point, header)
+    return recipe_text(plan.spec.recipe, point, header)
+
+
+def recipe_text(recipe: StudyRecipe, point: Point, header: Sequence[str]) -> str:
+    """A recipe file with the point's values, below comment lines; the recipe's own are lost."""
+    comments = "".join(f"# {_comment(line)}\n" for line in header)
+    content = recipe.at(point)
+    return comments + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def _comment(text: str) -> str:
+    """A text as one line that a YAML reader skips: it refuses what can't be printed anywhere."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 def divided(plan: Plan) -> list[str]:

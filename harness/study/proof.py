@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,39 +66,34 @@ def compare_all(
     return compared.as_dict()
 
 
-def margins(runs: Mapping[str, Sequence[Run]], bins: int = 40) -> dict[str, Any] | None:
+def margins(runs: Sequence[Sequence[Run]], bins: int = 40) -> dict[str, Any] | None:
     """The distributions of chosen − rejected of several models, as histograms with the same bins.
 
     Args:
-        runs: label -> runs of the same tasks.
+        runs: of each model, of the same tasks.
         bins: how many, an even number.
 
     Returns:
-        Edges (bins + 1 numbers), counts and means by label; None where no task has margins.
+        Edges (bins + 1 numbers), and of each model counts and the mean; None where no task has
+        margins.
     """
     import numpy as np
 
-    values: dict[str, list[float]] = {}
-    tasks: list[str] = []
-    for label, of_label in runs.items():
-        values[label] = []
-        for run in of_label:
-            margins_of_run = _margins(run)
-            values[label] += margins_of_run
-            if margins_of_run and run.path.name not in tasks:
-                tasks.append(run.path.name)
-    if not any(values.values()):
+    read = [[(run.path.name, _margins(run)) for run in of_model] for of_model in runs]
+    values = [[margin for _, found in of_model for margin in found] for of_model in read]
+    if not all(values):
         return None
-    everything = [value for margins_of_run in values.values() for value in margins_of_run]
     # 0 is an edge: what is right of it is what is decided right
-    most = max(map(abs, everything)) or 1.0
+    most = max(abs(margin) for of_model in values for margin in of_model) or 1.0
     edges = np.linspace(-most, most, bins + 1)
     return {
-        "tasks": tasks,
-        "items": max(map(len, values.values())),
+        "tasks": list(
+            dict.fromkeys(name for of_model in read for name, found in of_model if found)
+        ),
+        "items": max(map(len, values)),
         "edges": edges.tolist(),
-        "counts": {k: np.histogram(v, edges)[0].tolist() for k, v in values.items()},
-        "mean": {k: float(np.mean(v)) for k, v in values.items() if v},
+        "counts": [np.histogram(of_model, edges)[0].tolist() for of_model in values],
+        "mean": [float(np.mean(of_model)) for of_model in values],
     }
 
 

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-import yaml
 
 from harness.errors import HarnessError
 from harness.runs.identity import digest
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 # Its values stand in a label without a name.
 LAMBDA = "λ"
+# The labels of the reward model itself, and of the only merge, where no number says which it is.
+UNMERGED, AS_WRITTEN = "unmerged", "as-written"
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,20 @@ class StudyRecipe:
         text: all of the file.
         content: the YAML.
         domain_models: as written, in the file's order.
+        axis: the parameter that plots and tables show points by; empty: the method's own choice.
     """
 
     path: str
     text: str
     content: dict[str, Any]
     domain_models: tuple[str, ...]
+    axis: str = ""
 
     @property
     def reward_model(self) -> str:
-        return named(self.content["base_model"])
+        from dogerm_plugin.recipe import roles
+
+        return roles.reward_in(self.content)
 
     @property
     def method(self) -> Method:
@@ -84,14 +89,68 @@ class StudyRecipe:
 
     @property
     def strength(self) -> Parameter:
-        """The parameter that takes the merge away from the reward model; λ.
+        """The parameter that takes the merge away from the reward model: λ, or another's name.
+
+        Raises:
+            HarnessError: the method has none that says so, and none was named.
+        """
+        if self.axis:
+            return self.method.by_name[self.axis]
+        if (one := strength_of(self.method)) is None:
+            raise HarnessError(
+                f"{self.path}: {self.method.name} has no parameter that says how much of the "
+                "domain models there is: sweep what it has, as in --grid NAME=START:STOP:STEP"
+            )
+        return one
+
+    @property
+    def shown_by(self) -> str:
+        """What plots and tables call the numbers of points."""
+        return self.strength.called if self.axis or strength_of(self.method) else "merge"
+
+    @property
+    def most(self) -> float:
+        """How far from the reward model a merge can be; infinite where nothing bounds it."""
+        if not self.axis and strength_of(self.method) is None:
+            return math.inf
+        one = self.strength
+        models = len(self.domain_models) if each(one) else 1
+        return one.high * models if one.most_in_sum is None else one.most_in_sum
+
+    def beside(self, name: str, option: str) -> Parameter:
+        """A number that may be varied beside the one that a command has options of its own for.
+
+        Args:
+            name: in YAML.
+            option: what was typed, for messages.
+
+        Raises:
+            HarnessError: the method has no such number.
+        """
+        own = strength_of(self.method)
+        known = {one.name: one for one in self.method.parameters if one.is_number and one != own}
+        if own is not None and name == own.name:
+            raise HarnessError(f"{option}: {own.called} has options of its own: --low and --high")
+        if name not in known:
+            what = "to vary" if own is None else f"to vary beside {own.called}"
+            raise HarnessError(
+                f"{option}: {self.method.name} has no parameter {name!r} {what} (it has: "
+                f"{', '.join(known) or 'none'})"
+            )
+        return known[name]
+
+    @property
+    def rest(self) -> Point:
+        """The point at which the merge is the reward model itself.
 
         Raises:
             HarnessError: the method has none, so that there is nothing to compare with.
         """
         for one in self.method.parameters:
             if one.at_rest is not None:
-                return one
+                value = one.kind(one.at_rest)
+                models = len(self.domain_models)
+                return self.point({one.name: [value] * models if each(one) else value})
         raise HarnessError(
             f"{self.path}: {self.method.name} has no parameter at which the merge is the reward "
             "model itself, so there is nothing to hold its merges against; compare two merges with "
@@ -99,44 +158,14 @@ class StudyRecipe:
         )
 
     @property
-    def most(self) -> float:
-        """How far from the reward model a merge can be; infinite where nothing bounds it."""
-        one = self.strength
-        models = len(self.domain_models) if each(one) else 1
-        return one.high * models if one.most_in_sum is None else one.most_in_sum
-
-    def beside(self, name: str, option: str, instead: str) -> Parameter:
-        """A number that may be varied beside `strength`.
-
-        Args:
-            name: in YAML.
-            option: what was typed, for messages.
-            instead: what options say the same of `strength`.
-
-        Raises:
-            HarnessError: the method has no such number.
-        """
-        if name == self.strength.name:
-            raise HarnessError(f"{option}: that is {self.strength.called}: give it with {instead}")
-        known = {one.name: one for one in self.method.parameters if one.kind is not bool}
-        del known[self.strength.name]
-        if name not in known:
-            raise HarnessError(
-                f"{option}: {self.method.name} has no parameter {name!r} to vary beside "
-                f"{self.strength.called} (it has: {', '.join(known) or 'none'})"
-            )
-        return known[name]
-
-    @property
-    def rest(self) -> Point:
-        """The point at which the merge is the reward model itself."""
-        one = self.strength
-        value = one.kind(one.at_rest)
-        return self.point({one.name: [value] * len(self.domain_models) if each(one) else value})
+    def as_written(self) -> Point:
+        """The merge at the recipe's own values: of a method with nothing to vary."""
+        return self.point(dict.fromkeys(self.rest.values, False))
 
     def point(self, values: Mapping[str, Any]) -> Point:
         """See `point_of`."""
-        return point_of(self.method, len(self.domain_models), values)
+        axis = self.method.by_name[self.axis] if self.axis else None
+        return point_of(self.method, len(self.domain_models), values, axis)
 
     def allows(self, values: Mapping[str, Any]) -> bool:
         """Whether the method merges with these values, as far as numbers tell."""
@@ -181,40 +210,47 @@ class StudyRecipe:
 
         return MergeConfiguration.model_validate(self.at(point))
 
-    def written(self, point: Point, header: Sequence[str]) -> str:
-        """The text of a recipe file with these values, below comment lines.
 
-        The comments of the recipe itself are lost.
-        """
-        comments = "".join(f"# {_comment(line)}\n" for line in header)
-        content = self.at(point)
-        return comments + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
+def strength_of(method: Method) -> Parameter | None:
+    """The number that takes a merge away from the reward model; None where nothing says so."""
+    at_rest = [one for one in method.parameters if one.is_number and one.at_rest is not None]
+    return next(iter(at_rest), method.strength)
 
 
-def point_of(method: Method, models: int, values: Mapping[str, Any]) -> Point:
+def point_of(
+    method: Method, models: int, values: Mapping[str, Any], axis: Parameter | None = None
+) -> Point:
     """The point of some values: how it is called, and how far it is from the reward model.
 
     Args:
         method: declares the parameters.
         models: how many domain models the recipe has.
         values: see `Point`.
+        axis: the parameter that says how far; the method's own choice by default.
     """
     rest = method.at_rest(models)
     listed = {name: _listed(values[name]) for name in method.by_name if name in values}
     numbers = {name: all(map(_is_number, found)) for name, found in listed.items()}
-    strengths: tuple[float, ...] = ()
+    at_rest = [name for name in listed if name in rest and listed[name] == _listed(rest[name])]
+    unmerged = [name for name in at_rest if listed[name][0] is True]
+    strengths: tuple[float, ...] = (0.0,) * models if unmerged else ()
     distance = Decimal(0)
-    for name in [name for name in listed if name in rest and numbers[name]][:1]:
-        strengths = tuple(listed[name] * (models if len(listed[name]) == 1 else 1))
-        away = zip(listed[name], _listed(rest[name]), strict=True)
-        distance = sum((abs(exact(a) - exact(b)) for a, b in away), Decimal(0))
-    label = _numbers if all(numbers.values()) else _digest
+    axis = axis or strength_of(method)
+    away = [*([] if axis is None else [axis.name]), *rest]
+    for name in [name for name in away if numbers.get(name) and name not in unmerged][:1]:
+        own = listed[name]
+        strengths = tuple(own * (models if len(own) == 1 else 1))
+        start = exact(method.by_name[name].at_rest or 0)
+        distance = sum((abs(exact(one) - start) for one in own), Decimal(0))
+    label = (_numbers if all(numbers.values()) else _digest)(method, listed)
+    if all(one[0] is False for one in listed.values()):
+        label, strengths, distance = AS_WRITTEN, (1.0,) * models, Decimal(1)
     return Point(
         values=dict(values),
-        label=label(method, listed),
+        label=UNMERGED if unmerged else label,
         strengths=strengths,
         distance=float(distance),
-        at_rest=any(listed[name] == _listed(rest[name]) for name in listed if name in rest),
+        at_rest=bool(at_rest),
     )
 
 
@@ -252,7 +288,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def each(parameter: Parameter) -> bool:
@@ -260,18 +296,3 @@ def each(parameter: Parameter) -> bool:
     from dogerm_plugin.methods.parameter import Scope
 
     return parameter.scope is Scope.DOMAIN_MODEL
-
-
-def named(model: Any) -> str:
-    """A model as text: a name, or mergekit's `{model: {path: ...}}`."""
-    from mergekit.common import ModelReference
-
-    try:
-        return str(ModelReference.model_validate(model)) if isinstance(model, dict) else str(model)
-    except ValueError:
-        return str(model)  # not a model; told by the check of the whole recipe
-
-
-def _comment(text: str) -> str:
-    """A text as one line that a YAML reader skips: it refuses what can't be printed anywhere."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from harness.errors import HarnessError
-from harness.study.recipe import StudyRecipe, each, named
+from harness.study.recipe import StudyRecipe, each, strength_of
 
 if TYPE_CHECKING:
     from dogerm_plugin.methods.declaration import Method
+    from dogerm_plugin.methods.parameter import Parameter
 
 
 def read(path: Path, *, any_shape: bool = False, replaced: Iterable[str] = ()) -> StudyRecipe:
@@ -49,38 +50,95 @@ def read(path: Path, *, any_shape: bool = False, replaced: Iterable[str] = ()) -
             )
     # From here on as they are found: what is handed on (best.yml) lies in another folder.
     content = paths.in_content(content, path.parent)
-    models = content.get("models")
-    entries = [one for one in models if isinstance(one, dict)] if isinstance(models, list) else []
-    base = named(content.get("base_model"))
-    domain = [entry for entry in entries if named(entry.get("model")) != base]
     if content["merge_method"] in registry.names():
         method = registry.of(content["merge_method"])
-        if method.heads is Heads.STACKED:
+        if method.heads is not Heads.KEPT:
             raise HarnessError(
-                f"{path}: {method.name} gives several rewards, and a choice is made by one: merge "
-                "with mergekit-yaml, score with --model reward and combine=, and compare two "
-                "merges with dogerm compare"
+                f"{path}: the heads of {method.name} are {method.heads}, and what is tried here "
+                "keeps the reward model's: merge with mergekit-yaml, and compare two merges with "
+                "dogerm compare"
             )
-        rest = method.at_rest(len(domain))
-        _refuse_shapes(path, content, domain, [*(() if any_shape else rest), *replaced])
-        _fill(content, domain, method, rest)
+        _mark_reward_model(content, method, path)
+        domain = _domain(content)
+        strength = strength_of(method)
+        varied = [*([strength.name] if strength else []), *replaced]
+        _refuse_shapes(path, content, domain, replaced if any_shape else varied)
+        for name in varied:
+            if name in method.by_name:
+                _fill(content, domain, method.by_name[name])
     keys.check_text(yaml.safe_dump(content, sort_keys=False), str(path), several=False)
-    return StudyRecipe(str(path), text, content, tuple(named(entry["model"]) for entry in domain))
+    names = [named(entry["model"]) for entry in _domain(content)]
+    if not names:  # the other one of two models is base_model
+        names = [named(content["base_model"])]
+    return StudyRecipe(str(path), text, content, tuple(names))
 
 
-def _fill(
-    content: dict[str, Any],
-    domain: Sequence[dict[str, Any]],
-    method: Method,
-    rest: Mapping[str, Any],
-) -> None:
-    """Write the values at rest where there are none: what is to be chosen need not be written."""
-    for name, value in rest.items():
-        if not each(method.by_name[name]):
-            _default(content, name, value)
-        else:
-            for entry, own in zip(domain, value, strict=True):
-                _default(entry, name, own)
+def _domain(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The domain models' entries, as far as the YAML is a recipe's at all."""
+    from dogerm_plugin.recipe import roles
+
+    models = content.get("models")
+    listed = models if isinstance(models, list) else []
+    well = [one for one in listed if isinstance(one, dict) and _is_model(one.get("model"))]
+    base = content.get("base_model")
+    return roles.domain_entries(
+        {**content, "models": well, "base_model": base if _is_model(base) else None}
+    )
+
+
+def _is_model(value: Any) -> bool:
+    from mergekit.common import ModelReference
+
+    try:
+        ModelReference.model_validate(value)
+    except (ValueError, RuntimeError):
+        return False
+    return True
+
+
+def _mark_reward_model(content: dict[str, Any], method: Method, path: Path) -> None:
+    """Write which model is the reward model where that takes a look at the models.
+
+    Raises:
+        HarnessError: a model with an adapter, which is not to be merged for a look.
+        MergeError: no model has a reward head, or several have.
+    """
+    from mergekit.config import MergeConfiguration
+    from mergekit.options import MergeOptions
+    from pydantic import ValidationError
+
+    from dogerm_plugin.methods.declaration import Role
+    from dogerm_plugin.methods.parameter import REWARD
+    from dogerm_plugin.recipe import roles
+    from dogerm_plugin.run.prepare import find_reward_model
+
+    models = content.get("models")
+    if method.base is Role.REWARD_MODEL or not isinstance(models, list):
+        return
+    if any(isinstance(one, dict) and roles.is_marked(one) for one in models):
+        return
+    try:
+        config = MergeConfiguration.model_validate(content)
+    except (ValidationError, RuntimeError):
+        return  # told by the check of the whole recipe
+    if any(model.lora for model in config.referenced_models()):
+        raise HarnessError(
+            f"{path}: a model with an adapter is not looked into: write `parameters: "
+            f"{{{REWARD.name}: true}}` beside the reward model"
+        )
+    reward = named(str(find_reward_model(config, MergeOptions(quiet=True))))
+    for entry in models:
+        if named(entry["model"]) == reward:
+            entry["parameters"] = {**(entry.get("parameters") or {}), REWARD.name: True}
+
+
+def _fill(content: dict[str, Any], domain: Sequence[dict[str, Any]], one: Parameter) -> None:
+    """Write a value where there is none: what is to be chosen need not be written."""
+    value = one.example if one.at_rest is None else one.at_rest
+    if not one.required:
+        return
+    for holder in domain if each(one) else [content]:
+        _default(holder, one.name, value)
 
 
 def _refuse_shapes(
@@ -121,3 +179,13 @@ def _parsed(path: Path) -> tuple[str, dict[str, Any]]:
             f"{path}: not a recipe: expected keys such as merge_method, base_model and models"
         )
     return text, content
+
+
+def named(model: Any) -> str:
+    """A model as text: a name, or mergekit's `{model: {path: ...}}`."""
+    from mergekit.common import ModelReference
+
+    try:
+        return str(ModelReference.model_validate(model)) if isinstance(model, dict) else str(model)
+    except ValueError:
+        return str(model)  # not a model; told by the check of the whole recipe

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.rows.documents import Docs
+from harness.study.division import place
 from harness.study.rows import Rows
 
 # Each twice the last, as successive halving wants it.
@@ -30,14 +30,11 @@ def part(rows: Rows, share: float) -> Iterator[None]:
         if share < 1:
             for name, task in rows.leaves.items():
                 units = {task.unit(doc) for doc in whole[name]}
-                kept = set(sorted(units, key=_place)[: math.ceil(share * len(units))])
+                in_order = sorted(units, key=lambda unit: place(unit, SALT))
+                kept = set(in_order[: math.ceil(share * len(units))])
                 docs = Docs(doc for doc in whole[name] if task.unit(doc) in kept)
                 task.dataset[task.config.test_split] = docs
         yield
     finally:
         for name, task in rows.leaves.items():
             task.dataset[task.config.test_split] = whole[name]
-
-
-def _place(unit: str) -> bytes:
-    return hashlib.sha256(f"{SALT}\n{unit}".encode("utf-8", "surrogatepass")).digest()

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # A value has four decimals: a recipe stays readable, and bfloat16 has three.
 DIGITS = 4
 UNIT = 10**DIGITS
+# Decimals of a value that --path works out: fewer than a float has, so that two labels never are
+# one value.
+SHARE_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,9 @@ def declared(parameter: Parameter, low: Decimal | None = None, high: Decimal | N
     Raises:
         HarnessError: it has no bounds, and none are given.
     """
-    least = Decimal(str(parameter.low)) if low is None else low
-    most = Decimal(str(parameter.high)) if high is None else high
+    usual = parameter.searched
+    least = Decimal(str(usual[0])) if low is None else low
+    most = Decimal(str(usual[1])) if high is None else high
     for bound, option in ((least, "--low"), (most, "--high")):
         if not bound.is_finite():
             raise HarnessError(f"{parameter.called} has no bounds of its own: give {option}")
@@ -156,3 +160,17 @@ def _shared(models: int, steps: int) -> Iterator[tuple[int, ...]]:
     for mine in range(steps + 1):
         for others in _shared(models - 1, steps - mine):
             yield (mine, *others)
+
+
+def shares(total: Decimal, ratio: Sequence[Decimal]) -> tuple[Decimal, ...]:
+    """A total divided in a ratio; what rounding leaves is the last one's, so the sum is exact.
+
+    >>> [str(share) for share in shares(Decimal("0.5"), [Decimal(2), Decimal(1), Decimal(0)])]
+    ['0.333333333', '0.166666667', '0']
+    """
+    whole = sum(ratio, Decimal(0))
+    unit = Decimal(1).scaleb(-SHARE_DIGITS)
+    parts = [(total * part / whole).quantize(unit, ROUND_DOWN) if part else part for part in ratio]
+    last = max(index for index, part in enumerate(ratio) if part)
+    parts[last] += total - sum(parts)
+    return tuple(parts)

@@ -15,7 +15,7 @@ from harness.study import choose, grid, output, proof
 from harness.study.interrupt import stoppable
 from harness.study.measuring import Measurement, Measuring, TaskResult, opened
 from harness.study.merged_model import MergedModel
-from harness.study.recipe import Point
+from harness.study.recipe import UNMERGED, Point
 from harness.study.rows import REPORT, SELECT, check_metric
 from harness.study.spec import Plan
 from harness.study.store import RESULTS, check_folder, told_if_full
@@ -172,7 +172,7 @@ def summary(plan: SweepPlan, swept: Swept, out: Path, seconds: float) -> dict[st
         "rule": plan.rule,
         "points": [
             {
-                **_place(one),
+                **_scored(one),
                 "score": one.score.value,
                 "stderr": one.score.stderr,
                 "items": one.score.items,
@@ -180,18 +180,14 @@ def summary(plan: SweepPlan, swept: Swept, out: Path, seconds: float) -> dict[st
                     "merge": sum(cost.merge_seconds for cost in one.costs),
                     "score": sum(cost.score_seconds for cost in one.costs),
                 },
-                "sections": [section.as_dict() for section in one.sections],
             }
             for one in swept.measured
         ],
         "best": swept.best,
         "chosen": swept.chosen,
-        "reported": [
-            {**_place(one), "sections": [section.as_dict() for section in one.sections]}
-            for one in swept.reported
-        ],
+        "reported": [_scored(one) for one in swept.reported],
         "proof": _proof(plan, swept, chosen.point),
-        "margins": proof.margins({one.point.label: one.runs for one in swept.reported}),
+        "margins": _margins(swept),
         "notes": [*_notes(plan, swept), *_looked_at(swept), *_truncated(swept)],
     }
     how = f", rule: {plan.rule}, {len(plan.points)} weights tried"
@@ -200,15 +196,27 @@ def summary(plan: SweepPlan, swept: Swept, out: Path, seconds: float) -> dict[st
     return content
 
 
-def _place(measured: Measurement) -> dict[str, Any]:
-    """Which point it is, and where a plot shows it."""
+def _scored(measured: Measurement) -> dict[str, Any]:
+    """Which point it is, where a plot shows it, and its scores."""
     point = measured.point
-    place = {
+    scored = {
         "label": point.label,
         "weights": list(point.strengths),
         "total": point.distance,
+        "sections": [section.as_dict() for section in measured.sections],
     }
-    return place if len(point.values) == 1 else {**place, "params": dict(point.values)}
+    return scored if len(point.values) == 1 else {**scored, "params": dict(point.values)}
+
+
+def _margins(swept: Swept) -> dict[str, Any] | None:
+    """How far apart chosen and rejected are at each point of the report rows, by its label."""
+    drawn = proof.margins([one.runs for one in swept.reported])
+    if drawn is None:
+        return None
+    labels = [one.point.label for one in swept.reported]
+    for key in ("counts", "mean"):
+        drawn[key] = dict(zip(labels, drawn[key], strict=True))
+    return drawn
 
 
 def _proof(plan: SweepPlan, swept: Swept, chosen: Point) -> dict[str, Any] | None:
@@ -237,11 +245,10 @@ def _notes(plan: SweepPlan, swept: Swept) -> Iterator[str]:
     scores = [one.score for one in swept.measured]
     if point.at_rest:
         yield (
-            "the chosen weight is 0: on the selection rows no merge is better than the reward "
-            "model itself"
+            f"the choice is {_itself(point)}: on the selection rows no merge is better than it"
             if chosen == best
-            else "the chosen weight is 0: on the selection rows the reward model itself is within "
-            "one standard error of the best merge"
+            else f"the choice is {_itself(point)}: on the selection rows it is within one standard "
+            "error of the best merge"
         )
     elif abs(scores[chosen].value - scores[0].value) <= (scores[chosen].stderr or 0.0):
         yield (
@@ -259,9 +266,18 @@ def _notes(plan: SweepPlan, swept: Swept) -> Iterator[str]:
             f"at {lambda_is(point.label)} nothing of the reward model is left but its head: what "
             "changed there is not knowledge added to it"
         )
-    if not top.at_rest and best == len(plan.points) - 1 and top.distance < whole:
-        yield f"the best weight, {top.label}, is the largest that was tried: try larger ones"
+    if not top.at_rest and best == len(plan.points) - 1 and 0 < top.distance < whole:
+        yield f"the best, {lambda_is(top.label)}, is the largest that was tried: try larger ones"
     yield from output.divided(plan)
+
+
+def _itself(point: Point) -> str:
+    """`λ = 0, the reward model itself`, or that alone where no number says it."""
+    return (
+        "the reward model itself"
+        if point.label == UNMERGED
+        else (f"{lambda_is(point.label)}, the reward model itself")
+    )
 
 
 def _truncated(swept: Swept) -> Iterator[str]:

@@ -33,26 +33,18 @@ def stored_shapes(pretrained: str, **options: Any) -> dict[str, Shape] | None:
         files): loading then says what is wrong.
     """
     from transformers.modeling_utils import load_state_dict
-    from transformers.utils import cached_file
 
     if options.get("gguf_file") or options.get("variant"):
         return None
-    where = {key: options[key] for key in WHERE if options.get(key)}
-    for name in (*FILES, *PICKLES):
-        try:
-            file = cached_file(
-                pretrained, name, _raise_exceptions_for_missing_entries=False, **where
-            )
-            if file is None:
-                continue
-            shapes: dict[str, Shape] = {}
-            for shard in shards(pretrained, file, where):
-                state = load_state_dict(shard, map_location="meta")
-                shapes.update((key, tuple(tensor.shape)) for key, tensor in state.items())
-            return shapes
-        except Exception:  # out of reach or damaged, in a dozen ways: loading says so
-            return None
-    return None
+    shapes: dict[str, Shape] = {}
+    try:
+        found = shards(pretrained, options)
+        for shard in found:
+            state = load_state_dict(shard, map_location="meta")
+            shapes.update((key, tuple(tensor.shape)) for key, tensor in state.items())
+    except Exception:  # out of reach or damaged, in a dozen ways: loading says so
+        return None
+    return shapes if found else None
 
 
 def beside(
@@ -105,33 +97,34 @@ def tensors(pretrained: str, names: Collection[str], options: Mapping[str, Any])
     """
     import torch
     from safetensors import safe_open
+
+    by_name: dict[str, Any] = {}
+    for shard in shards(pretrained, options) if names else ():
+        if shard.endswith(".safetensors"):
+            with safe_open(shard, framework="pt") as held:
+                here = set(held.keys()).intersection(names)
+                by_name |= {key: held.get_tensor(key) for key in here}
+        else:
+            state = torch.load(shard, map_location="cpu", weights_only=True)
+            by_name |= {key: value.clone() for key, value in state.items() if key in names}
+    return by_name
+
+
+def shards(pretrained: str, options: Mapping[str, Any]) -> list[str]:
+    """The files that hold a checkpoint's weights, as transformers finds them; none where it can't.
+
+    Args:
+        pretrained: a folder or Hub id.
+        options: the arguments of ``from_pretrained``.
+    """
     from transformers.utils import cached_file
 
-    if not names:
-        return {}
     where = {key: options[key] for key in WHERE if options.get(key)}
     for name in (*FILES, *PICKLES):
         file = cached_file(pretrained, name, _raise_exceptions_for_missing_entries=False, **where)
-        if file is None:
-            continue
-        by_name: dict[str, Any] = {}
-        for shard in shards(pretrained, file, where):
-            if shard.endswith(".safetensors"):
-                with safe_open(shard, framework="pt") as held:
-                    here = set(held.keys()).intersection(names)
-                    by_name |= {key: held.get_tensor(key) for key in here}
-            else:
-                state = torch.load(shard, map_location="cpu", weights_only=True)
-                by_name |= {key: value.clone() for key, value in state.items() if key in names}
-        return by_name
-    return {}
-
-
-def shards(pretrained: str, file: str, where: dict[str, Any]) -> list[str]:
-    """A checkpoint's files, from its only one or its index; `where` as `cached_file` takes it."""
-    from transformers.utils import cached_file
-
-    if not file.endswith(".index.json"):
-        return [file]
-    names = sorted(set(json.loads(Path(file).read_text("utf-8"))["weight_map"].values()))
-    return [str(cached_file(pretrained, name, **where)) for name in names]
+        if file is not None and file.endswith(".index.json"):
+            index = json.loads(Path(file).read_text("utf-8"))["weight_map"]
+            return [str(cached_file(pretrained, one, **where)) for one in sorted({*index.values()})]
+        if file is not None:
+            return [str(file)]
+    return []

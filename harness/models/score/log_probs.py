@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from harness.models.load.head import without_adapter_wrapper
 from harness.models.score.encoder import Encoded
+from harness.models.score.own_forward import autocast
 from harness.models.score.rope import Rope
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
@@ -74,12 +75,7 @@ class ResponseLogProbs:
         }
         options = {name: value for name, value in offered.items() if name in self._takes}
         self.rope.reset()
-        with (
-            torch.inference_mode(),
-            torch.autocast(
-                self.device.type, dtype=self.autocast, enabled=self.autocast is not None
-            ),
-        ):
+        with torch.inference_mode(), autocast(self.device, self.autocast):
             logits = self.model(input_ids=ids.to(self.device), **options).logits
             # Counted from the end: prompt tuning puts virtual tokens in front.
             shift = logits.shape[1] - longest

@@ -27,6 +27,11 @@ def takes(module: nn.Module, name: str) -> bool:
     )
 
 
+def autocast(device: torch.device, dtype: torch.dtype | None) -> torch.autocast:
+    """Compute in lower precision where a dtype is given (lm-eval's ``mixed_precision_dtype``)."""
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+
 class OwnForward:
     """Scores unpadded rows of one length by ``model(**inputs)``.
 
@@ -91,9 +96,7 @@ class OwnForward:
 
         def forward() -> Any:
             self.rope.reset()
-            with torch.autocast(
-                self.device.type, dtype=self.autocast, enabled=self.autocast is not None
-            ):
+            with autocast(self.device, self.autocast):
                 return self.model(**inputs)
 
         try:

@@ -32,7 +32,7 @@ from harness.models.load.head import (
     run_in_float32,
     without_adapter_wrapper,
 )
-from harness.models.score.own_forward import OwnForward, takes
+from harness.models.score.own_forward import OwnForward, autocast, takes
 from harness.models.score.rope import Rope
 from harness.models.score.sharing import SharedPrefixes
 
@@ -179,7 +179,7 @@ class Scorer:
         assert self.body is not None
         options = {"use_cache": False} if takes(self.body, "use_cache") else {}
         self.rope.reset()
-        with self._autocast():
+        with autocast(self.device, self.autocast):
             output = self.body(input_ids=ids.to(self.device), **inputs, **options)
         states = output[0] if isinstance(output, tuple) else output.last_hidden_state
         if states.shape[:2] != ids.shape:
@@ -200,16 +200,11 @@ class Scorer:
     def reward_of(self, states: torch.Tensor) -> torch.Tensor:
         """The head on states [..., hidden]: rewards [...], or [..., heads]."""
         assert self.head is not None
-        with self._autocast():
+        with autocast(self.device, self.autocast):
             rewards: torch.Tensor = self.head(states)
         if rewards.shape != (*states.shape[:-1], self.heads):
             raise ValueError(f"the head gives {list(rewards.shape)} for {list(states.shape)}")
         return rewards.squeeze(-1) if self.heads == 1 else rewards
-
-    def _autocast(self) -> Any:
-        return torch.autocast(
-            self.device.type, dtype=self.autocast, enabled=self.autocast is not None
-        )
 
     def _try_own_code(self, name: str) -> str:
         """Run a checkpoint's own code on two rows of tokens; only its forward says its reward."""

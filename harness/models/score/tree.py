@@ -36,15 +36,8 @@ def size(rows: Rows) -> int:
     return common + sum(len(row) - common for row in rows)
 
 
-@dataclass(frozen=True)
-class Span:
-    """Tokens `start` to `stop` (exclusive) of a sequence."""
-
-    start: int
-    stop: int
-
-    def __len__(self) -> int:
-        return self.stop - self.start
+# Tokens of a sequence, from the first to before the last.
+Span = range
 
 
 @dataclass(frozen=True)

@@ -40,13 +40,10 @@ def _of_sweep(sweep: SweepFile) -> str:
         f"within one standard error of the best ({score(best.score, best.stderr)} at "
         f"{lambda_is(best.label)})",
     }
-    alone = [point for point in points if not point.total]
-    beside = "".join(
-        f", the reward model's alone {score(point.score, point.stderr)}" for point in alone
-    )
+    beside = f", the reward model's alone {score(points[0].score, points[0].stderr)}"
     return (
-        f"dogerm sweep tried {len(points)} values of λ ({'; '.join(values)}) and took "
-        f"{lambda_is(chosen.label)}. Rule: {rules[sweep.rule]}. Its {metric} on these "
+        f"dogerm sweep tried {len(points)} values of {sweep.parameter} ({'; '.join(values)}) and "
+        f"took {lambda_is(chosen.label)}. Rule: {rules[sweep.rule]}. Its {metric} on these "
         f"{chosen.items:,} rows is {score(chosen.score, chosen.stderr)}{beside}. "
         f"{_WARNING}"
     )

@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 
 from dogerm_plugin.methods import registry
-from dogerm_plugin.methods.declaration import Method
+from dogerm_plugin.methods.declaration import Method, Role
 from dogerm_plugin.methods.parameter import Scope
+from dogerm_plugin.recipe import reward_line
 from harness.errors import HarnessError
 
 NAME = "mergekit_config.yml"
@@ -26,13 +27,14 @@ class Ingredient:
     Attributes:
         name: as the recipe has it, ``model@revision+adapter``.
         parts: the model and, where there is one, the adapter; each a path or Hub id and a revision.
+        role: what it is for: reward model, domain model, pretrained base.
         settings: of each of `MergedRecipe.of_models` as the recipe has it; for the reward model,
             the share that the others leave it, where there is such a thing.
     """
 
     name: str
     parts: tuple[tuple[str, str | None], ...]
-    is_base: bool
+    role: str
     settings: dict[str, str]
 
 
@@ -94,9 +96,10 @@ def read(folder: Path) -> MergedRecipe:
     except UnicodeDecodeError as error:
         raise HarnessError(f"{path} is not UTF-8: {error}; merge again") from error
     content = parsed(text, str(path))
+    reward = reward_line.told(text)
     architectures = read_json(folder / "config.json").get("architectures") or [""]
     try:
-        ingredients = tuple(_ingredients(content))
+        ingredients = tuple(_ingredients(content, reward))
     except (AttributeError, KeyError, TypeError) as error:
         raise HarnessError(
             f"{path}: its models can't be read ({error!r}), expected models, slices or modules as "
@@ -120,8 +123,13 @@ def parsed(text: str, where: str) -> dict[str, Any]:
     return content
 
 
-def _ingredients(content: dict[str, Any]) -> Iterator[Ingredient]:
-    """The reward model first, then the others in the recipe's order."""
+def _ingredients(content: dict[str, Any], reward: str | None) -> Iterator[Ingredient]:
+    """The model that `base_model` names first, then the others in the recipe's order.
+
+    Args:
+        content: the recipe.
+        reward: the reward model, where it was told by its head.
+    """
     shared = content.get("parameters") or {}
     names = _of_models(content)
     settings: dict[str, dict[str, list[Any]]] = {}
@@ -138,14 +146,27 @@ def _ingredients(content: dict[str, Any]) -> Iterator[Ingredient]:
                 of_model[one].append(own)
     others = [of_model for name, of_model in settings.items() if not base or name != _name(base)]
     for name, reference in references.items():
-        is_base = bool(base) and name == _name(base)
+        role = _role(content, name, reward)
+        has_rest = bool(base) and name == _name(base)
         shown = {
             one: _share(content, one, [of_model[one] for of_model in others])
-            if is_base
+            if has_rest
             else "; ".join(map(_shown, settings[name][one]))
             for one in names
         }
-        yield Ingredient(name, _parts(reference), is_base, shown)
+        yield Ingredient(name, _parts(reference), role, shown)
+
+
+def _role(content: dict[str, Any], name: str, reward: str | None) -> str:
+    """What a model is for, in words."""
+    method, base = _declared(content), content.get("base_model")
+    is_base = bool(base) and name == _name(base)
+    if method is None:
+        return "base model" if is_base else "merged in"
+    if is_base and method.base is Role.PRETRAINED:
+        return "pretrained base"
+    is_reward = name == reward or (is_base and method.base is Role.REWARD_MODEL)
+    return "reward model" if is_reward else "domain model"
 
 
 def _entries(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -172,7 +193,9 @@ def _of_models(content: dict[str, Any]) -> list[str]:
 def _share(content: dict[str, Any], name: str, others: list[list[Any]]) -> str:
     """1 − Σλ where the reward model has what the others leave of it, and each λ is one number."""
     method = _declared(content)
-    if method is None or not method.by_name[name].on_reward_model:
+    if method is None or method.base is not Role.REWARD_MODEL:
+        return ""
+    if not method.by_name[name].on_reward_model:
         return ""
     try:
         return f"{1 - math.fsum(float(value) for [value] in others):.6g}"

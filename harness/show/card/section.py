@@ -49,9 +49,7 @@ def markdown(
 
 
 def _merge(recipe: MergedRecipe, licences: Sequence[Licence], rest: str) -> Iterator[Block]:
-    roles = ("base model", "merged in")
     if method := recipe.declared:
-        roles = ("reward model", "domain model")
         parts = (f"{one.name}: {one.description}" for one in method.parameters)
         yield Text(
             "A reward model and domain language models. Embeddings and layers are merged: "
@@ -65,7 +63,7 @@ def _merge(recipe: MergedRecipe, licences: Sequence[Licence], rest: str) -> Iter
         [
             [
                 ingredient.name,
-                roles[0] if ingredient.is_base else roles[1],
+                ingredient.role,
                 *ingredient.settings.values(),
                 "; ".join(of_model[path].shown for path, _ in ingredient.parts),
             ]

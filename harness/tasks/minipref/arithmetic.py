@@ -22,7 +22,7 @@ DECIMAL = re.compile(r"\d\.\d")
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of question.
+    """One kind of maths question: what to draw, what to ask, which steps lead to the answer.
 
     `steps` are (name, expression, sentence); in a sentence `{}` is the equation and `{v}` the
     value alone. `slips` replace expressions by name; an empty one leaves that step out.

@@ -9,17 +9,14 @@ per place the one is kept that keeps the longer response right half of the time.
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from harness.tasks.minipref import baselines, programs
-from harness.tasks.minipref.arithmetic import Pair, make
-from harness.tasks.minipref.list_programs import LIST_TASKS
-from harness.tasks.minipref.number_programs import NUMBER_TASKS
-from harness.tasks.minipref.stories import STORIES
-from harness.tasks.minipref.sums import SUMS
-from harness.tasks.minipref.text_programs import TEXT_TASKS
+from harness.tasks.minipref.arithmetic import Kind, Pair, make
 
 FOLDER = Path(__file__).parent
 DATA = FOLDER / "data.jsonl"
@@ -27,7 +24,28 @@ HANDWRITTEN = FOLDER / "handwritten.jsonl"
 SECTIONS = ("chat", "chat-hard", "safety", "math", "code")
 SEED = "minipref 1"
 DRAWS = 12
-TASKS = (*NUMBER_TASKS, *TEXT_TASKS, *LIST_TASKS)
+KINDS = ("sums", "stories")
+TASKS = ("number_programs", "text_programs", "list_programs")
+
+
+def table(name: str) -> dict[str, Any]:
+    """One of the tables beside this file, from which maths and code pairs are made."""
+    return tomllib.loads((FOLDER / f"{name}.toml").read_text("utf-8"))
+
+
+def kinds() -> Iterator[Kind]:
+    """The kinds of maths questions; of words, a table names a list that several kinds draw from."""
+    for content in map(table, KINDS):
+        for entry in content["kind"]:
+            draw = {k: _choices(v, content.get("words", {})) for k, v in entry["draw"].items()}
+            yield Kind(**{**entry, "draw": draw})
+
+
+def _choices(drawn: Any, words: Mapping[str, Any]) -> Sequence[int | str]:
+    if isinstance(drawn, Mapping):
+        return range(*drawn["range"])
+    choices: Sequence[int | str] = words[drawn] if isinstance(drawn, str) else drawn
+    return choices
 
 
 def handwritten(section: str) -> Iterator[Pair]:
@@ -69,7 +87,7 @@ def maths() -> Iterator[Pair]:
     """Two pairs of every kind in the tables, one per wording."""
 
     def places() -> Iterator[list[Pair]]:
-        for kind in (*SUMS, *STORIES):
+        for kind in kinds():
             for form in range(len(kind.prompts)):
                 rng = Random(f"{SEED}/{kind.name}/{form}")
                 yield [make(kind, form, rng) for _ in range(DRAWS)]
@@ -80,7 +98,7 @@ def maths() -> Iterator[Pair]:
 def verified_programs() -> list[list[programs.Candidate]]:
     """The candidates per task and variant; raises ValueError where the tests do not separate."""
     places = []
-    for task in TASKS:
+    for task in (programs.Task(**entry) for name in TASKS for entry in table(name)["task"]):
         for number, variant in enumerate(task.variants):
             rng = Random(f"{SEED}/{task.name}/{number}")
             drawn = programs.candidates(task, variant, rng)

@@ -191,7 +191,7 @@ def test_a_sweep_is_refused_in_one_line(models: list[Path], tmp_path: Path) -> N
     """Its measurements are of one reward."""
     for method in ("reward_heads", "reward_heads_karcher"):
         path = merging.write(tmp_path, recipe(method, *models))
-        with pytest.raises(HarnessError, match=f"{method} gives several rewards"):
+        with pytest.raises(HarnessError, match=f"heads of {method} are put one beside"):
             recipe_file.read(path)
 
 

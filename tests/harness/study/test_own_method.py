@@ -51,7 +51,7 @@ def folder(tmp_path: Path, reward_model: Path, language_model: Path) -> Iterator
     del registry._METHODS[NAME]
 
 
-GRID = "--weight", "-0.5,0.5,1.5", "--param", "density=0.25,1"
+GRID = "--weight", "-0.5,0.5,1.5", "--grid", "density=0.25,1"
 
 
 def test_a_sweep_tries_all_combinations(folder: Searching) -> None:
@@ -108,10 +108,13 @@ def test_a_search_tries_every_parameter_that_has_bounds(folder: Searching) -> No
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--param", "density=0.5,1.5"), "--param density=0.5,1.5: 1.5 is not in 0..1: it is the"),
-        (("--param", "dense=0.5"), f"--param dense: {NAME} has no parameter 'dense' to vary"),
-        (("--param", "weight=0.5"), "--param weight: that is λ: give it with --weight"),
-        (("--param", "density"), "--param density: expected NAME=VALUES, as in density=0.2:0.8"),
+        (("--grid", "density=0.5,1.5"), "--grid density=0.5,1.5: 1.5 is not in 0..1: it is the"),
+        (("--grid", "dense=0.5"), f"--grid dense: {NAME} has no parameter 'dense' to vary"),
+        (
+            ("--grid", "weight=0.5", "--weight", "1"),
+            "--grid weight: --weight is that, too: give one",
+        ),
+        (("--grid", "density"), "--grid density: expected NAME=VALUES, as in density=0.2:0.8"),
         (("--param", "density=0.1", "--param", "density=0.2"), "of the whole merge, give it once"),
         (("--weight", "0:3:1"), "--weight 0:3:1: 3 is not in -1..2: it is λ, a domain model's"),
     ],

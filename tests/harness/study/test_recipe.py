@@ -11,6 +11,7 @@ from click import ClickException
 
 from harness.errors import HarnessError
 from harness.study import recipe_file
+from harness.study.output import recipe_text
 from harness.study.recipe import Point, StudyRecipe
 
 RECIPE: dict[str, Any] = {
@@ -66,7 +67,7 @@ def test_what_is_written_is_read_as_the_same_recipe(tmp_path: Path) -> None:
     name = "models of mine/" + "a long name " * 12 + "ü"
     recipe = read(tmp_path, {**RECIPE, "models": [{"model": name}]})
     header = ["λ = 0.35", "by: dogerm sweep 'a\nmerge_method: linear\n' \x07\udc80\u2028x", ""]
-    text = recipe.written(point(recipe, 0.35), header)
+    text = recipe_text(recipe, point(recipe, 0.35), header)
     assert yaml.safe_load(text) == recipe.at(point(recipe, 0.35))
     assert text.startswith("# λ = 0.35\n# by: dogerm sweep 'a merge_method: linear ' ?? x\n# \n")
     assert f"- model: {name}\n" in text

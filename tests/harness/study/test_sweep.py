@@ -406,7 +406,7 @@ def test_a_metric_whose_small_values_are_better(workshop: Workshop) -> None:
     found = workshop.swept("--metric", "ties")
     assert found["higher_is_better"] is False
     assert found["chosen"] == 0  # there are no ties at all: the smallest weight
-    assert found["notes"][0].startswith("the chosen weight is 0")
+    assert found["notes"][0].startswith("the choice is λ = 0, the reward model itself")
     assert found["proof"] is None
 
 

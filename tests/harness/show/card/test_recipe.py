@@ -7,6 +7,7 @@ import pytest
 import yaml
 from own_methods import SCALED, registered
 
+from dogerm_plugin.recipe import reward_line
 from harness.errors import HarnessError
 from harness.show.card import recipe, section
 from harness.show.card.licences import Licence
@@ -38,7 +39,22 @@ def test_models_and_weights(tmp_path: Path) -> None:
     found = read(tmp_path, RECIPE)
     assert weights(found) == {"me/rm": "0.6", "me/maths@v2+me/adapter": "0.3", "me/code": "1e-1"}
     assert found.ingredients[1].parts == (("me/maths", "v2"), ("me/adapter", None))
-    assert [one.is_base for one in found.ingredients] == [True, False, False]
+    roles = [one.role for one in found.ingredients]
+    assert roles == ["reward model", "domain model", "domain model"]
+
+
+def test_who_is_who_beside_a_pretrained_base(tmp_path: Path) -> None:
+    """The line that the merge left says which was the reward model; its numbers are its own."""
+    text = RECIPE.replace("linear", "ties").replace("base_model: me/rm", "base_model: me/base")
+    text = text.replace("models:\n", "models:\n  - model: me/rm\n    parameters: {weight: 1}\n")
+    found = read(tmp_path, reward_line.added(text, "me/rm"))
+    assert {one.name: one.role for one in found.ingredients} == {
+        "me/base": "pretrained base",
+        "me/rm": "reward model",
+        "me/maths@v2+me/adapter": "domain model",
+        "me/code": "domain model",
+    }
+    assert weights(found)["me/rm"] == "1" and weights(found)["me/base"] == ""
 
 
 @pytest.mark.parametrize(
