@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.models import NAMES
+from harness.tasks.base.parsed_configs import let_parse_once, parsed_once
 
 TESTED = ("0.4.13", "0.5")
 
@@ -86,9 +87,11 @@ def register_tasks(manager: ModuleType) -> None:
     """Add harness/tasks to lm-eval's own, and let names that overlap be asked for together.
 
     The first is retired when tasks have an entry-point group, the second when `TaskManager.load`
-    takes a task that stands in two groups.
+    takes a task that stands in two groups. The index has its files from `parsed_configs`, which is
+    retired when lm-eval no longer parses all of them in every process.
     """
     _refuse_untested_release()
+    let_parse_once()
     manager.TaskIndex = _with_our_tasks(manager)  # type: ignore[attr-defined]
     check = manager.TaskManager._check_duplicates
 
@@ -119,7 +122,8 @@ def _with_our_tasks(manager: ModuleType) -> type:
         def build(paths: Iterable[Path], **options: Any) -> Any:
             # Right after the defaults: a path that the user gives comes later and wins.
             both = [[path, ours] if path == theirs else [path] for path in paths]
-            index: Any = original.build(list(chain.from_iterable(both)), **options)  # type: ignore[attr-defined]
+            with parsed_once((theirs, ours)):
+                index: Any = original.build(list(chain.from_iterable(both)), **options)  # type: ignore[attr-defined]
             return index
 
     return TaskIndex

@@ -2,6 +2,9 @@
 
 import gc
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -16,18 +19,56 @@ from dogerm_plugin import _autoload
 _autoload.install(force=True)
 
 
+_CACHE = pytest.StashKey[str]()
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Files go to pytest-xdist's workers in the order of the collection, not by how many tests."""
+    """Every process of the session shares one cache, an empty one at first.
+
+    Files go to pytest-xdist's workers in the order of the collection, not by how many tests.
+    """
     if config.pluginmanager.hasplugin("xdist"):
         config.option.loadscopereorder = False
+    if not hasattr(config, "workerinput"):
+        # pytest-xdist's workers inherit the variable.
+        config.stash[_CACHE] = os.environ["DOGERM_CACHE"] = tempfile.mkdtemp(prefix="dogerm-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the session's cache."""
+    if _CACHE in config.stash:
+        shutil.rmtree(config.stash[_CACHE], ignore_errors=True)
+
+
+# What `pytest --durations` says of whole files, longest first.
+LONGEST = (
+    "harness/study/test_ray_pool.py",
+    "test_packaging.py",
+    "harness/demo/test_demo.py",
+    "harness/models/load/test_saved_layouts.py",
+    "harness/models/load/test_processes.py",
+    "hosts/test_lm_eval.py",
+    "harness/bon/test_smollm2.py",
+    "hosts/test_mergekit.py",
+    "harness/study/test_search.py",
+    "dogerm_plugin/run/test_output.py",
+    "harness/study/test_sweep.py",
+    "harness/study/test_live.py",
+    "dogerm_plugin/run/test_merge.py",
+    "dogerm_plugin/run/test_conversions.py",
+    "harness/test_command.py",
+    "harness/bon/test_command.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files come first, so that no worker ends long after the others."""
+    here = Path(__file__).parent
+    places = {here / name: place for place, name in enumerate(LONGEST)}
     slow = {item.path for item in items if item.get_closest_marker("slow")}
 
     def rank(item: pytest.Item) -> int:
-        return 0 if item.path.parent.name == "hosts" else 1 if item.path in slow else 2
+        return places.get(item.path, len(places) if item.path in slow else len(places) + 1)
 
     items.sort(key=rank)
 

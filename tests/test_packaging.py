@@ -39,7 +39,7 @@ class Environment:
 
     def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         program, *arguments = command
-        environ = {k: v for k, v in os.environ.items() if not k.startswith("DOGERM")}
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("DOGERM_AUTO")}
         return subprocess.run(
             [str(self.folder / "bin" / program), *arguments],
             capture_output=True,
@@ -223,6 +223,7 @@ def test_wheel_has_what_the_commands_read(wheel: Path) -> None:
         "harness/tasks/bon/bon_gsm8k.yaml",
         "harness/tasks/preference/example.jsonl",
         "harness/tasks/minipref/data.jsonl",
+        "harness/tasks/minipref/sums.toml",
         "harness/show/page.html.jinja",
         "dogerm_plugin/py.typed",
         "dogerm_plugin/README.md",

@@ -142,8 +142,10 @@ class Method:
 
     @property
     def searchable(self) -> tuple[Parameter, ...]:
-        """The parameters whose best values can be looked for: numbers with bounds, but the seed."""
-        return tuple(one for one in self.parameters if one.bounded and one.name != SEED)
+        """The parameters whose best values are looked for: numbers with bounds, but the seed."""
+        return tuple(
+            one for one in self.parameters if one.bounded and one.tuned and one.name != SEED
+        )
 
     @property
     def strength(self) -> Parameter | None:

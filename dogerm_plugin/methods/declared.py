@@ -11,7 +11,6 @@ from mergekit.merge_methods.base import (
     BasePolicy,
     InputContract,
     MergeMethod,
-    MergeMethodSpec,
     ParameterScope,
     ParameterSpec,
 )
@@ -42,7 +41,7 @@ def declared(host: MergeMethod, *, draws: bool, by_row: bool) -> Method:
     from_base = _starts_from_base(spec.contract)
     # Those beside the domain models: the reward model, and the base.
     others = 2 if from_base and spec.contract.base is BasePolicy.REQUIRED else 1
-    parameters = [_parameter(spec, one) for one in spec.parameters]
+    parameters = [_parameter(host, one) for one in spec.parameters]
     single = most == 1
     return Method(
         name=f"{PREFIX}{spec.name}",
@@ -76,7 +75,10 @@ def _starts_from_base(contract: InputContract) -> bool:
     return contract.base is BasePolicy.REQUIRED and (most is None or most > 2)
 
 
-def _parameter(spec: MergeMethodSpec, one: ParameterSpec) -> Parameter:
+def _parameter(host: MergeMethod, one: ParameterSpec) -> Parameter:
+    spec = host.spec
+    # Task arithmetic takes a density, too, and drops nothing.
+    idle = one.name == "density" and getattr(host, "sparsification_method", True) is None
     known = hint(spec.name, one.name, one.description)
     of_models = one.scope is not ParameterScope.SHARED
     kind = _kind(one.value_type)
@@ -89,6 +91,7 @@ def _parameter(spec: MergeMethodSpec, one: ParameterSpec) -> Parameter:
         low=known.low if is_number else Parameter.low,
         high=known.high if is_number else Parameter.high,
         usual=known.usual if is_number else None,
+        tuned=known.usual is not None and not idle,
         default=REQUIRED if one.required else one.default,
         example=known.example if one.required else one.default,
         on_reward_model=f"reward_{one.name}" if of_models else None,

@@ -30,13 +30,13 @@ class Hint:
 HINTS = {
     "weight": Hint("factor in the merge", usual=(0, 1.5)),
     "density": Hint("share of the changes that is kept", 0, 1, usual=(0.1, 1), example=0.5),
-    "gamma": Hint("share of the largest changes that is dropped", 0, 1, usual=(0, 0.1)),
+    "gamma": Hint("share of the largest changes that is dropped", 0, 1),
     "epsilon": Hint("change below which a number counts as unchanged", low=0),
-    "lambda": Hint("factor of all changes together", usual=(0, 1.5)),
+    "lambda": Hint("factor of all changes together"),
     "normalize": Hint("the weights are divided by their sum"),
     "rescale": Hint("what is kept is scaled up to the size of all"),
     "int8_mask": Hint("signs are kept in eight bits"),
-    "t": Hint("way from base_model (0) to the other model (1)", 0, 1, example=0.3),
+    "t": Hint("way from base_model (0) to the other model (1)", 0, 1, (0, 1), example=0.3),
     "select_topk": Hint("share of the numbers that differ most, which are merged", 0, 1),
     "filter_wise": Hint("every row has a place of its own between base and mean"),
     "nuslerp_row_wise": Hint("rows are turned, not columns"),
@@ -48,7 +48,7 @@ HINTS = {
     "r": Hint("factor by which changes of one model alone are strengthened", low=0),
     "alpha": Hint("bound of that strengthening", low=0),
     "scale": Hint("factor of all numbers"),
-    "della.epsilon": Hint("half the span of the odds to be kept", 0, 1, usual=(0, 0.2)),
+    "della.epsilon": Hint("half the span of the odds to be kept", 0, 1),
     "nearswap.t": Hint("difference within which numbers are the other's", low=0, usual=(0, 0.003)),
 }
 

@@ -36,6 +36,7 @@ class Parameter:
         low: the least number that it may be.
         high: the largest.
         usual: the numbers among which its best is looked for where a user names none.
+        tuned: whether a search varies it unasked, if it has bounds.
         default: what it is where a recipe does not write it, or `REQUIRED`.
         by_tensor: whether it may be a gradient over the layers, or filtered by tensor name.
         at_rest: the number at which the merge is the reward model itself, whatever the others are;
@@ -57,6 +58,7 @@ class Parameter:
     low: float = -math.inf
     high: float = math.inf
     usual: tuple[float, float] | None = None
+    tuned: bool = True
     default: Any = REQUIRED
     by_tensor: bool = True
     at_rest: float | None = None

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from harness.study.span import Span
 
 TRIALS = 50
+PREFIX = "reward_preserving_"
 # CMA-ES learns from whole generations, which pruned trials are missing in.
 PRUNE = {"tpe": "median", "random": "median"}
 
@@ -66,7 +67,13 @@ class _Number(click.ParamType):
     "parameters",
     multiple=True,
     metavar="NAME=LOW:HIGH",
-    help="Narrower bounds of another parameter of the merge method, all of which are searched.",
+    help="Narrower bounds of another parameter of the merge method; of one of --methods as "
+    "METHOD.NAME=LOW:HIGH.",
+)
+@click.option(
+    "--methods",
+    help="Search the merge method, too: linear,task_arithmetic,ties,dare_ties (mergekit's names), "
+    "each with its own parameters. RECIPE names the pretrained base.",
 )
 @click.option("--step", type=_Number(), help="Of --sampler grid.  [default: 0.1]")
 @click.option(
@@ -155,38 +162,93 @@ def _plan(recipe: Path, out: Path, given: dict[str, Any]) -> Any:
         rows=spec.load_rows(),
         seed=given["seed"],
         command=_typed(given["storage"]),
-        spans=_spans(read, given["low"], given["high"], bounds),
+        spans=_all_spans(read, given, bounds),
         groups=given["groups"],
         step=(given["step"] or Decimal("0.1")) if given["sampler"] == "grid" else None,
         sampler=given["sampler"],
         trials=given["trials"] or TRIALS,
         timeout=given["timeout"],
         prune=given["prune"] or PRUNE.get(given["sampler"], "none"),
-        baseline=_baseline(given["baseline"], read),
+        baseline=_baseline(given["baseline"], read, given["methods"]),
         storage=given["storage"],
     )
 
 
+def _all_spans(
+    recipe: StudyRecipe, given: Mapping[str, Any], bounds: Mapping[str, list[str]]
+) -> dict[str, tuple[Span, ...]]:
+    """What may be tried of each method."""
+    low, high = given["low"], given["high"]
+    if given["methods"] is None:
+        return {recipe.content["merge_method"]: _spans(recipe, low, high, bounds)}
+    if low is not None or high is not None:
+        raise HarnessError("--low and --high are of one method: give --param METHOD.NAME=LOW:HIGH")
+    methods = _methods(given["methods"])
+    of_methods: dict[str, dict[str, list[str]]] = {method: {} for method in methods}
+    for name, texts in bounds.items():
+        method, _, parameter = name.partition(".")
+        if f"{PREFIX}{method}" not in methods or not parameter:
+            raise HarnessError(
+                f"--param {name}: expected METHOD.NAME=LOW:HIGH with a METHOD of --methods, as in "
+                "ties.density=0.2:0.8"
+            )
+        of_methods[f"{PREFIX}{method}"][parameter] = texts
+    return {
+        method: _spans(recipe.by(method), None, None, typed, by_name=True)
+        for method, typed in of_methods.items()
+    }
+
+
+def _methods(text: str) -> list[str]:
+    """The methods of ``--methods``, by their whole names."""
+    names = [f"{PREFIX}{name.strip().removeprefix(PREFIX)}" for name in text.split(",")]
+    if len(set(names)) < len(names) or len(names) < 2:
+        raise HarnessError(f"--methods {text}: expected two and more, each once")
+    return names
+
+
 def _spans(
-    recipe: StudyRecipe, low: Decimal | None, high: Decimal | None, bounds: Mapping[str, list[str]]
+    recipe: StudyRecipe,
+    low: Decimal | None,
+    high: Decimal | None,
+    bounds: Mapping[str, list[str]],
+    *,
+    by_name: bool = False,
 ) -> tuple[Span, ...]:
-    """What may be tried: λ, and every other parameter that has bounds, declared or typed."""
-    from harness.study import grid
+    """What may be tried: λ, and every other parameter that has bounds, declared or typed.
+
+    Args:
+        recipe: of one method.
+        low: of λ.
+        high: of λ.
+        bounds: parameter -> what was typed for it.
+        by_name: whether λ is among `bounds`.
+    """
     from harness.study.span import Span, declared
 
     strength = recipe.strength
-    spans = [declared(strength, low, high)]
     typed = {}
+    if by_name and strength.name in bounds:
+        low, high = _ends(strength.name, bounds[strength.name])
+        bounds = {name: texts for name, texts in bounds.items() if name != strength.name}
+    spans = [declared(strength, low, high)]
     for name, texts in bounds.items():
         option = f"--param {name}"
         one = recipe.beside(name, option)
-        ends = [grid.number(end, f"{option}=", texts[-1]) for end in texts[-1].split(":")]
-        if len(ends) != 2:
-            raise HarnessError(f"{option}={texts[-1]}: expected LOW:HIGH, as in density=0.2:0.8")
-        typed[name] = Span(one, ends[0], ends[1], by_name=True)
+        typed[name] = Span(one, *_ends(name, texts), by_name=True)
     searched = [one for one in recipe.method.searchable if one is not strength]
     spans += [typed.pop(one.name) if one.name in typed else declared(one) for one in searched]
     return (*spans, *typed.values())
+
+
+def _ends(name: str, texts: Sequence[str]) -> tuple[Decimal, Decimal]:
+    """The bounds that were typed last for a parameter."""
+    from harness.study import grid
+
+    ends = [grid.number(end, f"--param {name}=", texts[-1]) for end in texts[-1].split(":")]
+    if len(ends) != 2:
+        raise HarnessError(f"--param {name}={texts[-1]}: expected LOW:HIGH, as in density=0.2:0.8")
+    return ends[0], ends[1]
 
 
 def _refuse_contradictions(given: dict[str, Any]) -> None:
@@ -197,6 +259,8 @@ def _refuse_contradictions(given: dict[str, Any]) -> None:
         raise HarnessError("--sampler grid measures every point of it: leave --trials out")
     if given["workers"] is not None and given["ray"] is None:
         raise HarnessError("--workers is of --ray: add it, or leave --workers out")
+    if given["methods"] is not None and given["sampler"] not in ("tpe", "random"):
+        raise HarnessError("--methods is of --sampler tpe and random: the others take numbers only")
     if given["groups"] is not None:
         from dogerm_plugin.recipe import groups
 
@@ -212,12 +276,18 @@ def _typed(storage: str | None) -> str:
     return typed().replace(storage, masked(storage))
 
 
-def _baseline(text: str, recipe: StudyRecipe) -> list[Point]:
+def _baseline(text: str, recipe: StudyRecipe, methods: str | None) -> list[Point]:
+    """The points of the plain sweep over one λ; of linear, where methods are searched."""
     from harness.study import grid
+    from harness.study.recipe import METHOD
 
     models = recipe.domain_models
     even = [Decimal(1)] * len(models) if len(models) > 1 else None
-    return grid.points(recipe, [grid.Axis(recipe.strength, [text], "--baseline ")], even)
+    linear = recipe if methods is None else recipe.by(f"{PREFIX}linear")
+    points = grid.points(linear, [grid.Axis(linear.strength, [text], "--baseline ")], even)
+    if methods is None:
+        return points
+    return [recipe.point({METHOD: f"{PREFIX}linear", **one.values}) for one in points]
 
 
 def _pool(given: dict[str, Any]) -> Any:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,28 @@ def lines(axes: Axes, sweep: SweepFile) -> None:
     if sum(section.depth == 0 for section in sections) > 1:
         style = {"marker": ".", "linewidth": 2.2, "label": f"all, which chose {sweep.parameter}"}
         _band(axes, weights, points, color="black", **style)
+    _mark(axes, sweep)
+    axes.set(xlabel=_what(sweep), ylabel=f"{sweep.metric} (band: ± s.e.)")
+
+
+def families(axes: Axes, sweep: SweepFile) -> None:
+    """The score that chose along one parameter, a line for each value of the other."""
+    itself, *merges = sweep.points
+    by_other: dict[str, list[SweptPoint]] = defaultdict(list)
+    for point in merges:
+        _, _, other = lambda_is(point.label).partition(", ")
+        by_other[other].append(point)
+    for index, (other, points) in enumerate(by_other.items()):
+        color, marker, dash = look(index)
+        style = {"marker": marker, "linestyle": dash, "markersize": 4, "label": other}
+        _band(axes, [point.total for point in points], points, color=color, **style)
+    axes.axhline(
+        itself.score,
+        color="black",
+        linewidth=0.8,
+        linestyle=(0, (1, 2)),
+        label="the reward model",
+    )
     _mark(axes, sweep)
     axes.set(xlabel=_what(sweep), ylabel=f"{sweep.metric} (band: ± s.e.)")
 

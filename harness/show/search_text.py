@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from harness.show import paired_table
 from harness.show.naming import lambda_is
@@ -29,11 +30,13 @@ def text(search: SearchFile) -> str:
 
 
 def _top(search: SearchFile) -> Iterator[str]:
-    names = list(search.top[0].params)
+    names = list(dict.fromkeys(name for top in search.top for name in top.params))
     beside = names if len(names) <= MOST_COLUMNS else []
     rows = [["weights", "selection", "held out", "lost", *beside]]
     for top in search.top:
-        rows.append([_label(top), *sides(search, top), *(f"{top.params[n]:g}" for n in beside)])
+        rows.append(
+            [_label(top), *sides(search, top), *(_value(top.params.get(n)) for n in beside)]
+        )
     rows.append([_baseline(search), *sides(search, search.baseline), *("" for _ in beside)])
     yield (
         f"{search.metric}, the best {len(search.top)} of {len(search.trials)} trials by "
@@ -46,8 +49,13 @@ def _top(search: SearchFile) -> Iterator[str]:
         yield "Their λs:"
         yield from aligned(
             [["λ", *map(_label, search.top)]]
-            + [[name, *(f"{top.params[name]:g}" for top in search.top)] for name in names]
+            + [[name, *(_value(top.params.get(name)) for top in search.top)] for name in names]
         )
+
+
+def _value(value: Any) -> str:
+    """A number or a name; nothing where a trial's method has no such parameter."""
+    return "" if value is None else value if isinstance(value, str) else f"{value:g}"
 
 
 def _label(top: TopTrial) -> str:

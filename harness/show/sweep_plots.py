@@ -23,8 +23,9 @@ MOST_ROWS = 30
 def lambda_figure(sweep: SweepFile) -> Figure:
     """Scores on the selection rows against λ above; below, those on the report rows.
 
-    Above, a line for each section with a band of one standard error; a heat map of the score that
-    chose where two models' weights make a grid; only that score, as points, for a grid of more.
+    Above, a line for each section with a band of one standard error; of two parameters only the
+    score that chose, a line for each value of the second; a heat map of it where two models'
+    weights make a grid; points for a grid of more.
     Deep sections are left out where there are too many to tell apart.
     """
     from matplotlib import rc_context
@@ -36,7 +37,10 @@ def lambda_figure(sweep: SweepFile) -> Figure:
         figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
         parts: Any = figure.subfigures(2, 1, height_ratios=heights, hspace=0.05)
         above, below = parts
-        if any(len(_names(point.label)) > 1 for point in sweep.points[1:]):
+        names = {name for point in sweep.points[1:] for name in _names(point.label)}
+        if len(names) == 2 and len(sweep.domain_models) == 1:
+            panels.families(above.subplots(), sweep)
+        elif len(names) > 1:
             panels.cloud(above.subplots(), sweep)
         elif _on_a_line(sweep.points):
             panels.lines(above.subplots(), sweep)

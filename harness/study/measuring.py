@@ -6,6 +6,7 @@ What comes out is a `Measurement`: scores, what they cost, and the items behind 
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.runs.results import Run, find_run
+from harness.show.naming import lambda_is
+from harness.show.numbers import duration
 from harness.study import choose, interrupt
 from harness.study.choose import Score, SectionScore
 from harness.study.merged_model import MergedModel
@@ -240,3 +243,48 @@ class Measuring:
 def place_of(point: Point, role: str) -> str:
     """Where a store has a point's measurements, whoever proposed it; see `Store.path`."""
     return f"{point.label}/{role}"
+
+
+class Progress:
+    """Tells of each measurement its score, how long it took and how long the rest may take.
+
+    Args:
+        say: told a line at a time.
+        metric: what is told of a task.
+        count: of measurements.
+    """
+
+    def __init__(self, say: Callable[[str], None], metric: str, count: int) -> None:
+        self._say = say
+        self._metric = metric
+        self._count = count
+        self._number = 0
+        self._seconds: list[float] = []
+        self._last = time.perf_counter()
+
+    def tell(self, job: Job, result: TaskResult, measured: bool) -> None:
+        """Tell of the next measurement.
+
+        Args:
+            job: which.
+            result: what it gave.
+            measured: False if it was there already.
+        """
+        self._number += 1
+        now = time.perf_counter()
+        took, self._last = now - self._last, now
+        whole = result.sections[0]
+        error = f" ± {whole.stderr:.3f}" if whole.stderr is not None else ""
+        line = (
+            f"{self._number}/{self._count}  {lambda_is(job.point.label)}  {result.task}  "
+            f"{self._metric} {whole.score:.3f}{error}"
+        )
+        if not measured:
+            self._say(f"{line}  (from an earlier run)")
+            return
+        self._seconds.append(took)
+        left = self._count - self._number
+        # The first one loads the model, too.
+        typical = sorted(self._seconds)[len(self._seconds) // 2]
+        more = f", about {duration(left * typical)} left" if left else ""
+        self._say(f"{line}  ({duration(took)}{more})")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 from harness.runs import identity
 from harness.runs.source import HOOKS
-from harness.study.recipe import Point, StudyRecipe
+from harness.study.recipe import METHOD, Point, StudyRecipe
 from harness.study.spec import Settings
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class MergedModel:
         }
 
     @cached_property
-    def _loaded(self) -> tuple[LiveReward, LiveMerge]:
+    def _loaded(self) -> tuple[LiveReward, dict[str, LiveMerge]]:
         from harness.study.live import LiveMerge
 
         if self._is_reward_model:
@@ -109,7 +109,7 @@ class MergedModel:
         live = LiveMerge(self._merges, model.model)
         live.check(self.recipe.configuration(self.recipe.rest))
         self.set_to = self.recipe.rest
-        return model, live
+        return model, {self.recipe.content[METHOD]: live}
 
     @property
     def _is_reward_model(self) -> bool:
@@ -155,6 +155,16 @@ class MergedModel:
             pretrained, batch_size=self.settings.batch_size, **{**options, **arguments}
         )
 
+    def _by(self, method: str) -> LiveMerge:
+        """The loaded model as it is merged by another method."""
+        from dogerm_plugin.run.in_memory import Merges
+        from harness.study.live import LiveMerge
+
+        recipe = self.recipe.by(method)
+        return LiveMerge(
+            Merges(recipe.configuration(recipe.rest), self._options), self.loaded.model
+        )
+
     @property
     def loaded(self) -> LiveReward:
         """The loaded model, whatever it is set to."""
@@ -167,11 +177,14 @@ class MergedModel:
 
     def set(self, point: Point) -> float:
         """Make the model the merge of a point; gives the seconds it took."""
-        _, live = self._loaded
+        _, lives = self._loaded
         if self.set_to == point:
             return 0.0
         began = time.perf_counter()
         self.set_to = None  # should it fail half-way
-        live.set(self.recipe.configuration(point))
+        method = point.values.get(METHOD, self.recipe.content[METHOD])
+        if method not in lives:
+            lives[method] = self._by(method)
+        lives[method].set(self.recipe.configuration(point))
         self.set_to = point
         return time.perf_counter() - began

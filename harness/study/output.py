@@ -18,7 +18,7 @@ from harness.show.sweep_plots import lambda_figure, margins_figure
 from harness.show.trials_plot import trials_figure
 from harness.study import machine
 from harness.study.choose import Score
-from harness.study.recipe import Point, StudyRecipe
+from harness.study.recipe import Point, StudyRecipe, strength_of
 from harness.study.rows import REPORT, SELECT
 from harness.study.spec import Plan
 from harness.study.worker import Cost
@@ -59,13 +59,17 @@ def facts(
         "recipe": {"path": spec.recipe.path, "text": spec.recipe.text},
         "reward_model": spec.recipe.reward_model,
         "domain_models": list(spec.recipe.domain_models),
-        "parameter": spec.recipe.shown_by,
+        "parameter": spec.recipe.strength.called if _is_varied(spec.recipe) else "merge",
         "metric": spec.metric,
         "higher_is_better": rising,
         "select": plan.names(SELECT),
         "report": plan.names(REPORT),
         "split": spec.split,
     }
+
+
+def _is_varied(recipe: StudyRecipe) -> bool:
+    return bool(recipe.axis or strength_of(recipe.method))
 
 
 def best_recipe(

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,10 @@ if TYPE_CHECKING:
     from dogerm_plugin.methods.declaration import Method
     from dogerm_plugin.methods.parameter import Parameter
 
-
 # Its values stand in a label without a name.
 LAMBDA = "λ"
+# The value of a point that says by which method it is merged, where a search chooses that.
+METHOD = "merge_method"
 # The labels of the reward model itself, and of the only merge, where no number says which it is.
 UNMERGED, AS_WRITTEN = "unmerged", "as-written"
 
@@ -103,20 +103,6 @@ class StudyRecipe:
             )
         return one
 
-    @property
-    def shown_by(self) -> str:
-        """What plots and tables call the numbers of points."""
-        return self.strength.called if self.axis or strength_of(self.method) else "merge"
-
-    @property
-    def most(self) -> float:
-        """How far from the reward model a merge can be; infinite where nothing bounds it."""
-        if not self.axis and strength_of(self.method) is None:
-            return math.inf
-        one = self.strength
-        models = len(self.domain_models) if each(one) else 1
-        return one.high * models if one.most_in_sum is None else one.most_in_sum
-
     def beside(self, name: str, option: str) -> Parameter:
         """A number that may be varied beside the one that a command has options of its own for.
 
@@ -157,13 +143,13 @@ class StudyRecipe:
             "dogerm compare"
         )
 
-    @property
-    def as_written(self) -> Point:
-        """The merge at the recipe's own values: of a method with nothing to vary."""
-        return self.point(dict.fromkeys(self.rest.values, False))
-
     def point(self, values: Mapping[str, Any]) -> Point:
         """See `point_of`."""
+        if METHOD in values:
+            numbers = {name: value for name, value in values.items() if name != METHOD}
+            one = self.by(values[METHOD]).point(numbers)
+            label = f"method={values[METHOD].removeprefix('reward_preserving_')},{one.label}"
+            return replace(one, values=dict(values), label=label)
         axis = self.method.by_name[self.axis] if self.axis else None
         return point_of(self.method, len(self.domain_models), values, axis)
 
@@ -202,7 +188,21 @@ class StudyRecipe:
         """
         from dogerm_plugin.recipe import settings
 
-        return settings.written(self.content, point.values)
+        numbers = dict(point.values)
+        content = self.by(numbers.pop(METHOD)).content if METHOD in numbers else self.content
+        return settings.written(content, numbers)
+
+    def by(self, method: str) -> StudyRecipe:
+        """The same models merged by another method.
+
+        Raises:
+            MergeError: see `dogerm_plugin.recipe.conversion`.
+        """
+        from dogerm_plugin.recipe import conversion
+
+        if method == self.content["merge_method"]:
+            return self
+        return replace(self, content=conversion.by_method(self.content, method), axis="")
 
     def configuration(self, point: Point) -> Any:
         """The recipe with the point's values, as mergekit's `MergeConfiguration`."""

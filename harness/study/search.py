@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +19,7 @@ from harness.study import choose, identity, output, samplers, storage
 from harness.study.interrupt import stoppable
 from harness.study.measuring import Measurement, Measuring, TaskResult, Tell, opened
 from harness.study.merged_model import MergedModel
+from harness.study.method_space import MethodSpace
 from harness.study.recipe import Point
 from harness.study.rows import REPORT, SELECT, check_metric
 from harness.study.search_summary import Searched, ranked, summary
@@ -42,7 +43,8 @@ class SearchPlan(Plan):
     """What a search was asked for.
 
     Attributes:
-        spans: what may be tried of each parameter.
+        spans: what may be tried of each parameter, by method; of one, or of several among which a
+            search chooses.
         groups: see `dogerm_plugin.recipe.groups.parse`; None: one value for each domain model.
         step: of the grid.
         sampler: ``tpe``, ``cmaes``, ``random`` or ``grid``.
@@ -53,7 +55,7 @@ class SearchPlan(Plan):
         storage: Optuna's URL; None: a file in the search's folder.
     """
 
-    spans: tuple[Span, ...]
+    spans: Mapping[str, tuple[Span, ...]]
     groups: str | None
     step: Decimal | None
     sampler: str
@@ -174,7 +176,11 @@ def _teller(plan: SearchPlan, say: Callable[[str], None]) -> Tell:
 
 
 def _run(
-    trials: Trials, plan: SearchPlan, space: Space, pool: Pool, say: Callable[[str], None]
+    trials: Trials,
+    plan: SearchPlan,
+    space: Space | MethodSpace,
+    pool: Pool,
+    say: Callable[[str], None],
 ) -> list[FrozenTrial]:
     """All trials of the study, when there are enough."""
     if trials.nearest is not None:
@@ -198,20 +204,26 @@ def _run(
         trials.close()
 
 
-def _space(plan: SearchPlan, model: MergedModel) -> Space:
+def _space(plan: SearchPlan, model: MergedModel) -> Space | MethodSpace:
     assigned = None
     if plan.groups is not None:
         from dogerm_plugin.recipe import groups
 
         assigned = groups.assign(model.layout, plan.groups)
-    return Space(plan.spec.recipe.domain_models, plan.spans, assigned, plan.step)
+    models = plan.spec.recipe.domain_models
+    spaces = {
+        method: Space(models, spans, assigned, plan.step) for method, spans in plan.spans.items()
+    }
+    if [*spaces] == [plan.spec.recipe.content["merge_method"]]:
+        return spaces.popitem()[1]
+    return MethodSpace(spaces)
 
 
-def _points(space: Space) -> list[dict[str, float]]:
+def _points(space: Space | MethodSpace) -> list[dict[str, float]]:
     return space.points() if space.step is not None else []
 
 
-def _asked(plan: SearchPlan, space: Space) -> dict[str, str]:
+def _asked(plan: SearchPlan, space: Space | MethodSpace) -> dict[str, str]:
     """What else than the scores a trial depends on."""
     return {
         **space.as_dict(),

@@ -12,6 +12,7 @@ from harness.show.naming import lambda_is
 from harness.study import output, proof
 from harness.study.choose import Score
 from harness.study.measuring import Measurement
+from harness.study.method_space import MethodSpace
 from harness.study.recipe import Point
 from harness.study.space import Space
 from harness.study.storage import in_folder, masked
@@ -47,7 +48,7 @@ class Searched:
 
     trials: Sequence[FrozenTrial]
     top: Sequence[FrozenTrial]
-    space: Space
+    space: Space | MethodSpace
     swept: Mapping[str, Measurement]
     reported: Mapping[str, Measurement]
     baseline: Point

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.show.naming import lambda_is
-from harness.show.numbers import duration
 from harness.study import choose, grid, output, proof
 from harness.study.interrupt import stoppable
-from harness.study.measuring import Measurement, Measuring, TaskResult, opened
+from harness.study.measuring import Measurement, Measuring, Progress, opened
 from harness.study.merged_model import MergedModel
-from harness.study.recipe import UNMERGED, Point
+from harness.study.recipe import UNMERGED, Point, StudyRecipe, each, strength_of
 from harness.study.rows import REPORT, SELECT, check_metric
 from harness.study.spec import Plan
 from harness.study.store import RESULTS, check_folder, told_if_full
-from harness.study.worker import Job
 
 
 @dataclass(frozen=True)
@@ -111,51 +110,6 @@ def _swept(plan: SweepPlan, measuring: Measuring, say: Callable[[str], None]) ->
     )
 
 
-class Progress:
-    """Tells of each measurement its score, how long it took and how long the rest may take.
-
-    Args:
-        say: told a line at a time.
-        metric: what is told of a task.
-        count: of measurements.
-    """
-
-    def __init__(self, say: Callable[[str], None], metric: str, count: int) -> None:
-        self._say = say
-        self._metric = metric
-        self._count = count
-        self._number = 0
-        self._seconds: list[float] = []
-        self._last = time.perf_counter()
-
-    def tell(self, job: Job, result: TaskResult, measured: bool) -> None:
-        """Tell of the next measurement.
-
-        Args:
-            job: which.
-            result: what it gave.
-            measured: False if it was there already.
-        """
-        self._number += 1
-        now = time.perf_counter()
-        took, self._last = now - self._last, now
-        whole = result.sections[0]
-        error = f" ± {whole.stderr:.3f}" if whole.stderr is not None else ""
-        line = (
-            f"{self._number}/{self._count}  {lambda_is(job.point.label)}  {result.task}  "
-            f"{self._metric} {whole.score:.3f}{error}"
-        )
-        if not measured:
-            self._say(f"{line}  (from an earlier run)")
-            return
-        self._seconds.append(took)
-        left = self._count - self._number
-        # The first one loads the model, too.
-        typical = sorted(self._seconds)[len(self._seconds) // 2]
-        more = f", about {duration(left * typical)} left" if left else ""
-        self._say(f"{line}  ({duration(took)}{more})")
-
-
 def summary(plan: SweepPlan, swept: Swept, out: Path, seconds: float) -> dict[str, Any]:
     """All of ``sweep.json``, JSON types only.
 
@@ -241,7 +195,7 @@ def _proof(plan: SweepPlan, swept: Swept, chosen: Point) -> dict[str, Any] | Non
 def _notes(plan: SweepPlan, swept: Swept) -> Iterator[str]:
     best, chosen = swept.best, swept.chosen
     point, top = plan.points[chosen], plan.points[best]
-    whole = plan.spec.recipe.most
+    whole = _most(plan.spec.recipe)
     scores = [one.score for one in swept.measured]
     if point.at_rest:
         yield (
@@ -269,6 +223,15 @@ def _notes(plan: SweepPlan, swept: Swept) -> Iterator[str]:
     if not top.at_rest and best == len(plan.points) - 1 and 0 < top.distance < whole:
         yield f"the best, {lambda_is(top.label)}, is the largest that was tried: try larger ones"
     yield from output.divided(plan)
+
+
+def _most(recipe: StudyRecipe) -> float:
+    """How far from the reward model a merge can be; infinite where nothing bounds it."""
+    one = strength_of(recipe.method) if not recipe.axis else recipe.strength
+    if one is None:
+        return math.inf
+    models = len(recipe.domain_models) if each(one) else 1
+    return one.high * models if one.most_in_sum is None else one.most_in_sum
 
 
 def _itself(point: Point) -> str:

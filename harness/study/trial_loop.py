@@ -13,6 +13,7 @@ from harness.errors import HarnessError
 from harness.show.numbers import duration
 from harness.study import choose, interrupt
 from harness.study.choose import Score, SectionScore
+from harness.study.method_space import MethodSpace
 from harness.study.recipe import Point
 from harness.study.rungs import SHARES
 from harness.study.space import Space
@@ -47,7 +48,7 @@ def pruner(kind: str) -> BasePruner | None:
 @dataclass
 class _Running:
     trial: Trial
-    params: dict[str, float]
+    params: dict[str, Any]
     point: Point
     shares: list[float]  # that are still to come
     cost: Cost = field(default_factory=Cost)
@@ -88,7 +89,7 @@ def label_of(number: int) -> str:
 
 def run_trials(
     trials: Trials,
-    space: Space,
+    space: Space | MethodSpace,
     spec: Spec,
     pool: Pool,
     *,
@@ -182,7 +183,10 @@ def _about(done: _Running, job: Job) -> dict[str, Any]:
 
 def _line(done: _Running, job: Job, state: str) -> str:
     shown = done.params if len(done.params) <= MOST_SHOWN else {}
-    values = "".join(f"{name} {value:g}, " for name, value in shown.items())
+    values = "".join(
+        f"{name} {value if isinstance(value, str) else f'{value:g}'}, "
+        for name, value in shown.items()
+    )
     head = f"{job.label}: {values}"
     if done.error is not None:
         return f"{head}failed: {done.error}"

@@ -38,7 +38,7 @@ class Trials:
     Args:
         storage: see `harness.study.storage.connect`.
         about: what the study is about: part -> text.
-        parameters: what is drawn: name -> bounds.
+        parameters: what is drawn: name -> bounds, or the texts among which to choose.
         sampler: what draws.
         pruner: what stops poor trials; None: nothing.
         rising: whether a larger score is better.
@@ -55,7 +55,7 @@ class Trials:
         self,
         storage: RDBStorage,
         about: Mapping[str, str],
-        parameters: Mapping[str, tuple[float, float]],
+        parameters: Mapping[str, tuple[Any, ...]],
         sampler: BaseSampler,
         pruner: BasePruner | None,
         rising: bool,
@@ -76,7 +76,9 @@ class Trials:
             )
         self.study.set_user_attr(IDENTITY, dict(about))
         self._drawn: dict[str, BaseDistribution] = {
-            name: optuna.distributions.FloatDistribution(*bounds)
+            name: optuna.distributions.CategoricalDistribution(bounds)
+            if isinstance(bounds[0], str)
+            else optuna.distributions.FloatDistribution(*bounds)
             for name, bounds in parameters.items()
         }
         self.begun = 0

@@ -20,7 +20,7 @@ def task_manager(
 
     Args:
         include_path: folders with a user's own tasks; they come last and win.
-        defaults: lm-eval's own, too: to index them takes ten seconds.
+        defaults: lm-eval's own, too: to index them takes a second, and ten the first time.
         metadata: as lm-eval's ``--metadata``.
     """
     _autoload.install(force=True)  # it is what brings ours beside the defaults

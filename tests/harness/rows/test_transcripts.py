@@ -22,7 +22,9 @@ def message(role: str, content: str) -> Message:
     return {"role": role, "content": content}
 
 
-said = st.text(st.sampled_from("aH :\n'é\u3000") | st.characters(), max_size=20).filter(
+# Half a surrogate pair is no text: a row with one is refused.
+characters = st.sampled_from("aH :\n'é\u3000") | st.characters(exclude_categories=["Cs"])
+said = st.text(characters, max_size=20).filter(
     lambda text: text == text.strip() and "\n\nHuman:" not in text and "\n\nAssistant:" not in text
 )
 

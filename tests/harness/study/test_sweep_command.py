@@ -81,7 +81,9 @@ def test_a_wrong_option_is_a_usage_error(
 
 def test_a_recipe_that_is_none_of_ours(workshop: Workshop) -> None:
     workshop.write_recipe(merge_method="linear")
-    assert "expected reward_preserving_linear" in error_of(workshop.sweep())
+    error = error_of(workshop.sweep())
+    assert "merge_method is linear, expected reward_preserving_" in error
+    assert "reward_preserving_linear" in error
     workshop.write_recipe(slices=[{"sources": []}])
     assert "has slices" in error_of(workshop.sweep())
     workshop.models = [workshop.models[0], Path("/nowhere/lm")]

@@ -34,7 +34,10 @@ def notes(
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (([0.6, 0.5, 0.4], 0), "no merge is better than the reward model itself"),
+        (
+            ([0.6, 0.5, 0.4], 0),
+            "on the selection rows no merge is better than it",
+        ),
         (([0.6, 0.62, 0.4], 0, "1", ONE_STANDARD_ERROR), "within one standard error of the best"),
         (([0.6, 0.64, 0.4], 1), "mostly chance"),
         (([0.4, 0.5, 0.6], 2), "nothing of the reward model is left but its head"),

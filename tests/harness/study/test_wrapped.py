@@ -8,6 +8,7 @@ import yaml
 
 from harness.show import sweep_text
 from harness.show.study_file import SweepFile
+from harness.show.sweep_plots import lambda_figure
 from tests.harness.study.searching import Searching
 
 PREFIX = "reward_preserving_"
@@ -88,8 +89,12 @@ def test_two_parameters_by_name(folder: Searching, base: Path) -> None:
         assert recipe["models"][1]["parameters"]["weight"] == chosen["weights"][0]
     scored = folder.evaluated((folder.out / "best.yml").read_text("utf-8"), "chosen")
     assert scored["accuracy,none"] == chosen["score"]
-    text = sweep_text.text(SweepFile.model_validate(found))
+    study = SweepFile.model_validate(found)
+    text = sweep_text.text(study)
     assert "the reward model" in text and "λ" not in text
+    above, _ = lambda_figure(study).subfigs
+    told = {text.get_text() for legend in above.legends for text in legend.get_texts()}
+    assert told >= {"density = 0.4", "density = 0.8", "the reward model"}
 
 
 def test_a_number_of_the_merge(folder: Searching) -> None:
