@@ -19,6 +19,7 @@ AFTER = {
     "mergekit.merge": "dogerm_plugin.patches:finished_merge_or_none",
     "mergekit.scripts.run_yaml": "dogerm_plugin.patches:check_recipe_first",
     "mergekit.scripts.multimerge": "dogerm_plugin.patches:check_recipe_first",
+    "mergekit.scripts.moe": "dogerm_plugin.patches:mixture_of_reward_experts",
     "lm_eval.api.model": "harness.patches:keep_answers",
     "lm_eval.config.evaluate_config": "harness.patches:tell_config_mistakes",
     "lm_eval.evaluator": "harness.patches:check_run_options",

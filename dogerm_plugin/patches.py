@@ -115,3 +115,33 @@ def check_recipe_first(script: ModuleType) -> None:
             return original(*args, **kwargs)
 
     command.callback = callback
+
+
+def mixture_of_reward_experts(script: ModuleType) -> None:
+    """Keep the reward head where `mergekit-moe` is given a reward model as its base.
+
+    mergekit writes a causal LM without the head, and exits with status 0. Retired when its output
+    architectures know `...ForSequenceClassification`, and the command writes atomically.
+    """
+    _refuse_untested_release()
+    command, build = script.main.callback, script.build
+
+    @functools.wraps(command)
+    def callback(**given: Any) -> Any:
+        from dogerm_plugin.run.experts import command as ours
+
+        return ours.command(command, given)
+
+    @functools.wraps(build)
+    def built(config: Any, out_path: str, merge_options: Any, *args: Any, **kwargs: Any) -> Any:
+        from dogerm_plugin.run.experts import command as ours
+
+        kwargs |= dict(zip(_BUILD, args, strict=False))
+        return ours.called(build, config, out_path, merge_options, **kwargs)
+
+    script.main.callback = callback
+    script.build = built  # type: ignore[attr-defined]
+
+
+# What `mergekit.scripts.moe.build` takes by position after its first three.
+_BUILD = ("load_in_4bit", "load_in_8bit", "device", "allow_all_same", "verbose")

@@ -16,6 +16,7 @@ import click
 import lm_eval
 
 from dogerm_plugin.recipe.keys import check_file
+from dogerm_plugin.run.experts import recipe as mixture
 from harness.commands.cli import main as dogerm_command
 from harness.models.load.arguments import parameters
 from harness.tasks.base.task_index import task_manager
@@ -23,7 +24,7 @@ from tests.markdown import ROOT
 
 DOGERM = distribution("dogerm")
 MODELS = {found.name: found for found in DOGERM.entry_points if found.group == "lm_eval.models"}
-_SCRIPTS = {"mergekit-yaml": "run_yaml", "mergekit-multi": "multimerge"}
+_SCRIPTS = {"mergekit-yaml": "run_yaml", "mergekit-multi": "multimerge", "mergekit-moe": "moe"}
 
 
 @cache
@@ -96,7 +97,11 @@ def _mergekit(program: str) -> Callable[[list[str]], None]:
         module = import_module(f"mergekit.scripts.{_SCRIPTS[program]}")
         _parse(module.main, program, arguments)
         for recipe in (word for word in arguments if word.startswith("merge_recipes/")):
-            check_file(str(ROOT / recipe))
+            path = str(ROOT / recipe)
+            if program == "mergekit-moe":
+                mixture.parse(mixture.read(path), path)
+            else:
+                check_file(path)
 
     return read
 
@@ -184,6 +189,7 @@ _CHECKS: dict[str, Callable[[list[str]], None]] = {
     "lm_eval": _lm_eval,
     "mergekit-yaml": _mergekit("mergekit-yaml"),
     "mergekit-multi": _mergekit("mergekit-multi"),
+    "mergekit-moe": _mergekit("mergekit-moe"),
     "accelerate": _accelerate,
     "torchrun": _torchrun,
     "python": _python,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import merging
+import mixtures
 import pytest
 import reward_models
 import tiny
@@ -19,10 +20,12 @@ from transformers import PreTrainedTokenizerFast
 from dogerm_plugin.methods.formula import numbers_of
 
 FOLDER = Path(__file__).parents[1] / "merge_recipes"
-RECIPES = sorted(FOLDER.glob("*.yml"))
-BY_TASK_VECTORS = [path for path in RECIPES if "base_model: meta-llama" in path.read_text()]
-OF_SEVERAL = [path for path in RECIPES if "reward_preserving" not in path.read_text()]
-BY_SHARES = [path for path in RECIPES if path not in [*BY_TASK_VECTORS, *OF_SEVERAL]]
+EVERY = sorted(FOLDER.glob("*.yml"))
+MIXTURES = [path for path in EVERY if path.stem.startswith("more-")]
+BY_TASK_VECTORS = [path for path in EVERY if "base_model: meta-llama" in path.read_text()]
+OF_SEVERAL = [path for path in EVERY if path.stem.startswith("smollm2-reward")]
+OTHERS = (*BY_TASK_VECTORS, *MIXTURES, *OF_SEVERAL)
+BY_SHARES = [path for path in EVERY if path not in OTHERS]
 
 
 def tokenizer(folder: Path, size: int) -> None:
@@ -60,6 +63,23 @@ def test_recipe_merges_tiny_models(path: Path, tmp_path: Path) -> None:
         expected = expected + weight * tensors[name]
     assert torch.equal(merged[name], expected)
     assert torch.equal(merged["score.weight"], mine["score.weight"])
+
+
+@pytest.mark.parametrize("path", MIXTURES, ids=lambda path: path.stem)
+def test_mixture_of_tiny_models(path: Path, tmp_path: Path) -> None:
+    """The recipe with tiny models in place of its own gives a sparse reward model."""
+    recipe = yaml.safe_load(path.read_text())
+    base = mixtures.reward_models(tmp_path, count=1)[0]
+    names = {recipe["base_model"]: base}
+    for number, expert in enumerate(recipe["experts"]):
+        name = expert["source_model"]
+        if name not in names:
+            names[name] = mixtures.language_model(tmp_path / str(number))
+        expert["source_model"] = str(names[name])
+    out = mixtures.made(tmp_path, recipe | {"base_model": str(base)})
+    assert mixtures.rewards(out).shape == (len(mixtures.TEXTS), 1)
+    head = load_file(base / "model.safetensors")["score.weight"]
+    assert torch.equal(load_file(out / "model.safetensors")["score.weight"], head)
 
 
 @pytest.mark.parametrize("path", BY_TASK_VECTORS, ids=lambda path: path.stem)
@@ -120,7 +140,7 @@ def test_recipe_of_several_reward_models(path: Path, tmp_path: Path) -> None:
     assert torch.equal(merged[name], expected)
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_header_and_index(path: Path) -> None:
     """Each header has goal, sources, command and state; the folder's README lists the file."""
     header = path.read_text().split("merge_method")[0]

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from mergekit import merge_methods
 from mergekit.config import MergeConfiguration
 
 from dogerm_plugin._autoload import AFTER
 from dogerm_plugin.recipe.keys import check_text
+from dogerm_plugin.run.experts.recipe import RewardExpert, RewardMixture, parse
 from harness.commands.cli import main as dogerm
 from harness.tasks.base.task_index import task_manager
 from harness.training.config import read_config
@@ -74,6 +76,8 @@ def test_yaml_is_taken(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for text in Page(name).blocks("yaml"):
         if "merge_method:" in text:
             check_text(text, name)
+        elif "experts:" in text:
+            parse(yaml.safe_load(text), name)
         elif "class: !function" in text:
             _load_task(text, tmp_path)
         else:
@@ -140,6 +144,12 @@ def test_every_key_of_a_recipe_has_a_row() -> None:
     assert parameters and {*MergeConfiguration.model_fields} | parameters <= rows
     text = Page(MERGING).text
     assert [spec.name for spec in METHODS if f"`{spec.name}`" not in text] == []
+
+
+def test_every_key_of_a_mixture_has_a_row() -> None:
+    """mergekit's and ours."""
+    rows = set(first_cells(Page(MERGING).section("## A mixture of reward experts")))
+    assert {*RewardMixture.model_fields} | {*RewardExpert.model_fields} <= rows
 
 
 def test_every_change_to_a_host_has_a_row() -> None:

@@ -59,11 +59,7 @@ def padded_embeddings(
                 raise MergeError(_difference(reward, mine, other, theirs))
             tokenization.warn_of_other_cuts(reward.model, own, other.model, its)
         else:
-            lacking = reward if mine is None else other
-            LOG.warning(
-                "%s has no tokenizer: it can't be checked that its rows mean the same tokens",
-                lacking.model,
-            )
+            _warn_of_none(reward if mine is None else other)
         for name in layout.vocabulary & set(layout.sources[other.model]):
             a, b = layout.shape(reward, name), layout.shape(other, name)
             if a is None or b is None or a[0] == b[0]:
@@ -77,6 +73,43 @@ def padded_embeddings(
                 )
             padded.setdefault(other.model, set()).add(name)
     return padded
+
+
+def _warn_of_none(lacking: Anatomy) -> None:
+    LOG.warning(
+        "%s has no tokenizer: it can't be checked that its rows mean the same tokens",
+        lacking.model,
+    )
+
+
+def require_same_ids(reward: Anatomy, other: Anatomy, options: MergeOptions) -> None:
+    """For a model whose embedding is not used: every token that both know has one id.
+
+    Raises:
+        MergeError: a token has two ids, so the two models were fed other things.
+    """
+    if _same_files(reward, other):
+        return
+    own, its = _tokenizer(reward, options), _tokenizer(other, options)
+    if own is None or its is None:
+        _warn_of_none(reward if own is None else other)
+        return
+    mine, theirs = own.get_vocab(), its.get_vocab()
+    moved = [token for token, i in mine.items() if theirs.get(token, i) != i]
+    if moved:
+        some = _some([f"{t!r}: {mine[t]} and {theirs[t]}" for t in moved])
+        raise MergeError(
+            f"{other.model}: {len(moved)} of its tokens have another id than in {reward.model} "
+            f"({some}): the two are of unlike base, or one was trained with another tokenizer"
+        )
+    common = len(mine.keys() & theirs.keys())
+    if 2 * common < min(len(mine), len(theirs)):
+        raise MergeError(
+            f"{other.model}: {common} of its {len(theirs)} tokens are known to {reward.model}, "
+            f"which has {len(mine)}: the two are of unlike base"
+        )
+    if mine == theirs:
+        tokenization.warn_of_other_cuts(reward.model, own, other.model, its)
 
 
 def _rows_differ(layout: Layout, other: Anatomy) -> bool:

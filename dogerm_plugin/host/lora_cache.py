@@ -50,12 +50,7 @@ def adapters_merged(
             `adapted_model.merged`.
     """
     folders = {
-        model: ModelReference(
-            model=ModelPath(path=str(_folder(model, options))),
-            override_architecture=model.override_architecture,
-        )
-        for model in config.referenced_models()
-        if model.lora
+        model: adapter_merged(model, options) for model in config.referenced_models() if model.lora
     }
     if not folders:
         return config
@@ -64,6 +59,14 @@ def adapters_merged(
     for entry in entries(made):
         entry.model = folders.get(entry.model, entry.model)
     return made
+
+
+def adapter_merged(model: ModelReference, options: MergeOptions) -> ModelReference:
+    """One `MODEL+ADAPTER` as the folder with the two made one; errors as in `adapters_merged`."""
+    return ModelReference(
+        model=ModelPath(path=str(_folder(model, options))),
+        override_architecture=model.override_architecture,
+    )
 
 
 def _folder(model: ModelReference, options: MergeOptions) -> Path:

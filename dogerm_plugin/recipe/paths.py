@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mergekit.common import ModelPath, ModelReference
 from mergekit.config import MergeConfiguration
@@ -26,6 +26,7 @@ LOG = logging.getLogger("dogerm")
 _KEYS = ("base_model", "model", "lora", "source", "tokenizer_source", "path")
 # What tells a folder with a model or an adapter from another one that is called like a Hub id.
 _MARKS = ("config.json", "adapter_config.json")
+_Parsed = TypeVar("_Parsed")
 _FOLDER: ContextVar[Path | None] = ContextVar("folder of the recipe that a command reads")
 
 
@@ -41,7 +42,13 @@ def of_file(recipe: str | Path) -> Iterator[None]:
 
 def in_configuration(config: MergeConfiguration) -> MergeConfiguration:
     """A recipe with its models' folders as they are found."""
-    return _in_parsed(config, _FOLDER.get(None))
+    return in_value(config)
+
+
+def in_value(value: _Parsed) -> _Parsed:
+    """The same for any part of a parsed recipe, such as one model."""
+    found: _Parsed = _in_parsed(value, _FOLDER.get(None))
+    return found
 
 
 def in_content(content: Any, folder: Path, key: str = "") -> Any:

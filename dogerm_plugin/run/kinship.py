@@ -82,12 +82,14 @@ class Kinship:
         reward: the reward model.
         body: names of the output's tensors that are merged.
         symbols: what people call the merge method's parameters.
+        way_out: what a recipe says to have strangers merged.
         comparisons: by domain model, and by name in the output.
     """
 
     reward: Any
     body: frozenset[str]
     symbols: str
+    way_out: str = f"`parameters: {{{ALLOW_UNRELATED.name}: true}}` in the recipe"
     comparisons: dict[Any, dict[str, MatrixComparison]] = field(default_factory=dict)
     _told: bool = False
 
@@ -116,14 +118,36 @@ class Kinship:
             if model == self.reward or name in self.comparisons.get(model, ()):
                 continue
             pair = (mine, theirs) if info is None else _common(info, self.reward, model, tensors)
-            sample = take(*pair)
-            if sample is None:
-                continue
             allowed = bool(task.input_parameters[model][ALLOW_UNRELATED.name])
-            comparison = MatrixComparison(name, _source(task, model), sample, allowed)
-            if comparison.strange and not allowed and not self._may_be_tiny(comparison):
-                raise MergeError(self._stranger(model, comparison))
-            self.comparisons.setdefault(model, {})[name] = comparison
+            self.compare(model, name, _source(task, model), pair, allowed)
+
+    def compare(
+        self,
+        model: Any,
+        name: str,
+        source: str,
+        pair: tuple[torch.Tensor, torch.Tensor],
+        allowed: bool,
+    ) -> None:
+        """Compare one matrix of a model with the reward model's.
+
+        Args:
+            model: the other model.
+            name: of the matrix, in the output.
+            source: see `MatrixComparison`.
+            pair: the reward model's and the other's, of one shape.
+            allowed: see `MatrixComparison`.
+
+        Raises:
+            MergeError: it is a stranger's.
+        """
+        sample = take(*pair)
+        if sample is None:
+            return
+        comparison = MatrixComparison(name, source, sample, allowed)
+        if comparison.strange and not allowed and not self._may_be_tiny(comparison):
+            raise MergeError(self._stranger(model, comparison))
+        self.comparisons.setdefault(model, {})[name] = comparison
 
     def _may_be_tiny(self, comparison: MatrixComparison) -> bool:
         """Whether to wait for all matrices before one is judged: it is small for its width."""
@@ -191,7 +215,7 @@ class Kinship:
             f"{self.reward}: {comparison.strange}, where fine-tunes of one base have .99{known}. "
             "Merged, it would be noise: the models come from unlike pretrained bases, or neurons, "
             "heads, layers or rows of one stand in another order. For those who know better: "
-            f"`parameters: {{{ALLOW_UNRELATED.name}: true}}` in the recipe"
+            f"{self.way_out}"
         )
 
 

@@ -50,7 +50,7 @@ def lay_out(
     """
     values.check_values(config)
     named = configuration.OrderedConfiguration.referenced_models(config)
-    examined = {model: _examine(model, options) for model in named}
+    examined = {model: examine(model, options) for model in named}
     own = roles.told_apart(config, {model: one.reward_head for model, one in examined.items()})
     config.reward_model = own
     models.check_tokenizer(config)
@@ -76,11 +76,16 @@ def find_reward_model(config: MergeConfiguration, options: MergeOptions) -> Mode
         MergeError: a model that can't be read; no model with a reward head, or several.
     """
     ours = configuration.prepared(config)
-    heads = {model: _examine(model, options).reward_head for model in ours.referenced_models()}
+    heads = {model: examine(model, options).reward_head for model in ours.referenced_models()}
     return roles.told_apart(ours, heads)
 
 
-def _examine(model: ModelReference, options: MergeOptions) -> body_and_head.Anatomy:
+def examine(model: ModelReference, options: MergeOptions) -> body_and_head.Anatomy:
+    """Open one input and take it apart.
+
+    Raises:
+        MergeError: it can't be read, by whatever means it lies there; see `body_and_head.examine`.
+    """
     try:
         return body_and_head.examine(checkpoint.open_checkpoint(model, options), options)
     except MergeError:

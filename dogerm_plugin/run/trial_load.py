@@ -69,7 +69,7 @@ def _load_without_numbers(result: Anatomy) -> None:
         for name, tensor in result.checkpoint.tensors.items()
     }
     try:
-        with _quiet():
+        with quiet():
             _, report = kind.from_pretrained(
                 None,
                 config=copy.deepcopy(result.config),
@@ -99,7 +99,7 @@ def _load_without_numbers(result: Anatomy) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """transformers' bar and table of a loading are not for a trial's reader."""
     from transformers.utils import logging as host
 
@@ -136,7 +136,7 @@ def _drop_unreadable_generation_config(folder: Path) -> None:
     if not (folder / GENERATION).exists():
         return
     try:
-        with _quiet():
+        with quiet():
             GenerationConfig.from_pretrained(str(folder))
     except Exception as error:  # JSON and the checks of its values raise their own
         (folder / GENERATION).unlink()

@@ -119,6 +119,12 @@ def _merging() -> Iterator[Finding]:
 
     if not hasattr(merge.run_merge, "__wrapped__"):
         yield Finding("broken", "mergekit's output is not staged and verified", HOOK_HELP)
+    from mergekit.scripts import moe
+
+    if hasattr(moe.build, "__wrapped__"):
+        yield Finding("ok", "mergekit-moe keeps the head of a reward model")
+    else:
+        yield _not_registered("mergekit-moe would drop the head of a reward model")
 
 
 def _evaluation() -> Iterator[Finding]:

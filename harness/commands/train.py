@@ -17,7 +17,7 @@ _Run = Callable[..., dict[str, Any]]
 
 @click.group()
 def train() -> None:
-    """Train a reward model or a domain language model to merge.
+    """Train a reward model or a domain language model to merge, or a mixture's gates.
 
     A CONFIG is a YAML file; harness/training/configs/ holds those of the demo's two adapters. A
     run that was killed goes on from its last checkpoint when it is started again.
@@ -71,6 +71,28 @@ def sft(config: Path, output: Path, data_folder: Path | None, model_folder: str 
     from harness.training.sft import train_sft
 
     _run(train_sft, config, output, data_folder, model_folder)
+
+
+@train.command()
+@_options
+def gates(config: Path, output: Path, data_folder: Path | None, model_folder: str | None) -> None:
+    """Train the routers and the head of a sparse reward model on preference pairs.
+
+    The model is one that mergekit-moe made of reward models. The experts and all else stay as they
+    are; the output folder is the whole model.
+    """
+    from harness.show import expert_shares
+    from harness.training.config import read_config
+    from harness.training.gates import train_gates
+
+    with told_in_one_line():
+        figures = train_gates(
+            read_config(config), output, data_folder or config.parent, model_folder
+        )
+    click.echo(json.dumps(figures["validation"], indent=1))
+    for line in expert_shares.lines(figures):
+        click.echo(line)
+    click.echo(f"{output}: {figures['bytes']:,} bytes of weights, shares.png")
 
 
 @train.command()

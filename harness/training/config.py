@@ -94,6 +94,12 @@ class Training(KnownKeys):
     seed: int = 0
 
 
+class Gates(KnownKeys):
+    """What `dogerm train gates` alone reads."""
+
+    balance: Number = 0.01  # of the load-balancing term, N sum f_i P_i in every layer
+
+
 class Config(KnownKeys):
     """One run of `dogerm train`."""
 
@@ -101,7 +107,8 @@ class Config(KnownKeys):
     data: list[Source]
     heads: int = 1  # reward models only: so many on one trunk
     max_length: int = 512  # longer conversations are left out, and counted
-    lora: Lora = Lora()
+    lora: Lora = Lora()  # not for gates, which change nothing else
+    gates: Gates = Gates()
     training: Training = Training()
     validation: Validation = Validation()
 
@@ -109,12 +116,22 @@ class Config(KnownKeys):
         """Plain values with every default filled in."""
         return self.model_dump()
 
+    def refuse(self, section: str, why: str) -> None:
+        """Refuse a section that this kind of training would not read.
+
+        Raises:
+            HarnessError: the file has it.
+        """
+        if section in self.model_fields_set:
+            raise HarnessError(f"`{section}` has no effect here, as {why}: leave it out")
+
 
 _SECTIONS: dict[int | str, type[KnownKeys]] = {
     "": Config,
     "data": Source,
     "columns": Columns,
     "lora": Lora,
+    "gates": Gates,
     "training": Training,
     "validation": Validation,
 }
@@ -198,6 +215,7 @@ def _check(config: Config, where: str) -> None:
             not lora.layers or (len(lora.layers) == 2 and 0 <= lora.layers[0] <= lora.layers[1]),
             "`layers` is [first, last]",
         ),
+        (config.gates.balance >= 0, "`balance` must be 0 or above"),
         (0 < validation.share < 1, "`share` must be between 0 and 1"),
     )
     for fine, reason in rules:

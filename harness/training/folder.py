@@ -3,6 +3,7 @@
 out/run.json        the configuration as used, and what the run is made with
 out/checkpoints/    removed when the run is finished
 out/adapter_model.safetensors, adapter_config.json, figures.json, figures.png
+or, of a run that ends in a whole model, that in place of the adapter; config.json comes last
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _RUN = "run.json"
 _DATA = "training data"
 _LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "peft", "jinja2", "trl")
 _ADAPTER = "adapter_model.safetensors"
+WHOLE_MODEL = "config.json"
 _GENERATED = b"generated_from_trainer"  # a tag of the model cards that trainers write
 
 
@@ -43,8 +45,16 @@ def made_with(module: str, training_ids: list[list[int]]) -> dict[str, str]:
     }
 
 
-def claim(folder: Path, settings: dict[str, Any], made_with: dict[str, str]) -> Path | None:
+def claim(
+    folder: Path, settings: dict[str, Any], made_with: dict[str, str], finished: str = _ADAPTER
+) -> Path | None:
     """Make `folder` this run's own, and return the checkpoint to go on from, if there is one.
+
+    Args:
+        folder: need not exist.
+        settings: the configuration.
+        made_with: see `made_with`.
+        finished: the file that tells a run which has come to its end.
 
     Raises:
         HarnessError: the folder holds another run, a finished one, or things that are no run.
@@ -59,7 +69,7 @@ def claim(folder: Path, settings: dict[str, Any], made_with: dict[str, str]) -> 
                 f"({_difference(before[0], settings) or _other(before[1], made_with)}): choose "
                 "another folder or remove it"
             )
-        if (folder / _ADAPTER).is_file():
+        if (folder / finished).is_file():
             raise HarnessError(f"{folder}: this run is finished already: nothing to do")
         checkpoint = last_checkpoint(folder)
         if checkpoint is not None:

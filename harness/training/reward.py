@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,29 +46,12 @@ def train_reward(
     from transformers import AutoModelForSequenceClassification, set_seed
     from trl import RewardConfig, RewardTrainer
 
+    config.refuse("gates", "a dense model has none")
     source = model_folder or config.model
     tokenizer = load_tokenizer(source, may_pad_with_end=False)
-    require_chat_template(tokenizer, source)
-
-    shown = RowCheck(tokenizer, PAIR[1:])
-    margins = any(part.columns.margin for part in (*config.data, *config.validation.data))
-
-    def encode(row: dict[str, Any]) -> dict[str, Any]:
-        turns = parse_turns(row["prompt"])
-        chosen = conversation_ids(tokenizer, turns, row["chosen"])
-        rejected = conversation_ids(tokenizer, turns, row["rejected"])
-        made: dict[str, Any] = {"chosen_ids": chosen, "rejected_ids": rejected}
-        if margins:
-            made["margin"] = float(row.get("margin", 0.0))
-        return {**made, "length": max(len(chosen), len(rejected))}
-
-    training, validation = gather(config, PAIR, data_folder, lambda row: shown.encode(row, encode))
-    shown.tell()
+    training, validation = gather_pairs(config, tokenizer, source, data_folder)
     ids = [row for part in training for row in part.ids]
-    made_with = runs.made_with(
-        __name__,
-        [r["chosen_ids"] + r["rejected_ids"] + [r.get("margin", 0.0)] * margins for r in ids],
-    )
+    made_with = runs.made_with(__name__, trained_ids(ids))
     checkpoint = runs.claim(output, config.as_dict(), made_with)
     warn_about_memory()
     set_seed(config.training.seed)  # the head starts at random
@@ -77,7 +61,7 @@ def train_reward(
     several = config.heads > 1
     if several:
         put_on(model, config.heads, config.training.seed)
-    _score_in_fp32(model)
+    score_in_fp32(model)
     share_prefix(model)
     arguments = trainer_arguments(config, runs.checkpoints(output), len(ids))
     trainer = (trainer_of_several() if several else RewardTrainer)(
@@ -102,7 +86,41 @@ def train_reward(
     return finish(trainer, config, output, training, figures)
 
 
-def _score_in_fp32(model: Any) -> None:
+def gather_pairs(
+    config: Config, tokenizer: Any, source: str, data_folder: Path
+) -> tuple[list[Part], list[Part]]:
+    """Training and validation pairs as token ids: `chosen_ids`, `rejected_ids`, maybe `margin`.
+
+    Raises:
+        HarnessError: no chat template, or bad data; see `gather`.
+    """
+    require_chat_template(tokenizer, source)
+    shown = RowCheck(tokenizer, PAIR[1:])
+    margins = any(part.columns.margin for part in (*config.data, *config.validation.data))
+
+    def encode(row: dict[str, Any]) -> dict[str, Any]:
+        turns = parse_turns(row["prompt"])
+        chosen = conversation_ids(tokenizer, turns, row["chosen"])
+        rejected = conversation_ids(tokenizer, turns, row["rejected"])
+        made: dict[str, Any] = {"chosen_ids": chosen, "rejected_ids": rejected}
+        if margins:
+            made["margin"] = float(row.get("margin", 0.0))
+        return {**made, "length": max(len(chosen), len(rejected))}
+
+    parts = gather(config, PAIR, data_folder, lambda row: shown.encode(row, encode))
+    shown.tell()
+    return parts
+
+
+def trained_ids(rows: list[dict[str, Any]]) -> list[list[Any]]:
+    """All that is learned of each pair, as one list."""
+    return [
+        row["chosen_ids"] + row["rejected_ids"] + ([row["margin"]] if "margin" in row else [])
+        for row in rows
+    ]
+
+
+def score_in_fp32(model: Any) -> None:
     """Give `model` a head that computes in fp32: rounded to bf16, rewards would often tie."""
     import torch
 
@@ -124,7 +142,7 @@ def _validate(
     ids = [row for part in validation for row in part.ids]
     pad = tokenizer.pad_token_id
     of_heads = [
-        score(model, [row[name] for row in ids], pad, batch_size)
+        head_scores(model, [row[name] for row in ids], pad, batch_size)
         for name in ("chosen_ids", "rejected_ids")
     ]
     chosen, rejected = ([statistics.fmean(row) for row in rewards] for rewards in of_heads)
@@ -142,22 +160,44 @@ def _validate(
     return figures
 
 
-def score(model: Any, sequences: list[list[int]], pad: int, batch_size: int) -> list[list[float]]:
-    """The rewards of each token sequence by every head, in bf16 arithmetic with an fp32 head."""
+def head_scores(
+    model: Any,
+    sequences: list[list[int]],
+    pad: int,
+    batch_size: int,
+    after: Callable[[], None] = lambda: None,
+) -> list[list[float]]:
+    """The rewards of each token sequence by every head, in the body's arithmetic with an fp32 head.
+
+    `after` is called after each batch.
+    """
     import torch
 
     rewards: list[list[float]] = [[]] * len(sequences)
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     model.eval()
-    device = next(model.parameters()).device
+    device, dtype = (body := next(model.parameters())).device, body.dtype
     for start in range(0, len(order), batch_size):
         at = order[start : start + batch_size]
         batch = [torch.tensor(sequences[i]) for i in at]
         inputs = torch.nn.utils.rnn.pad_sequence(batch, batch_first=True, padding_value=pad)
         lengths = torch.tensor([len(ids) for ids in batch])
         mask = torch.arange(inputs.shape[1])[None] < lengths[:, None]
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        mixed = torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+        with torch.no_grad(), mixed:
             logits = model(input_ids=inputs.to(device), attention_mask=mask.to(device)).logits
+        after()
         for i, row in zip(at, logits.tolist(), strict=True):
             rewards[i] = row
     return rewards
+
+
+def score(
+    model: Any,
+    sequences: list[list[int]],
+    pad: int,
+    batch_size: int,
+    after: Callable[[], None] = lambda: None,
+) -> list[float]:
+    """The reward of each token sequence by a model of one head; see `head_scores`."""
+    return [reward for (reward,) in head_scores(model, sequences, pad, batch_size, after)]

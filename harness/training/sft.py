@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
 from harness.training import folder as runs
 from harness.training.config import Config
 from harness.training.gather import by_length, gather
@@ -40,8 +39,8 @@ def train_sft(
     from transformers import AutoModelForCausalLM, set_seed
     from trl import SFTConfig, SFTTrainer
 
-    if config.heads > 1:
-        raise HarnessError(f"`heads: {config.heads}`: a language model has no reward heads")
+    config.refuse("gates", "a dense model has none")
+    config.refuse("heads", "a language model has no reward heads")
     source = model_folder or config.model
     tokenizer = load_tokenizer(source, may_pad_with_end=True)
     require_chat_template(tokenizer, source)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +129,8 @@ def load_tokenizer(source: str, *, may_pad_with_end: bool) -> Any:
     return tokenizer
 
 
-def load_model(kind: Any, source: str, **settings: Any) -> Any:
-    """`kind.from_pretrained(source)` in bf16; the adapter on it is trained in fp32.
+def load_model(kind: Any, source: str, dtype: str = "bfloat16", **settings: Any) -> Any:
+    """`kind.from_pretrained(source)`, in bf16 by default; what is trained on it is in fp32.
 
     Raises:
         HarnessError: not found or not readable.
@@ -137,7 +138,7 @@ def load_model(kind: Any, source: str, **settings: Any) -> Any:
     import torch
 
     try:
-        return kind.from_pretrained(source, dtype=torch.bfloat16, **settings)
+        return kind.from_pretrained(source, dtype=getattr(torch, dtype), **settings)
     except (OSError, ValueError) as error:
         raise HarnessError(f"{source}: no model: {' '.join(str(error).split())}") from error
 
@@ -150,9 +151,14 @@ def train(trainer: Any, checkpoint: Path | None) -> float:
 
 
 def finish(
-    trainer: Any, config: Config, output: Path, training: Sequence[Part], figures: dict[str, Any]
+    trainer: Any,
+    config: Config,
+    output: Path,
+    training: Sequence[Part],
+    figures: dict[str, Any],
+    save: Callable[[], int] | None = None,
 ) -> dict[str, Any]:
-    """Save the adapter and the figures of a trained model, with those that all runs have.
+    """Save a trained model and its figures, with those that all runs have.
 
     Args:
         trainer: has trained.
@@ -160,14 +166,16 @@ def finish(
         output: its folder.
         training: what was trained on.
         figures: of this kind of training.
+        save: writes what was trained and gives its bytes; without it the adapter is saved.
     """
+    save = save or functools.partial(save_adapter, trainer.model, config.model, output)
     history = trainer.state.log_history
     losses = [entry["train_loss"] for entry in history if "train_loss" in entry]
     figures = {
         **figures,
         "training_rows": {part.name: len(part.rows) for part in training},
         "training_loss": losses[-1] if losses else None,
-        "bytes": save_adapter(trainer.model, config.model, output),
+        "bytes": save(),
     }
     write_figures(output, figures, history)
     runs.remove_checkpoints(output)

@@ -24,6 +24,7 @@ def test_all_good() -> None:
     assert status == 0, text
     for word in ("mergekit 0.1", "reward_preserving_linear", "model: reward", "rewardbench", "CPU"):
         assert word in text
+    assert "mergekit-moe keeps the head" in text
     for name in ("model: reward-ensemble", "model: reward-implicit", "tasks: bon", *BENCHMARKS):
         assert name in text
     assert text.endswith("all good\n")

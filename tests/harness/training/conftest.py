@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
+
+from tests.harness.conftest import tuned
 
 
 @pytest.fixture
@@ -33,6 +36,31 @@ def write_jsonl(tmp_path: Path) -> Callable[[str, list[dict[str, Any]]], Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def sparse_model(
+    tmp_path_factory: pytest.TempPathFactory, tokenizer: Any, small_config: dict[str, Any]
+) -> Path:
+    """A mixture of three tiny Llama reward models, as the real mergekit-moe makes it."""
+    from mergekit.scripts.moe import main
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    folder = tmp_path_factory.mktemp("mixture")
+    names = ["general", "maths", "code"]
+    for seed, name in enumerate(names, 1):
+        model = LlamaForSequenceClassification(LlamaConfig(**small_config))
+        tuned(model, seed, share=0.1).save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+    recipe = {
+        "base_model": str(folder / "general"),
+        "gate_mode": "random",
+        "experts": [{"source_model": str(folder / name)} for name in names],
+    }
+    (folder / "more.yml").write_text(yaml.safe_dump(recipe), "utf-8")
+    done = CliRunner().invoke(main, [str(folder / "more.yml"), str(folder / "out")])
+    assert done.exit_code == 0, done.output
+    return folder / "out"
 
 
 def pairs(count: int) -> list[dict[str, str]]:

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The output's reward head: the base's to the bit, the experts' mean, or all of them, stacked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from dogerm_plugin.anatomy.body_and_head import Anatomy
+from dogerm_plugin.errors import MergeError
+from dogerm_plugin.methods.linear import check_finite
+
+
+@dataclass(frozen=True)
+class Head:
+    """What gives the rewards.
+
+    Attributes:
+        weight: (labels, hidden size), in the base's own dtype.
+        labels: a name for each; None for those of the base.
+    """
+
+    weight: torch.Tensor
+    labels: tuple[str, ...] | None = None
+
+
+def of_base(base: Anatomy) -> Head:
+    """The base model's head, to the bit.
+
+    Raises:
+        MergeError: it is not one linear layer without a bias, so no sparse class has it.
+    """
+    return Head(_weight(base))
+
+
+def of_experts(base: Anatomy, experts: Sequence[Anatomy], form: str) -> Head:
+    """The experts' heads made one.
+
+    Args:
+        base: whose dtype the result has.
+        experts: with their heads.
+        form: `average`, one head; or `apart`, one label each, named after the model.
+
+    Raises:
+        MergeError: an expert has no head, or one of another shape.
+    """
+    own = _weight(base)
+    weights = []
+    for expert in experts:
+        if not expert.reward_head:
+            raise MergeError(
+                f"head: {form}: the expert {expert.model} has no reward head (it is a "
+                f"{type(expert.network).__name__}); say head: base"
+            )
+        weight = _weight(expert)
+        if weight.shape != own.shape or (form == "apart" and len(weight) != 1):
+            raise MergeError(
+                f"head: {form}: that of {expert.model} has shape {list(weight.shape)}, and that "
+                f"of {base.model} {list(own.shape)}: expected [1, {own.shape[1]}] of all"
+            )
+        weights.append(weight.double())
+    if form == "average":
+        return Head((sum(weights[1:], weights[0]) / len(weights)).to(own.dtype))
+    return Head(torch.cat(weights).to(own.dtype), tuple(_names(experts)))
+
+
+def _weight(model: Anatomy) -> torch.Tensor:
+    shapes = {name: list(model.stored[name].shape) for name in model.reward_head}
+    if len(shapes) != 1 or len(next(iter(shapes.values()))) != 2 or model.beside.files:
+        shown = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise MergeError(
+            f"{model.model}: its reward head ({shown}) is not one linear layer without a bias, and "
+            "transformers' sparse classes have no other"
+        )
+    (name,) = shapes
+    tensor: Any = model.checkpoint.loader.get_tensor(name)
+    check_finite(tensor, name, model.model)
+    return tensor.detach().clone()
+
+
+def _names(experts: Sequence[Anatomy]) -> list[str]:
+    """The folders' names, numbered where two are the same."""
+    plain = [os.path.basename(os.path.normpath(one.model.model.path)) for one in experts]
+    return [
+        name if plain.count(name) == 1 else f"{name}-{plain[: i + 1].count(name)}"
+        for i, name in enumerate(plain)
+    ]
