@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import merging
 import mixtures
 import pytest
+import reward_models
 import tiny
 import torch
 import yaml
@@ -21,7 +23,9 @@ FOLDER = Path(__file__).parents[1] / "merge_recipes"
 EVERY = sorted(FOLDER.glob("*.yml"))
 MIXTURES = [path for path in EVERY if path.stem.startswith("more-")]
 BY_TASK_VECTORS = [path for path in EVERY if "base_model: meta-llama" in path.read_text()]
-BY_SHARES = [path for path in EVERY if path not in (*BY_TASK_VECTORS, *MIXTURES)]
+OF_SEVERAL = [path for path in EVERY if path.stem.startswith("smollm2-reward")]
+OTHERS = (*BY_TASK_VECTORS, *MIXTURES, *OF_SEVERAL)
+BY_SHARES = [path for path in EVERY if path not in OTHERS]
 
 
 def tokenizer(folder: Path, size: int) -> None:
@@ -104,6 +108,36 @@ def test_recipe_of_task_vectors_merges_tiny_models(path: Path, tmp_path: Path) -
         (expected,) = host([group], parameters=parameters)
     assert torch.equal(merged[name], expected)
     assert torch.equal(merged["score.weight"], inputs[1]["score.weight"])
+
+
+@pytest.mark.parametrize("path", OF_SEVERAL, ids=lambda path: path.stem)
+def test_recipe_of_several_reward_models(path: Path, tmp_path: Path) -> None:
+    """The head is made of all reward models' heads; the body is the rule's."""
+    recipe = yaml.safe_load(path.read_text())
+    folders = [
+        reward_models.save(tmp_path / entry["model"], seed)
+        for seed, entry in enumerate(recipe["models"])
+    ]
+    for entry, folder in zip(recipe["models"], folders, strict=True):
+        entry["model"] = str(folder)
+    if "base_model" in recipe:
+        recipe["base_model"] = str(reward_models.save_base(tmp_path / "base"))
+    merged = merging.merged(tmp_path, recipe)
+    states = [merging.tensors(folder) for folder in folders]
+    heads = torch.cat([one["score.weight"] for one in states])
+    name = "model.layers.3.mlp.up_proj.weight"
+    if recipe["merge_method"] == "reward_average":
+        assert torch.allclose(merged["score.weight"], heads.mean(0, keepdim=True), atol=1e-7)
+        mean = torch.stack([one[name] for one in states]).mean(0)
+        assert torch.allclose(merged[name], mean, atol=1e-7)
+        return
+    assert torch.equal(merged["score.weight"], heads)
+    base = merging.tensors(tmp_path / "base")[name]
+    group = TensorGroup.from_tensors([base, *(one[name] for one in states)], base_index=0)
+    given = [entry["parameters"] for entry in recipe["models"]]
+    host = merge_methods.get(recipe["merge_method"].removeprefix("reward_heads_"))
+    (expected,) = host([group], parameters={key: [one[key] for one in given] for key in given[0]})
+    assert torch.equal(merged[name], expected)
 
 
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)

@@ -88,6 +88,7 @@ def architecture(
             it. Else all that is beside them goes with the first.
     """
     head = set(layout.head)
+    joined = layout.joined.dtypes if layout.joined else {}
     # Not in every model: the head, a vision tower that the reward model or only some others have.
     partial = {
         name
@@ -100,7 +101,7 @@ def architecture(
             name=name,
             optional=name in partial,
             vocabulary_axis=0 if name in vocabulary else None,
-            force_dtype=_forced_dtype(name, tensors.get(name), name in head),
+            force_dtype=joined.get(name) or _forced_dtype(name, tensors.get(name), name in head),
         )
         for name in [*layout.body, *layout.kept, *layout.head]
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,8 @@ from mergekit.options import MergeOptions
 from dogerm_plugin.anatomy.body_and_head import Anatomy
 from dogerm_plugin.anatomy.config_differences import differences
 from dogerm_plugin.anatomy.head import is_single
+from dogerm_plugin.anatomy.heads import Heads
+from dogerm_plugin.anatomy.joined_heads import JoinedHead, join
 from dogerm_plugin.errors import MergeError
 
 LOG = logging.getLogger("dogerm")
@@ -44,6 +46,7 @@ class Layout:
         sources: for each model, output name → names on that model's disk: one name, or several
             that transformers' own conversion joins into the output tensor.
         vocabulary: output names whose axis 0 is the vocabulary.
+        joined: the head that is made of several models' heads; None where it is the reward model's.
     """
 
     reward: Anatomy
@@ -53,6 +56,7 @@ class Layout:
     head: list[str] = field(default_factory=list)
     sources: dict[Any, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     vocabulary: set[str] = field(default_factory=set)
+    joined: JoinedHead | None = None
 
     def check_inputs(self) -> None:
         """Hold the models' files against their state when they were examined.
@@ -79,12 +83,26 @@ class Layout:
         return anatomy.checkpoint.tensors[stored[0]].shape if len(stored) == 1 else None
 
 
-def lay_out(reward: Anatomy, others: list[Anatomy], options: MergeOptions) -> Layout:
+def lay_out(
+    reward: Anatomy,
+    others: list[Anatomy],
+    options: MergeOptions,
+    heads: Heads = Heads.KEPT,
+    order: Sequence[Any] = (),
+) -> Layout:
     """Match the models' tensors: for each of the output, one of every model.
+
+    Args:
+        reward: the reward model, by which the output is laid out.
+        others: the other models.
+        options: mergekit's.
+        heads: what becomes of the others' heads.
+        order: all models as the recipe has them, where they become a part of the output's.
 
     Raises:
         MergeError: no reward head; unlike model type, width or depth; a body tensor that one
-            side lacks; unlike shapes (vocabulary rows aside: see `vocabulary`).
+            side lacks; unlike shapes (vocabulary rows aside: see `vocabulary`); heads that don't
+            go together.
     """
     _check_reward_model(reward, others)
     # a head in a file of its own is copied with that file
@@ -95,7 +113,7 @@ def lay_out(reward: Anatomy, others: list[Anatomy], options: MergeOptions) -> La
         layout.sources[other.model] = {}
         _check_configs(reward, other, options)
         inside = _place(reward, other) or ("", "")
-        if other.reward_head:
+        if other.reward_head and heads is Heads.KEPT:
             LOG.warning(
                 "%s: its own head (%s) is ignored; the output has the reward model's",
                 other.model,
@@ -126,6 +144,11 @@ def lay_out(reward: Anatomy, others: list[Anatomy], options: MergeOptions) -> La
         if not rest and by_stored.get(stored) in reward.vocabulary
     }
     _check_shapes(layout)
+    if heads is not Heads.KEPT:
+        layout.joined = join(heads, reward, others, order)
+    if layout.joined and heads is Heads.AVERAGED:  # each shows its own, and the method merges them
+        for model, own in layout.joined.sources.items():
+            layout.sources[model] |= {name: (stored,) for name, stored in own.items()}
     return layout
 
 
@@ -157,7 +180,7 @@ def _warn_of_several_outputs(reward: Anatomy) -> None:
         return
     LOG.warning(
         "%s: its head (%s) gives several numbers, and a reward model one: the output will have "
-        "that head too, and --model reward won't take it",
+        "that head too, and --model reward takes it with combine= alone",
         reward.model,
         ", ".join(reward.reward_head),
     )

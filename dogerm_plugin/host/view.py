@@ -16,8 +16,10 @@ from mergekit.io.lazy_tensor_loader import LazyTensorLoader, ShardedTensorIndex
 from mergekit.io.tasks import LoaderCache
 
 from dogerm_plugin.anatomy.body_and_head import Anatomy
+from dogerm_plugin.anatomy.heads import Heads
 from dogerm_plugin.anatomy.layout import Layout
 from dogerm_plugin.errors import MergeError
+from dogerm_plugin.methods.linear import check_finite
 
 # Bytes read of a model after which a pickle is mapped anew: until then, what was read of a mapped
 # file counts as this process's memory.
@@ -32,6 +34,7 @@ class ModelView:
         sources: output name → names on this model's disk.
         fill: output name → a view that lends the rows this model's vocabulary padding lacks.
         lent: output name → a view that lends the whole tensor, which this model lacks.
+        rows: output name → views of the models whose tensors stand one beside the other in it.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class ModelView:
         sources: dict[str, tuple[str, ...]],
         fill: dict[str, ModelView] | None = None,
         lent: dict[str, ModelView] | None = None,
+        rows: dict[str, list[ModelView]] | None = None,
     ) -> None:
         checkpoint = anatomy.checkpoint
         self._model = checkpoint.model
@@ -48,6 +52,7 @@ class ModelView:
         self._sources = sources
         self._fill = fill or {}
         self._lent = lent or {}
+        self._rows = rows or {}
         self._loader: LazyTensorLoader = checkpoint.loader
         self._read_bytes = 0
         self.index = ShardedTensorIndex(
@@ -71,6 +76,8 @@ class ModelView:
         """Read one output tensor's share of this model; see `LazyTensorLoader.get_tensor`."""
         if key in self._lent:
             return self._lent[key].get_tensor(key, device=device)
+        if key in self._rows:
+            return torch.cat([self._finite(one, key, device) for one in self._rows[key]])
         stored = self._sources.get(key)
         if stored is None:
             if raise_on_missing:
@@ -83,6 +90,13 @@ class ModelView:
         donor = self._fill.get(key)
         if donor is not None:
             tensor = _with_rows_of(tensor, donor.get_tensor(key, device=device))
+        return tensor
+
+    @staticmethod
+    def _finite(view: ModelView, key: str, device: str) -> torch.Tensor:
+        tensor = view.get_tensor(key, device=device)
+        assert tensor is not None
+        check_finite(tensor, key, view._model)
         return tensor
 
     def tensor_path(self, key: str) -> str:
@@ -141,13 +155,25 @@ def views(
         lends_head: whether every model has the reward model's head: that of an output whose last
             tensors come from another model alone.
     """
-    own = ModelView(layout.reward, layout.sources[layout.reward.model])
+    own = ModelView(layout.reward, layout.sources[layout.reward.model], rows=_stacked(layout))
     result = {layout.reward.model: own}
     for other in layout.others:
         fill = dict.fromkeys(padded.get(other.model, ()), own)
         lent = dict.fromkeys([*layout.head, *layout.kept] if lends_head else (), own)
         result[other.model] = ModelView(other, layout.sources[other.model], fill, lent)
     return result
+
+
+def _stacked(layout: Layout) -> dict[str, list[ModelView]]:
+    """The head tensors of the models whose heads stand one beside the other."""
+    if layout.joined is None or layout.joined.kind is not Heads.STACKED:
+        return {}
+    anatomies = {one.model: one for one in (layout.reward, *layout.others)}
+    heads = [
+        ModelView(anatomies[model], {name: (stored,) for name, stored in head.items()})
+        for model, head in layout.joined.sources.items()
+    ]
+    return {name: heads for name in layout.head}
 
 
 @contextmanager

@@ -10,10 +10,11 @@ a sequence with one value for each, in the recipe's order: `{"weight": [0.3, 0.2
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from dogerm_plugin.anatomy.heads import Heads
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.methods.parameter import REQUIRED, SEED, Parameter, Scope
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     import torch
 
 PREFIX = "reward_preserving_"
+AVERAGE = "reward_average"
+HEADS = "reward_heads"
+# What the name of a method of this project begins with.
+NAMES = (PREFIX, AVERAGE, HEADS)
 Values = Mapping[str, Any]
 
 
@@ -71,7 +76,8 @@ class Method:
     """A merge method: its parameters, its formula, and how the models are to be merged.
 
     Attributes:
-        name: `merge_method:` in YAML, `reward_preserving_<mergekit's own name>`.
+        name: `merge_method:` in YAML, `reward_preserving_<mergekit's own name>`, `reward_average`,
+            or `reward_heads` and what follows `reward_preserving`.
         title: what people call it.
         reference: the paper's address.
         parameters: in the order in which people are told of them.
@@ -85,6 +91,8 @@ class Method:
         fewest_domain_models: how many it needs.
         most_domain_models: how many it takes; None: as many as there are.
         one_model_each: whether it takes every tensor from one model alone.
+        heads: what becomes of the models' heads; where they are not the reward model's alone, the
+            first model that has one is the reward model.
         by_row: whether every row of a tensor is merged by itself, so that rows of aligned
             vocabularies may come some at a time.
         random: whether the formula draws random numbers: it is run with torch's generators set by
@@ -108,17 +116,25 @@ class Method:
     fewest_domain_models: int = 1
     most_domain_models: int | None = None
     one_model_each: bool = False
+    heads: Heads = Heads.KEPT
     by_row: bool = False
     random: bool = False
     as_stored: bool = False
 
     def __post_init__(self) -> None:
-        if not self.name.startswith(PREFIX):
-            raise ValueError(f"{self.name}: the name of a method begins with {PREFIX}")
+        if not self.name.startswith(NAMES):
+            known = ", ".join(NAMES)
+            raise ValueError(f"{self.name}: the name of a method begins with one of {known}")
         if self.random and self.by_row:
             raise ValueError(f"{self.name}: rows drawn some at a time would repeat their numbers")
         if self.random and SEED not in self.by_name:
             raise ValueError(f"{self.name}: draws random numbers and has no parameter {SEED}")
+
+    def with_all_heads(self) -> Method:
+        """The same body, with the heads of all reward models: `reward_heads` and the rule."""
+        rule = self.name.removeprefix(PREFIX)
+        name = HEADS if self.name == AVERAGE else f"{HEADS}_{rule}"
+        return replace(self, name=name, title=f"{self.title}, all heads", heads=Heads.STACKED)
 
     @property
     def by_name(self) -> dict[str, Parameter]:

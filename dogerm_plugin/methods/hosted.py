@@ -49,16 +49,20 @@ class HostedMethod(GroupMergeMethod):
 
     def _spec(self) -> MergeMethodSpec:
         method = self.method
-        beside = 0 if method.base is Role.REWARD_MODEL else 1  # the reward model, beside the base
-        most = method.most_domain_models
+        fewest, most = method.fewest_domain_models, method.most_domain_models
+        if method.base is None:  # any of the models
+            count = {"min_inputs": fewest + 1, "max_inputs": None if most is None else most + 1}
+        else:
+            # the reward model, beside the base
+            beside = 0 if method.base is Role.REWARD_MODEL else 1
+            count = {"min_non_base": fewest + beside}
+            count |= {"max_non_base": None if most is None else most + beside}
         return MergeMethodSpec(
             name=method.name,
             pretty_name=method.title,
             reference_url=method.reference,
             contract=InputContract(
-                base=BasePolicy.REQUIRED if method.base_required else BasePolicy.OPTIONAL,
-                min_non_base=method.fewest_domain_models + beside,
-                max_non_base=None if most is None else most + beside,
+                base=BasePolicy.REQUIRED if method.base_required else BasePolicy.OPTIONAL, **count
             ),
             # What only the reward model has (its head, a vision tower) passes through.
             optional_tensor_policy=OptionalTensorPolicy.PASSTHROUGH_SINGLETON,

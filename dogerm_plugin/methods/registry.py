@@ -4,18 +4,22 @@
 registry.register(METHOD)  # a `declaration.Method`: from now on a recipe may name it
 registry.of("reward_preserving_linear").parameters
 registry.of("reward_preserving_ties")  # mergekit's ties; of whatever it has registered by now
+registry.of("reward_heads_ties")  # the same body, with the heads of all reward models
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dogerm_plugin.anatomy.heads import Heads
 from dogerm_plugin.errors import MergeError, suggest
-from dogerm_plugin.methods import reward_preserving_linear
-from dogerm_plugin.methods.declaration import PREFIX, Method
+from dogerm_plugin.methods import reward_average, reward_preserving_linear
+from dogerm_plugin.methods.declaration import AVERAGE, HEADS, PREFIX, Method
 from dogerm_plugin.methods.hosted import HostedMethod
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mergekit.merge_methods.base import MergeMethod
 
 
@@ -42,11 +46,13 @@ def names() -> list[str]:
     """The names of all methods of this project, sorted."""
     hosts = _hosts()
     ours = {name for name, one in hosts.items() if isinstance(one, HostedMethod)}
-    return sorted(ours | {f"{PREFIX}{name}" for name in hosts.keys() - ours})
+    found = ours | {f"{PREFIX}{name}" for name in hosts.keys() - ours}
+    rules = (one.removeprefix(PREFIX) for one in found if one.startswith(PREFIX))
+    return sorted(found | {HEADS} | {f"{HEADS}_{rule}" for rule in rules})
 
 
 def of(name: str) -> Method:
-    """What a method declares; one of mergekit's is registered when it is asked for.
+    """What a method declares; one of mergekit's, or with all heads, is registered when asked for.
 
     Raises:
         MergeError: this project has no such method, and mergekit none to make it of.
@@ -55,15 +61,32 @@ def of(name: str) -> Method:
 
     hosts = _hosts()
     found = hosts.get(name)
-    if found is None and name.startswith(PREFIX) and name.removeprefix(PREFIX) in hosts:
-        from dogerm_plugin.methods.wrapped import WrappedMethod
-
-        found = WrappedMethod(hosts[name.removeprefix(PREFIX)])
-        registry.register(found)
+    if found is None:
+        found = _made(name, hosts)
+        if found is not None:
+            registry.register(found)
     if not isinstance(found, HostedMethod):
-        raise MergeError(f"unknown merge_method {name}{suggest(name, names())}")
+        of_all = name.startswith(HEADS.rstrip("s"))
+        near = [one for one in names() if one.startswith(HEADS) is of_all]
+        raise MergeError(f"unknown merge_method {name}{suggest(name, near)}")
     return found.method
+
+
+def _made(name: str, hosts: Mapping[str, MergeMethod]) -> HostedMethod | None:
+    """The method of a name, made of another one; None where there is no such other one."""
+    from dogerm_plugin.methods.wrapped import WrappedMethod
+
+    heads = Heads.STACKED if name.startswith(HEADS) else Heads.KEPT
+    rule = name.removeprefix(PREFIX).removeprefix(f"{HEADS}_")
+    declared = hosts.get(AVERAGE if name == HEADS else f"{PREFIX}{rule}")
+    if heads is Heads.STACKED and type(declared) is HostedMethod:
+        return HostedMethod(declared.method.with_all_heads())
+    host = hosts.get(rule)
+    if rule == name or host is None or isinstance(host, HostedMethod):
+        return None
+    return WrappedMethod(host, heads)
 
 
 # Here, not in the hook: when this module is what imports mergekit, the hook runs before this line.
 register(reward_preserving_linear.METHOD)
+register(reward_average.METHOD)

@@ -25,6 +25,7 @@ from mergekit.merge_methods.base import (
 from mergekit.merge_methods.generalized_task_arithmetic import GeneralizedTaskArithmeticMerge
 from mergekit.sparsify import SparsificationMethod
 
+from dogerm_plugin.anatomy.heads import Heads
 from dogerm_plugin.methods import task_arithmetic
 from dogerm_plugin.methods.declared import declared
 from dogerm_plugin.methods.formula import checked, exact_dtype, numbers_of
@@ -40,12 +41,14 @@ class WrappedMethod(HostedMethod):
 
     Args:
         host: mergekit's.
+        heads: the reward model's, or those of all.
     """
 
-    def __init__(self, host: MergeMethod) -> None:
+    def __init__(self, host: MergeMethod, heads: Heads = Heads.KEPT) -> None:
         self.host = host
         self._fast = has_one_pass(host)
-        super().__init__(declared(host, draws=not self._fast, by_row=is_elementwise(host)))
+        method = declared(host, draws=not self._fast, by_row=is_elementwise(host))
+        super().__init__(method.with_all_heads() if heads is Heads.STACKED else method)
 
     def _spec(self) -> MergeMethodSpec:
         host = self.host.spec

@@ -9,7 +9,7 @@ from mergekit.common import ModelReference
 from mergekit.config import MergeConfiguration
 
 from dogerm_plugin.methods import registry
-from dogerm_plugin.methods.declaration import PREFIX, Role
+from dogerm_plugin.methods.declaration import NAMES, Role
 from dogerm_plugin.recipe import roles
 from dogerm_plugin.recipe.entries import entries
 
@@ -20,7 +20,7 @@ def is_ours(method: object) -> bool:
     A misspelt name is refused by this project in one line; mergekit would print a traceback.
     """
     name = str(method).lower()
-    if name.startswith(PREFIX):
+    if name.startswith(NAMES):
         return True
     if any(name == other.spec.name for other in merge_methods.registered_methods()):
         return False

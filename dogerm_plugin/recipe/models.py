@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from mergekit.config import MergeConfiguration
 
+from dogerm_plugin.anatomy.heads import Heads
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.methods.declaration import Method, Role
 from dogerm_plugin.recipe import roles
@@ -71,6 +72,11 @@ def check_models(config: MergeConfiguration, method: Method) -> None:
     count = len(base | {entry.model for entry in entries(config)}) - roles_taken
     if count >= method.fewest_domain_models:
         return
+    if method.heads is not Heads.KEPT:
+        raise MergeError(
+            f"models: names {count + 1}, and {method.name} merges two reward models or more: add "
+            "the others"
+        )
     if method.base is Role.REWARD_MODEL:
         raise MergeError(
             f"models: names no model besides the reward model {config.base_model}: add the domain "

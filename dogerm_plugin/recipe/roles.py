@@ -14,6 +14,7 @@ from typing import Any
 from mergekit.common import ModelReference
 from mergekit.config import MergeConfiguration
 
+from dogerm_plugin.anatomy.heads import Heads
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.methods import registry
 from dogerm_plugin.methods.declaration import Role
@@ -49,7 +50,8 @@ def told_apart(
         heads: each model's reward head: names of tensors, none for a language model.
 
     Raises:
-        MergeError: no model has one, or several have; the marked one has none.
+        MergeError: no model has one, or several have and the method keeps one; the marked one has
+            none.
     """
     if (named := reward_model(config)) is not None:
         return named
@@ -63,7 +65,13 @@ def told_apart(
     if marked and not heads[marked[0]]:
         raise MergeError(f"models: {marked[0]}: {mark} stands beside it, and it has no reward head")
     having = marked or [model for model, head in heads.items() if head and model != base]
-    if len(having) > 1:
+    kind = registry.of(config.merge_method).heads
+    if kind is Heads.AVERAGED and having and not heads.get(config.base_model, having):
+        raise MergeError(
+            f"base_model {config.base_model} has no reward head, and the output of "
+            f"{config.merge_method} is laid out by it: name a reward model there, or none"
+        )
+    if len(having) > 1 and kind is Heads.KEPT:
         raise MergeError(
             f"models: {_all(having)} have a reward head: write {mark} beside the one whose head "
             "the output keeps"

@@ -23,6 +23,7 @@ from mergekit.io.tasks import LoaderCache
 from mergekit.options import MergeOptions
 
 from dogerm_plugin.anatomy import layout, vocabulary
+from dogerm_plugin.anatomy.heads import Heads
 from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.host import view, writer
 from dogerm_plugin.host.execution import SequentialExecutor
@@ -100,7 +101,8 @@ def _run(
     with view.shown_to_mergekit():
         ready = prepare.prepare(ours, options)
         plan, wanted = ready.layout, ready.names
-        own = {name: _own_tensor(plan, name) for name in plan.head}
+        made = ready.method.heads is Heads.AVERAGED
+        own = {} if made else {name: _own_tensor(plan, name) for name in plan.head}
         for name in plan.kept:
             _own_tensor(plan, name)
         if not vocabulary.has_tokenizer(plan.reward):
@@ -130,9 +132,19 @@ def _run(
             _check_loads(stage, plan, options)
             verify.verify(stage, wanted, own)
     if not options.quiet:
-        count = len(wanted) - len(plan.head)
-        said = f"{out_path}: {count} body tensors, head kept: {', '.join(plan.reward.head)}"
+        count, head = len(wanted) - len(plan.head), ", ".join(plan.reward.head)
+        said = f"{out_path}: {count} body tensors, {_of_head(ready)}: {head}"
         click.echo("; ".join(filter(None, (said, kinship.summary()))), err=True)
+
+
+def _of_head(ready: prepare.Prepared) -> str:
+    """What became of the head, for the line that a merge ends with."""
+    joined = ready.layout.joined
+    if joined is None:
+        return "head kept"
+    if joined.labels is None:
+        return f"head averaged over {len(joined.sources)} reward models"
+    return f"{len(joined.labels)} heads kept ({', '.join(joined.labels)})"
 
 
 def _folders(models: list[ModelReference]) -> list[Path]:
@@ -150,7 +162,7 @@ def _check_loads(stage: Path, plan: layout.Layout, options: MergeOptions) -> Non
     beside = plan.reward.beside
     for file in beside.files:
         shutil.copy2(file, stage / file.name)
-    output_config.agree(stage, plan.reward)
+    output_config.agree(stage, plan.reward, plan.joined.labels if plan.joined else None)
     result = trial_load.check(stage, options)
     for name, tensor in beside.tensors.items():
         check_finite(tensor, name, plan.reward.model)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,21 @@ LOG = logging.getLogger("dogerm")
 QUANTIZATION = ("quantization_config", "compression_config")
 
 
-def agree(folder: Path, reward: Anatomy) -> None:
+def agree(folder: Path, reward: Anatomy, names: Sequence[str] | None = None) -> None:
     """Rewrite what the weights belie, and say so in one line each.
 
     Args:
         folder: the written output; its weights are plain numbers.
-        reward: the reward model, whose head and config it has.
+        reward: the reward model, whose config it has, and whose head or, with `names`, more heads.
+        names: what the numbers of a head that is none model's own are called.
     """
     file = folder / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
     before = json.dumps(config)
-    _labels(config, reward)
+    if names is None:
+        _labels(config, reward)
+    else:
+        _call(config, names)
     _quantization(config)
     _code(config, folder)
     if json.dumps(config) != before:
@@ -41,14 +46,7 @@ def _labels(config: dict[str, Any], reward: Anatomy) -> None:
     labels = reward.labels
     if labels is None or labels == reward.config.num_labels:
         return
-    names = {str(number): f"LABEL_{number}" for number in range(labels)}
-    own = {"id2label": names, "label2id": {name: int(number) for number, name in names.items()}}
-    text = config.get("text_config")
-    for part in (config, text if isinstance(text, dict) else {}):
-        if part is config or "id2label" in part or "num_labels" in part:
-            part |= own
-            if "num_labels" in part:
-                part["num_labels"] = labels
+    _call(config, [f"LABEL_{number}" for number in range(labels)])
     LOG.warning(
         "the output's config.json says num_labels=%d, as the head %s gives; that of %s says %d%s",
         labels,
@@ -57,6 +55,20 @@ def _labels(config: dict[str, Any], reward: Anatomy) -> None:
         reward.config.num_labels,
         "" if _says_labels(reward) else " (transformers' default)",
     )
+
+
+def _call(config: dict[str, Any], names: Sequence[str]) -> None:
+    """Write the names of the head's numbers, and so how many there are."""
+    own = {
+        "id2label": {str(number): name for number, name in enumerate(names)},
+        "label2id": {name: number for number, name in enumerate(names)},
+    }
+    text = config.get("text_config")
+    for part in (config, text if isinstance(text, dict) else {}):
+        if part is config or "id2label" in part or "num_labels" in part:
+            part |= own
+            if "num_labels" in part:
+                part["num_labels"] = len(names)
 
 
 def _says_labels(reward: Anatomy) -> bool:

@@ -55,9 +55,10 @@ def lay_out(
     config.reward_model = own
     models.check_tokenizer(config)
     reward = examined.pop(own)
-    plan = layout.lay_out(reward, list(examined.values()), options)
+    method = registry.of(config.merge_method)
+    plan = layout.lay_out(reward, list(examined.values()), options, method.heads, named)
     padded = vocabulary.padded_embeddings(plan, config, options)
-    single = registry.of(config.merge_method).one_model_each
+    single = method.one_model_each
     LoaderCache().loaders.update(view.views(plan, padded, lends_head=single))
     aligned = config.tokenizer is not None or config.tokenizer_source is not None
     rows = plan.vocabulary if aligned else set().union(*padded.values())
@@ -200,15 +201,19 @@ def _dtypes(config: MergeConfiguration, plan: layout.Layout) -> Any:
     Aligned embeddings need it said by name: mergekit promotes them to the models' common dtype. So
     do all tensors where a tensor may be of another model alone.
     """
+    # An averaged head keeps its digits, as one that is copied does.
+    dtypes = plan.joined.dtypes if plan.joined else {}
+    heads = [ConditionalParameter(filter=name, value=dtype) for name, dtype in dtypes.items()]
     if config.out_dtype:
-        return config.out_dtype
+        return [*heads, ConditionalParameter(value=config.out_dtype)] if heads else config.out_dtype
     if registry.of(config.merge_method).one_model_each:
         stored = plan.reward.checkpoint.tensors
         return statistics.mode(stored[name].dtype for name in plan.body if name in stored)
     tensors = plan.reward.checkpoint.tensors
     rows = sorted(name for name in plan.vocabulary if name in tensors)
     rows = [name for name in rows if name not in plan.head]
-    return [ConditionalParameter(filter=n, value=tensors[n].dtype) for n in rows] or None
+    own = [ConditionalParameter(filter=n, value=tensors[n].dtype) for n in rows]
+    return [*heads, *own] or None
 
 
 def _check_plan(

@@ -104,12 +104,17 @@ def _merging() -> Iterator[Finding]:
         yield _not_registered("mergekit does not know reward_preserving_linear")
         return
     from dogerm_plugin.methods import registry
+    from dogerm_plugin.methods.declaration import HEADS, PREFIX
 
     for name in registry.names():
+        if name.startswith(f"{HEADS}_"):
+            continue
         method = registry.of(name)
         base = method.base or "any of the models"
         parameters = ", ".join(one.name for one in method.parameters)
         yield Finding("ok", f"merge method: {name} (base_model: {base}; {parameters})")
+    rules = f"{HEADS}_<rule>, for the rule of every {PREFIX}<rule>"
+    yield Finding("ok", f"merge method: {rules}")
     from mergekit import merge
 
     if not hasattr(merge.run_merge, "__wrapped__"):

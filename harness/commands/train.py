@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,25 @@ _options = together(
 
 
 @train.command()
+@click.option(
+    "--heads",
+    type=click.IntRange(1),
+    metavar="K",
+    help="So many reward heads on one trunk (default: the config's `heads`, 1).",
+)
 @_options
-def reward(config: Path, output: Path, data_folder: Path | None, model_folder: str | None) -> None:
+def reward(
+    config: Path,
+    output: Path,
+    data_folder: Path | None,
+    model_folder: str | None,
+    heads: int | None,
+) -> None:
     """Train a reward model on preference pairs."""
     from harness.training.reward import train_reward
 
-    _run(train_reward, config, output, data_folder, model_folder)
+    instead = {} if heads is None else {"heads": heads}
+    _run(train_reward, config, output, data_folder, model_folder, instead)
 
 
 @train.command()
@@ -102,11 +115,18 @@ def export(adapter: Path, model: str, output: Path, dtype: str) -> None:
 
 
 def _run(
-    run: _Run, config: Path, output: Path, data_folder: Path | None, model_folder: str | None
+    run: _Run,
+    config: Path,
+    output: Path,
+    data_folder: Path | None,
+    model_folder: str | None,
+    instead: Mapping[str, Any] | None = None,
 ) -> None:
+    """Run a training; `instead` holds what the command line says in place of the config."""
     from harness.training.config import read_config
 
     with told_in_one_line():
-        figures = run(read_config(config), output, data_folder or config.parent, model_folder)
+        settings = read_config(config).model_copy(update=instead)
+        figures = run(settings, output, data_folder or config.parent, model_folder)
     click.echo(json.dumps(figures["validation"], indent=1))
     click.echo(f"{output / 'adapter_model.safetensors'}: {figures['bytes']:,} bytes")

@@ -18,18 +18,16 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lm_eval.api.model import LM, CacheHook
 from lm_eval.models.huggingface import HFLM
 
-from harness.errors import HarnessError
 from harness.models import response_cache
-from harness.models.combine import NAMES, RANK_MEAN, combine
+from harness.models.combination import Combination
 from harness.models.ensemble_members import member_names
-from harness.models.load.arguments import number, parameters, refuse_misspelt
+from harness.models.load.arguments import parameters, refuse_misspelt
 from harness.models.load.processes import MemberProcesses
 from harness.models.only_scores import OnlyScores
 from harness.models.reward import Reward
@@ -68,15 +66,8 @@ class RewardEnsemble(OnlyScores, MemberProcesses, LM):
     ) -> None:
         super().__init__()
         refuse_misspelt(kwargs, parameters(Reward, HFLM) | {"combine", "k"})
-        if combine not in NAMES:
-            raise HarnessError(f"combine={combine} is unknown; it is one of {', '.join(NAMES)}")
-        if k is not None and combine != "mean-std":
-            raise HarnessError(f"k={k} is for combine=mean-std, and this is combine={combine}")
-        self.rule = combine
-        self.k = 1.0 if k is None else number(k, "k", positive=False)
+        self.combination = Combination.read(combine, k)
         self.names = member_names(pretrained)
-        shown = f"mean - {self.k:g} std" if combine == "mean-std" else combine
-        self.kind = f"ensemble of rewards ({shown})"
         self.members = [Reward(name, **kwargs) for name in self.names]
 
     def loglikelihood(
@@ -93,41 +84,16 @@ class RewardEnsemble(OnlyScores, MemberProcesses, LM):
             logger.info("scoring with %s", name)
             results = member.loglikelihood(requests, disable_tqdm=disable_tqdm)
             by_member.append([Answer.of(result) for result in results])
-        answers = list(zip(*by_member, strict=True))
-        scores = self._combined(requests, [[one.score for one in row] for row in answers])
-        combined = []
-        for score, row in zip(scores, answers, strict=True):
-            details = {
-                "kind": self.kind,
-                "members": [one.score for one in row],
-                "truncated": any(one.details.get("truncated", False) for one in row),
-                "within_document": self.rule == RANK_MEAN,
-            }
-            combined.append(Answer(score, False, details))
+        answers = [
+            self.combination.answer(
+                [one.score for one in row],
+                any(one.details.get("truncated", False) for one in row),
+            )
+            for row in zip(*by_member, strict=True)
+        ]
+        combined = self.combination.settled(requests, answers)
         keep(self.cache_hook, requests, combined)
         return [answer_to(*pair) for pair in zip(requests, combined, strict=True)]
-
-    def _combined(
-        self, requests: Sequence[Instance], rewards: Sequence[Sequence[float]]
-    ) -> list[float]:
-        """One number a request, each from the responses of its document.
-
-        lm-eval repeats requests to give every process as many; a response counts once.
-        """
-        documents: dict[tuple[Any, ...], dict[int, int]] = {}
-        for index, request in enumerate(requests):
-            responses = documents.setdefault((request.task_name, request.doc_id), {})
-            responses.setdefault(request.idx, index)
-        combined = [math.nan] * len(requests)
-        for responses in documents.values():
-            places = list(responses.values())
-            scores = combine(self.rule, [rewards[place] for place in places], self.k)
-            for place, score in zip(places, scores, strict=True):
-                combined[place] = score
-        return [
-            combined[documents[request.task_name, request.doc_id][request.idx]]
-            for request in requests
-        ]
 
     def apply_chat_template(
         self, chat_history: list[Message], add_generation_prompt: bool = True
@@ -149,14 +115,9 @@ class RewardEnsemble(OnlyScores, MemberProcesses, LM):
         """Take the cache of ``--use_cache``, if these members filled it or it is new.
 
         Raises:
-            HarnessError: for ``rank-mean``: a rank depends on the other responses of the document,
-                which the cache's key leaves out.
+            HarnessError: for ``rank-mean``; see `Combination.refuse_cache`.
         """
-        if cache_hook.dbdict is not None and self.rule == RANK_MEAN:
-            raise HarnessError(
-                "--use_cache does not go with combine=rank-mean: a rank holds for one document's "
-                "set of responses, and the cache knows single responses; leave it out"
-            )
+        self.combination.refuse_cache(cache_hook)
         response_cache.claim_hook(cache_hook, self)
         super().set_cache_hook(cache_hook)
 
@@ -164,15 +125,14 @@ class RewardEnsemble(OnlyScores, MemberProcesses, LM):
         """What a combined reward depends on beside the conversation."""
         members = [json.dumps(member.identity(), sort_keys=True) for member in self.members]
         return {
-            "kind": self.kind,
+            "kind": self.combination.kind,
             **{f"member {place}": text for place, text in enumerate(members, start=1)},
         }
 
     def get_model_info(self) -> dict[str, Any]:
         """What results.json says: the rule, and each member as `Reward` describes it."""
         return {
-            "combine": self.rule,
-            **({"k": self.k} if self.rule == "mean-std" else {}),
+            **self.combination.info,
             "members": [
                 {"pretrained": name, **member.get_model_info()}
                 for name, member in zip(self.names, self.members, strict=True)

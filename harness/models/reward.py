@@ -10,22 +10,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from transformers import AutoModelForSequenceClassification
 
 from dogerm_plugin.anatomy.adapted_model import trunk_of, without_load_report
 from harness.errors import HarnessError
+from harness.models.combination import Combination
 from harness.models.load import completeness, reward_loader
-from harness.models.load.head import check_single_reward, without_adapter_wrapper
+from harness.models.load.head import (
+    check_several_rewards,
+    check_single_reward,
+    without_adapter_wrapper,
+)
 from harness.models.score.encoder import Encoded
+from harness.models.score.finite import Score
 from harness.models.score.scorer import Scorer
 from harness.models.scoring import ScoringLM
-from harness.rows.answer import REWARD
+from harness.rows.answer import REWARD, Answer
+
+if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
+    from lm_eval.api.model import CacheHook
 
 
 class Reward(ScoringLM):
-    """A reward model; the arguments of `ConversationLM`, and three of its own.
+    """A reward model; the arguments of `ConversationLM`, and five of its own.
 
     Args:
         pretrained: path, Hub id, or a loaded model.
@@ -34,6 +44,9 @@ class Reward(ScoringLM):
             does not say: ``relu``, ``gelu``, ``silu``, ``tanh`` or ``linear`` (nothing).
         share_prefix: compute what several conversations begin with once, where the model allows it;
             False scores each conversation by itself in padded batches.
+        combine: for a checkpoint of several heads on one trunk, each of whose labels is a reward:
+            ``mean``, ``min``, ``mean-std`` or ``rank-mean``; see `harness.models.combine`.
+        k: the weight of the standard deviation, for ``combine=mean-std`` (default 1).
 
     Raises:
         HarnessError: the checkpoint is no reward model, or an argument makes no sense here.
@@ -50,8 +63,13 @@ class Reward(ScoringLM):
         head_dtype: str = "float32",
         head_activation: str | None = None,
         share_prefix: bool | str = True,
+        combine: str | None = None,
+        k: float | None = None,
         **kwargs: Any,
     ) -> None:
+        if combine is None and k is not None:
+            raise HarnessError(f"k={k} is for combine=mean-std, and there is no combine=")
+        self.combination = None if combine is None else Combination.read(combine, k)
         if str(head_dtype) not in ("float32", "auto"):
             raise HarnessError(f"head_dtype={head_dtype} is unknown; it is float32 or auto")
         if str(share_prefix).lower() not in ("true", "false"):
@@ -64,7 +82,11 @@ class Reward(ScoringLM):
                 )
         self.head_activation = head_activation
         super().__init__(pretrained, **kwargs)
-        check_single_reward(self.model)
+        self.heads: list[str] = []
+        if self.combination is None:
+            check_single_reward(self.model)
+        else:
+            self.heads = check_several_rewards(self.model, self.combination.rule)
         self.scorer = Scorer(
             self.model,
             self.device,
@@ -82,14 +104,32 @@ class Reward(ScoringLM):
         sharing = self.scorer.sharing
         return sharing is not None and sharing.may_share(lengths)
 
-    def tree_scores(self, groups: Sequence[Sequence[Encoded]]) -> list[list[float]]:
+    def tree_scores(self, groups: Sequence[Sequence[Encoded]]) -> Sequence[Sequence[Score]]:
         """The rewards of groups of rows that begin alike."""
         assert self.scorer.sharing is not None
         return self.scorer.sharing([[row.ids for row in group] for group in groups])
 
-    def scores(self, rows: Sequence[Encoded]) -> list[float]:
-        """The rewards of a batch of rows, in their order."""
+    def scores(self, rows: Sequence[Encoded]) -> Sequence[Score]:
+        """The rewards of a batch of rows, in their order; of each head where there are several."""
         return self.scorer([row.ids for row in rows])
+
+    def answer(self, score: Any, row: Encoded) -> Answer:
+        """A row's answer: its reward, or what its heads' rewards make together."""
+        if self.combination is None:
+            return super().answer(score, row)
+        return self.combination.answer(score, row.truncated)
+
+    def settled(self, requests: Sequence[Instance], answers: Sequence[Answer]) -> list[Answer]:
+        """The answers to all requests; see `Combination.settled`."""
+        if self.combination is None:
+            return super().settled(requests, answers)
+        return self.combination.settled(requests, answers)
+
+    def set_cache_hook(self, cache_hook: CacheHook) -> None:
+        """Take the cache of ``--use_cache``; see `Combination.refuse_cache`."""
+        if self.combination is not None:
+            self.combination.refuse_cache(cache_hook)
+        super().set_cache_hook(cache_hook)
 
     def identity(self) -> dict[str, str]:
         """What a reward depends on beside the conversation."""
@@ -97,6 +137,7 @@ class Reward(ScoringLM):
             **super().identity(),
             "head_dtype": self.scorer.head_dtype,
             "head_activation": str(self.head_activation),
+            **({"kind": self.combination.kind} if self.combination else {}),
         }
 
     def get_model_info(self) -> dict[str, Any]:
@@ -106,28 +147,30 @@ class Reward(ScoringLM):
             "model_head_dtype": self.scorer.head_dtype,
             "model_own_forward": self.scorer.own_forward,
             "model_shares_prefixes": self.scorer.shares_prefixes,
+            **({**self.combination.info, "heads": self.heads} if self.combination else {}),
         }
 
     def _create_model(self, pretrained: str, *, peft: str | None = None, **kwargs: Any) -> None:
         """Load as HFLM does, with the head that the checkpoint has, and refuse a random one."""
         supplied: Mapping[str, tuple[int, ...]] = {}
-        outputs: set[int] = set()
+        own = False  # whether the adapter brings the head
         loader = completeness.RecordingLoader(type(self).AUTO_MODEL_CLASS)
         if self.adapter is not None:
             supplied = self.adapter.whole
             head = self.adapter.head(trunk_of(self.config))
             outputs = {shape[0] for shape in head.values() if len(shape) == 2}
-            if outputs == {1}:
+            own = outputs == {1} or (self.combination is not None and len(outputs) == 1)
+            if own:
                 # A language model's config knows no labels: the adapter's head is the one.
-                kwargs.setdefault("num_labels", 1)
-        if outputs != {1}:
+                kwargs.setdefault("num_labels", *outputs)
+        if not own:
             folder = self.adapter.folder if self.adapter is not None else None
             loader = reward_loader.loader_for(
                 pretrained, self.config, loader.auto_class, self.head_activation, folder, **kwargs
             )
         self.AUTO_MODEL_CLASS = loader  # type: ignore[assignment]
         try:
-            quiet = without_load_report() if outputs == {1} else nullcontext()
+            quiet = without_load_report() if own else nullcontext()
             with quiet:
                 super()._create_model(pretrained, peft=peft, **kwargs)
         except (ValueError, RuntimeError) as error:

@@ -16,6 +16,7 @@ from harness.models.conversation_lm import ConversationLM
 from harness.models.score import finite, progress
 from harness.models.score.batches import Limits, Row, batches, even, packs
 from harness.models.score.encoder import Encoded
+from harness.models.score.finite import Score
 from harness.models.score.kept_answers import keep
 from harness.models.score.requests import DistinctRows, answer_to, conversation, named
 from harness.models.score.template_coverage import TemplateCoverage
@@ -57,15 +58,23 @@ class ScoringLM(ConversationLM):
         """Whether rows of these lengths (in tokens) may be scored in one batch."""
         raise NotImplementedError
 
-    def scores(self, rows: Sequence[Encoded]) -> list[float]:
+    def scores(self, rows: Sequence[Encoded]) -> Sequence[Score]:
         """The scores of a batch of rows, in their order."""
         raise NotImplementedError
+
+    def answer(self, score: Any, row: Encoded) -> Answer:
+        """A row's answer, of its score."""
+        return Answer(score, False, {"kind": self.KIND, "truncated": row.truncated})
+
+    def settled(self, requests: Sequence[Instance], answers: Sequence[Answer]) -> list[Answer]:
+        """The answers to all requests, where a score needs those of its document."""
+        return list(answers)
 
     def may_share_beginning(self, lengths: Sequence[int]) -> bool:
         """Whether rows of these lengths may be scored together, their common beginning once."""
         return False
 
-    def tree_scores(self, groups: Sequence[Sequence[Encoded]]) -> list[list[float]]:
+    def tree_scores(self, groups: Sequence[Sequence[Encoded]]) -> Sequence[Sequence[Score]]:
         """The scores of groups of rows that begin alike; asked only where they may."""
         raise NotImplementedError
 
@@ -106,8 +115,7 @@ class ScoringLM(ConversationLM):
                 asked = [distinct.first[row.number] for row in batch]
                 scores = self._finite(self._score(encoded), flat, asked)
                 for row, one, score in zip(batch, flat, scores, strict=True):
-                    details = {"kind": self.KIND, "truncated": one.truncated}
-                    answers[row.number] = Answer(score, False, details)
+                    answers[row.number] = self.answer(score, one)
                 keep(self.cache_hook, asked, [answers[row.number] for row in batch])
                 bar.update(len(batch))
         shown.tell_alike()
@@ -122,8 +130,8 @@ class ScoringLM(ConversationLM):
                 count,
                 self.max_length,
             )
-        pairs = zip(requests, distinct.rows, strict=True)
-        return [answer_to(request, answers[row]) for request, row in pairs]
+        all_answers = self.settled(requests, [answers[row] for row in distinct.rows])
+        return [answer_to(*pair) for pair in zip(requests, all_answers, strict=True)]
 
     def _batches(
         self, distinct: DistinctRows, tokenize: Callable[[int], list[int]]
@@ -160,8 +168,8 @@ class ScoringLM(ConversationLM):
         return self._batch_limit
 
     def _finite(
-        self, scores: list[float], rows: Sequence[Encoded], requests: Sequence[Instance]
-    ) -> list[float]:
+        self, scores: Sequence[Score], rows: Sequence[Encoded], requests: Sequence[Instance]
+    ) -> Sequence[Score]:
         """The scores of a batch, all of them finite.
 
         A row's NaN spreads in its batch (0 · NaN is NaN), so whose it is shows when each is alone.
@@ -169,15 +177,15 @@ class ScoringLM(ConversationLM):
         Raises:
             HarnessError: one is not finite by itself; names the first such row and the model.
         """
-        if all(map(math.isfinite, scores)):
+        if all(map(finite.holds, scores)):
             return scores
         alone = [self.scores([row])[0] for row in rows]
         for score, request in zip(alone, requests, strict=True):
-            if not math.isfinite(score):
+            if not finite.holds(score):
                 raise HarnessError(finite.explanation(score, self.KIND, request, self.models))
         return alone
 
-    def _score(self, groups: list[list[Encoded]]) -> list[float]:
+    def _score(self, groups: list[list[Encoded]]) -> Sequence[Score]:
         """Scores of a batch; with batch_size=auto, halves the batch while memory runs out."""
         from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
@@ -199,4 +207,4 @@ class ScoringLM(ConversationLM):
         if len(groups) == 1:
             groups = [rows[:half], rows[half:]]
         middle = len(groups) // 2
-        return self._score(groups[:middle]) + self._score(groups[middle:])
+        return [*self._score(groups[:middle]), *self._score(groups[middle:])]

@@ -31,6 +31,7 @@ def read(path: Path, *, any_shape: bool = False, replaced: Iterable[str] = ()) -
             no plain number, whose shape a sweep would lose.
         MergeError: a key or value that mergekit-yaml would refuse, too.
     """
+    from dogerm_plugin.anatomy.heads import Heads
     from dogerm_plugin.methods import registry
     from dogerm_plugin.recipe import keys, paths
     from dogerm_plugin.recipe.configuration import is_ours
@@ -38,8 +39,8 @@ def read(path: Path, *, any_shape: bool = False, replaced: Iterable[str] = ()) -
     text, content = _parsed(path)
     if not is_ours(content["merge_method"]):
         raise HarnessError(
-            f"{path}: merge_method is {content['merge_method']}, expected "
-            f"{' or '.join(registry.names())}"
+            f"{path}: merge_method is {content['merge_method']}, expected reward_preserving_linear "
+            "or another method of this project"
         )
     for key in ("slices", "modules"):
         if content.get(key):
@@ -51,6 +52,12 @@ def read(path: Path, *, any_shape: bool = False, replaced: Iterable[str] = ()) -
     content = paths.in_content(content, path.parent)
     if content["merge_method"] in registry.names():
         method = registry.of(content["merge_method"])
+        if method.heads is not Heads.KEPT:
+            raise HarnessError(
+                f"{path}: the heads of {method.name} are {method.heads}, and what is tried here "
+                "keeps the reward model's: merge with mergekit-yaml, and compare two merges with "
+                "dogerm compare"
+            )
         _mark_reward_model(content, method, path)
         domain = _domain(content)
         strength = strength_of(method)

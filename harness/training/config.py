@@ -105,6 +105,7 @@ class Config(KnownKeys):
 
     model: str
     data: list[Source]
+    heads: int = 1  # reward models only: so many on one trunk
     max_length: int = 512  # longer conversations are left out, and counted
     lora: Lora = Lora()  # not for gates, which change nothing else
     gates: Gates = Gates()
@@ -201,6 +202,7 @@ def _check(config: Config, where: str) -> None:
     t, lora, validation = config.training, config.lora, config.validation
     rules = (
         (bool(config.data), "`data` is empty"),
+        (config.heads > 0, "`heads` must be above 0"),
         (config.max_length > 0, "`max_length` must be above 0"),
         (t.learning_rate > 0, "`learning_rate` must be above 0"),
         (t.epochs > 0, "`epochs` must be above 0"),

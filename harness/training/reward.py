@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from harness.training.figures import pair_figures
 from harness.training.gather import Part, by_length, gather
 from harness.training.row_check import RowCheck
 from harness.training.rows import PAIR
+from harness.training.several_heads import put_on, trainer_of_several
 from harness.training.shared_prefix import share_prefix
 from harness.training.tokens import conversation_ids, require_chat_template
 from harness.training.trainer import (
@@ -34,7 +36,8 @@ def train_reward(
 
     Rewards are `AutoModelForSequenceClassification(...)(**inputs).logits` of the conversation as
     the tokenizer's chat template renders it; the same ids are trained on (TRL is given token ids,
-    because given text it would tokenize by rules of its own).
+    because given text it would tokenize by rules of its own). Of several heads, validation takes
+    the mean.
 
     Raises:
         HarnessError: see the message.
@@ -55,10 +58,13 @@ def train_reward(
     model = load_model(AutoModelForSequenceClassification, source, num_labels=1)
     if not hasattr(model, "score"):
         raise HarnessError(f"{source}: {type(model).__name__} has no linear head named `score`")
+    several = config.heads > 1
+    if several:
+        put_on(model, config.heads, config.training.seed)
     score_in_fp32(model)
     share_prefix(model)
     arguments = trainer_arguments(config, runs.checkpoints(output), len(ids))
-    trainer = RewardTrainer(
+    trainer = (trainer_of_several() if several else RewardTrainer)(
         model=model,
         args=RewardConfig(
             center_rewards_coefficient=config.training.center_rewards,
@@ -135,9 +141,16 @@ def _validate(
     rows = [row for part in validation for row in part.rows]
     ids = [row for part in validation for row in part.ids]
     pad = tokenizer.pad_token_id
-    chosen = score(model, [row["chosen_ids"] for row in ids], pad, batch_size)
-    rejected = score(model, [row["rejected_ids"] for row in ids], pad, batch_size)
+    of_heads = [
+        head_scores(model, [row[name] for row in ids], pad, batch_size)
+        for name in ("chosen_ids", "rejected_ids")
+    ]
+    chosen, rejected = ([statistics.fmean(row) for row in rewards] for rewards in of_heads)
     figures: dict[str, Any] = {"all": pair_figures(rows, chosen, rejected)}
+    heads = [zip(*rewards, strict=True) for rewards in of_heads]
+    each = [pair_figures(rows, *pair)["accuracy"] for pair in zip(*heads, strict=True)]
+    if len(each) > 1:
+        figures["all"]["accuracy_by_head"] = each
     start = 0
     for part in validation:
         end = start + len(part.rows)
@@ -147,20 +160,20 @@ def _validate(
     return figures
 
 
-def score(
+def head_scores(
     model: Any,
     sequences: list[list[int]],
     pad: int,
     batch_size: int,
     after: Callable[[], None] = lambda: None,
-) -> list[float]:
-    """The reward of each token sequence, in the body's arithmetic with an fp32 head.
+) -> list[list[float]]:
+    """The rewards of each token sequence by every head, in the body's arithmetic with an fp32 head.
 
     `after` is called after each batch.
     """
     import torch
 
-    rewards = [0.0] * len(sequences)
+    rewards: list[list[float]] = [[]] * len(sequences)
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     model.eval()
     device, dtype = (body := next(model.parameters())).device, body.dtype
@@ -174,6 +187,17 @@ def score(
         with torch.no_grad(), mixed:
             logits = model(input_ids=inputs.to(device), attention_mask=mask.to(device)).logits
         after()
-        for i, reward in zip(at, logits[:, 0].tolist(), strict=True):
-            rewards[i] = reward
+        for i, row in zip(at, logits.tolist(), strict=True):
+            rewards[i] = row
     return rewards
+
+
+def score(
+    model: Any,
+    sequences: list[list[int]],
+    pad: int,
+    batch_size: int,
+    after: Callable[[], None] = lambda: None,
+) -> list[float]:
+    """The reward of each token sequence by a model of one head; see `head_scores`."""
+    return [reward for (reward,) in head_scores(model, sequences, pad, batch_size, after)]

@@ -40,6 +40,7 @@ def train_sft(
     from trl import SFTConfig, SFTTrainer
 
     config.refuse("gates", "a dense model has none")
+    config.refuse("heads", "a language model has no reward heads")
     source = model_folder or config.model
     tokenizer = load_tokenizer(source, may_pad_with_end=True)
     require_chat_template(tokenizer, source)

@@ -77,12 +77,7 @@ def check_single_reward(model: nn.Module) -> None:
     Raises:
         HarnessError: ``num_labels`` is not 1, or the model scores harm (safe-rlhf's cost models).
     """
-    score_type = getattr(getattr(model, "config", None), "score_type", None) or "reward"
-    if score_type != "reward":
-        raise HarnessError(
-            f"config.json says score_type={score_type}, so it is no reward model: of a cost model "
-            "(safe-rlhf) a higher score is worse, and every comparison would be the wrong way round"
-        )
+    refuse_costs(model)
     labels = getattr(getattr(model, "config", None), "num_labels", 1)
     if labels == 1 or has_own_code(model):
         return
@@ -94,8 +89,48 @@ def check_single_reward(model: nn.Module) -> None:
     raise HarnessError(
         f"the model has num_labels={labels} ({shapes or 'no head'}); a reward model gives one "
         "number per conversation: its head must be [1, hidden size] and its config must say "
-        "num_labels=1"
+        "num_labels=1, or each label is a reward (reward_heads): then say what they make together "
+        "with combine=mean, min, mean-std or rank-mean"
     )
+
+
+def check_several_rewards(model: nn.Module, rule: str) -> list[str]:
+    """Refuse a model that does not give several rewards per conversation; their names.
+
+    Args:
+        model: loaded.
+        rule: ``combine=``, for messages.
+
+    Raises:
+        HarnessError: one label, a checkpoint's own code, or a model that scores harm.
+    """
+    refuse_costs(model)
+    if has_own_code(model):
+        raise HarnessError(
+            f"combine={rule}: the checkpoint comes with its own code, which alone knows what its "
+            "numbers are; combine= is for the labels of transformers' own classes"
+        )
+    config: Any = getattr(model, "config", None)
+    if config.num_labels == 1:
+        raise HarnessError(
+            f"combine={rule}: the model has one head, so there is nothing to combine: leave it "
+            "out, or name several checkpoints with --model reward-ensemble"
+        )
+    return [str(config.id2label[number]) for number in range(config.num_labels)]
+
+
+def refuse_costs(model: nn.Module) -> None:
+    """Refuse a model whose config says that it scores harm (safe-rlhf's cost models).
+
+    Raises:
+        HarnessError: its scores are the wrong way round.
+    """
+    score_type = getattr(getattr(model, "config", None), "score_type", None) or "reward"
+    if score_type != "reward":
+        raise HarnessError(
+            f"config.json says score_type={score_type}, so it is no reward model: of a cost model "
+            "(safe-rlhf) a higher score is worse, and every comparison would be the wrong way round"
+        )
 
 
 def run_in_float32(module: nn.Module) -> bool:

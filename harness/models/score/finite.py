@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,16 @@ if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
 
 
-def explanation(score: float, kind: str, request: Instance, models: Mapping[str, nn.Module]) -> str:
+# A reward, or one of each of a model's heads.
+Score = float | list[float]
+
+
+def holds(score: Score) -> bool:
+    """Whether all numbers of a score are finite."""
+    return all(map(math.isfinite, score if isinstance(score, list) else [score]))
+
+
+def explanation(score: Score, kind: str, request: Instance, models: Mapping[str, nn.Module]) -> str:
     """The one line for a score that is NaN or infinite.
 
     Args:

@@ -41,6 +41,7 @@ class OwnForward:
         rope: the model's rotary embeddings.
         float32: the modules of its head that `run_in_float32` has converted.
         autocast: dtype for autocast, or None.
+        heads: how many rewards a row has.
 
     Attributes:
         float32: empty once the model has turned out not to take a float32 head.
@@ -53,7 +54,9 @@ class OwnForward:
         rope: Rope,
         float32: Sequence[nn.Module],
         autocast: torch.dtype | None,
+        heads: int = 1,
     ) -> None:
+        self.heads = heads
         self.model = model
         self.device = device
         self.rope = rope
@@ -65,7 +68,7 @@ class OwnForward:
         self._has_run = False
 
     def __call__(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
-        """The rewards [rows] of rows of one length.
+        """The rewards [rows], or [rows, heads], of rows of one length.
 
         Raises:
             HarnessError: the checkpoint's own code fails on them, or returns no reward.
@@ -76,7 +79,7 @@ class OwnForward:
         output = self._run(input_ids=ids, **options)
         if not self.own_code:
             logits: torch.Tensor = output.logits
-            return logits.reshape(len(rows))
+            return logits.reshape(len(rows) if self.heads == 1 else (len(rows), self.heads))
         rewards, per_token = remote_code.read(output, *ids.shape)
         # A row as long as the model has objectives looks like one reward per token, once.
         if self.per_token not in (None, per_token):

@@ -63,6 +63,7 @@ class Scorer:
 
     Args:
         model: a sequence-classification model with one label, PEFT-wrapped or not, in eval mode.
+            With more labels, each is a reward of its own, and a score is a list of them.
         device: where the ids go; a dispatched model moves them on by itself.
         float32_head: compute the head in float32; False leaves the model's own dtype.
         autocast: dtype for the body's autocast (lm-eval's ``mixed_precision_dtype``), or None.
@@ -97,8 +98,9 @@ class Scorer:
         # A list: not run_in_float32(...) and ...; every module of the head is to be converted.
         converted = [run_in_float32(module) for module in heads.values()] if float32_head else []
         float32 = list(heads.values()) if converted and all(converted) else []
-        self._own = OwnForward(model, device, self.rope, float32, autocast)
         config: Any = getattr(inner, "config", None)
+        self.heads = 1 if self.own_code else int(getattr(config, "num_labels", 1))
+        self._own = OwnForward(model, device, self.rope, float32, autocast, self.heads)
         text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
         # A published head is read at the last token, whatever it is: no token is skipped.
         last = getattr(inner, "reads_last_token", False)
@@ -119,8 +121,11 @@ class Scorer:
         if reason:
             logger.warning("%s", reason)
 
-    def __call__(self, rows: Sequence[Sequence[int]]) -> list[float]:
+    def __call__(self, rows: Sequence[Sequence[int]]) -> list[Any]:
         """The rewards of `rows` (lists of token ids, unpadded), in their order.
+
+        Returns:
+            A number of each row, or with several heads a list of them.
 
         Raises:
             HarnessError: the checkpoint's own code fails on them, or returns no reward.
@@ -130,7 +135,8 @@ class Scorer:
             rows = [row if row[-1] == end else [*row, end] for row in rows]
         with torch.inference_mode():
             scores = self._own(rows) if self.own_forward else self.rewards(rows)
-        return [float(score) for score in scores.double().cpu()]
+        values: list[Any] = scores.double().cpu().tolist()
+        return values
 
     @property
     def head_dtype(self) -> str:
@@ -181,7 +187,7 @@ class Scorer:
         return states
 
     def rewards(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
-        """The rewards [rows], by the body, the pooled position and the head."""
+        """The rewards [rows], or [rows, heads], by body, pooled position and head."""
         states = self._body_states(rows)
         positions = [self.pooled(row) for row in rows]
         return self.reward_of(
@@ -192,13 +198,13 @@ class Scorer:
         )
 
     def reward_of(self, states: torch.Tensor) -> torch.Tensor:
-        """The head on states [..., hidden]: rewards [...]."""
+        """The head on states [..., hidden]: rewards [...], or [..., heads]."""
         assert self.head is not None
         with autocast(self.device, self.autocast):
             rewards: torch.Tensor = self.head(states)
-        if rewards.shape != (*states.shape[:-1], 1):
+        if rewards.shape != (*states.shape[:-1], self.heads):
             raise ValueError(f"the head gives {list(rewards.shape)} for {list(states.shape)}")
-        return rewards.squeeze(-1)
+        return rewards.squeeze(-1) if self.heads == 1 else rewards
 
     def _try_own_code(self, name: str) -> str:
         """Run a checkpoint's own code on two rows of tokens; only its forward says its reward."""
@@ -235,7 +241,7 @@ class Scorer:
                 expected = torch.cat([self._own([long]), self._own([short])]).cpu()
                 pooled = torch.cat([self.rewards([long]), self.rewards([short])]).cpu()
                 padded = self.rewards([long, short]).cpu()
-                spread = float(self.reward_of(self._body_states([long])).double().std())
+                spread = float(self.reward_of(self._body_states([long])).double().std(1).min())
         except Exception as error:  # a structure not ours to know, or a model that is broken
             self.own_forward, self.pads = True, False
             return alone.format(f"body and head cannot be run apart ({error})")

@@ -68,11 +68,11 @@ class SharedPrefixes:
             return False
         return all(self._scorer.may_share_batch(longest, length) for length in lengths)
 
-    def __call__(self, groups: Sequence[Rows]) -> list[list[float]]:
+    def __call__(self, groups: Sequence[Rows]) -> list[list[Any]]:
         """The rewards of each group's rows; each group is a tree, and all are one pack."""
         with torch.inference_mode():
             rewards = self._rewards(groups)
-        return [[float(reward) for reward in one.double().cpu()] for one in rewards]
+        return [one.double().cpu().tolist() for one in rewards]
 
     def _rewards(self, groups: Sequence[Rows]) -> list[torch.Tensor]:
         scorer = self._scorer
@@ -121,7 +121,7 @@ class SharedPrefixes:
                 alone = torch.stack([scorer.rewards([row])[0] for row in (one, last, other)])
         except Exception as error:  # a structure not ours to know
             return f"its body can't be told what a token sees: {type(error).__name__}"
-        if not bool((beside_one[1] - beside_other[1]).abs() <= _LEAK * tolerance):
+        if not bool(((beside_one[1] - beside_other[1]).abs() <= _LEAK * tolerance).all()):
             return "one row changes another's reward"
         if not bool(((beside_one - alone).abs() <= tolerance).all()):
             return "a pack does not give the single rows' rewards"

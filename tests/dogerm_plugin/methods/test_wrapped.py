@@ -12,6 +12,7 @@ from mergekit.merge_methods import registered_methods
 
 from dogerm_plugin.methods import registry
 from dogerm_plugin.methods.declaration import PREFIX, Role
+from dogerm_plugin.methods.hosted import HostedMethod
 
 TYPES = ("llama", "gemma2", "qwen2")
 HEAD = "score.weight"
@@ -22,8 +23,8 @@ OF_MERGE = {"t": 0.3, "select_topk": 0.5, "lambda": 0.8}
 
 def hosts() -> list[str]:
     """Those of mergekit that draw no random numbers with these parameters."""
-    ours = [one.spec.name for one in registered_methods() if not one.spec.name.startswith(PREFIX)]
-    return sorted(ours)
+    methods = [one for one in registered_methods() if not isinstance(one, HostedMethod)]
+    return sorted(one.spec.name for one in methods)
 
 
 @pytest.fixture(

@@ -67,5 +67,5 @@ def test_settings_that_do_not_fit(values: dict[str, Any], words: str) -> None:
 
 def test_no_such_method() -> None:
     """The methods that there are."""
-    with pytest.raises(MergeError, match="unknown merge_method linear; known are reward_preserv"):
+    with pytest.raises(MergeError, match="unknown merge_method linear; known are reward_average"):
         written(CONTENT | {"merge_method": "linear"}, {})
