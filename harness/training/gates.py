@@ -41,6 +41,7 @@ def train_gates(
     from trl import RewardConfig
 
     config.refuse("lora", "gates are trained as they are, and nothing else is")
+    config.refuse("heads", "a mixture keeps the head that it has")
     source = model_folder or config.model
     stored = open_sparse(source)
     tokenizer = load_tokenizer(source, may_pad_with_end=stored.pad is not None)
