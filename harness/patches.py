@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.models import NAMES
-from harness.tasks.base.parsed_configs import let_parse_once, parsed_once
+from harness.tasks.base.parsed_configs import let_list_what_is_kept, let_parse_once, parsed_once
 
 TESTED = ("0.4.13", "0.5")
 
@@ -115,6 +115,7 @@ def _with_our_tasks(manager: ModuleType) -> type:
     Where a caller leaves the defaults out, ours are left out; `include_path` stays the caller's.
     """
     theirs, ours = Path(str(manager.__file__)).parent, Path(__file__).parent / "tasks"
+    let_list_what_is_kept(manager, (theirs, ours))
     original: type = manager.TaskIndex
 
     class TaskIndex(original):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests import warm
 from tests.harness.conftest import preference_rows
 
 ROWS = (
@@ -31,6 +32,13 @@ def launch(start: list[str], arguments: list[str], **environment: str) -> str:
         text=True,
         timeout=600,
     )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def run_lm_eval(arguments: list[str], **environment: str) -> str:
+    """`lm_eval run`; its output and messages, or a failed test that shows them."""
+    done = warm.run("lm_eval", "run", *arguments, environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -68,14 +76,13 @@ def test_one_process_and_two_give_the_same_figures(arguments: list[str], tmp_pat
     """
     alone, again, two = (tmp_path / name for name in ("alone", "again", "two"))
     cache = ["--use_cache", str(tmp_path / "cache")]
-    module = ["-m", "harness"]
-    shown = launch(module, [*arguments, *cache, "--output_path", str(alone)])
+    shown = run_lm_eval([*arguments, *cache, "--output_path", str(alone)])
     assert "rewardbench_reasoning (partial: 2 of 7 subsets)" in shown
-    shown = launch(module, [*arguments, *cache, "--output_path", str(again)])
+    shown = run_lm_eval([*arguments, *cache, "--output_path", str(again)])
     assert "Cached requests: 32, Requests remaining: 0" in shown
     starter = ["-m", "accelerate.commands.launch", "--num_processes", "2", "--main_process_port"]
     launch(
-        [*starter, "0", "--multi_gpu", *module],
+        [*starter, "0", "--multi_gpu", "-m", "harness"],
         [*arguments, "--output_path", str(two)],
         ACCELERATE_USE_CPU="true",
     )

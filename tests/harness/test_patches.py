@@ -1,7 +1,5 @@
 """What the hook adds to lm-eval, and what it leaves alone."""
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ from lm_eval.tasks import manager as host
 from dogerm_plugin import _autoload
 from harness import patches
 from harness.tasks import FOLDER
+from tests import warm
 
 
 def test_model_is_registered() -> None:
@@ -69,14 +68,9 @@ def test_sections_are_what_the_glob_selects(tasks: Callable[..., Any]) -> None:
 def test_a_mistake_is_one_line(mistake: str, tmp_path: Path, language_model: Path) -> None:
     """A language model given as a reward model: the reason, the way out, no traceback."""
     lm = language_model if mistake == "no head" else tiny.save_pair(tmp_path, "llama")[0]
-    command = [sys.executable, "-m", "harness", "run", "--model", "reward", "--limit", "1"]
+    command = ["run", "--model", "reward", "--limit", "1"]
     command += ["--tasks", "minipref-chat", "--model_args", f"pretrained={lm}"]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )
+    done = warm.run("lm_eval", *command)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]

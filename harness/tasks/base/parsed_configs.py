@@ -75,6 +75,8 @@ class KeptFolder:
 
     def config(self, path: str) -> Config | None:
         """The configuration of a file, if it was kept and no file that it comes from changed."""
+        if path in self._asked:  # `lm_eval ls` asks once for each task of a file
+            return copy.deepcopy(self._asked[path][1])
         stamps, configs = self._kept
         opened, config = configs.pop(path, ((), None))
         if config is None or any(self._stamp(name) != stamps[name] for name in opened):
@@ -266,3 +268,19 @@ def let_parse_once() -> None:
     _yaml_loader._make_loader = _make_loader
     _yaml_loader.load_yaml = load_yaml  # which finds itself by this name for what is included
     _index.load_yaml = load_yaml
+
+
+def let_list_what_is_kept(manager: Any, folders: Sequence[Path]) -> None:
+    """Let `lm_eval ls`, which loads every task's file once more, have those of `folders` too."""
+    from lm_eval.tasks import _index
+
+    original = manager.TaskManager.list_all_tasks
+    manager.load_yaml = _index.load_yaml
+
+    @functools.wraps(original)
+    def list_all_tasks(*args: Any, **options: Any) -> str:
+        with parsed_once(folders):
+            table: str = original(*args, **options)
+        return table
+
+    manager.TaskManager.list_all_tasks = list_all_tasks

@@ -18,6 +18,7 @@ from mergekit.plan import MergePlanner
 
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.run.in_memory import Merges
+from tests import warm
 
 Tensors = dict[str, torch.Tensor]
 
@@ -97,7 +98,7 @@ def test_the_command_writes_the_same(name: str, tmp_path: Path) -> None:
     """mergekit-yaml in a process of its own, with its own order of hashes."""
     form = forms.FORMS[name](tmp_path)
     recipe = merging.write(tmp_path, form.recipe(0.3))
-    running = merging.process(recipe, tmp_path / "out", PYTHONHASHSEED="7")
+    running = warm.Process("mergekit-yaml", recipe, tmp_path / "out")
     found = in_memory(merges_of(form), form, 0.3)
     _, errors = running.communicate(timeout=600)
     assert running.returncode == 0, errors

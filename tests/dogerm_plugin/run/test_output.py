@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.run import output
+from tests import warm
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -198,9 +199,8 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 def kill_in_the_middle(folder: Path, recipe: dict, number: int) -> None:
     """Start a merge to `folder/out`, and kill it while its staging folder fills."""
-    run = merging.process(
-        merging.write(folder, recipe), folder / "out", "--out-shard-size", "1M", OMP_NUM_THREADS="1"
-    )
+    options = ("--out-shard-size", "1M")
+    run = warm.Process("mergekit-yaml", merging.write(folder, recipe), folder / "out", *options)
     end = time.monotonic() + 600
     while not list(folder.glob(".out.merging-*/out/*.safetensors")):
         assert run.poll() is None and time.monotonic() < end, run.communicate()
@@ -238,7 +238,7 @@ def test_two_merges_to_one_target(trio: Trio, tmp_path: Path, big: dict) -> None
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     recipes = [merging.write(tmp_path / "one", big), merging.write(tmp_path / "two", good(trio))]
-    runs = [merging.process(path, tmp_path / "out", OMP_NUM_THREADS="1") for path in recipes]
+    runs = [warm.Process("mergekit-yaml", path, tmp_path / "out") for path in recipes]
     for run in runs:
         _, errors = run.communicate(timeout=600)
         assert run.returncode == 0, errors

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from harness.commands.cli import main
 from tests.harness.bon.conftest import sample
-from tests.harness.test_command import launch
+from tests.harness.test_command import run_lm_eval
 
 Write = Callable[..., Path]
 
@@ -113,15 +113,13 @@ def test_from_a_policy_to_the_picture(
 ) -> None:
     """lm_eval samples, collect labels with gsm8k's own filter, lm_eval chooses, plot draws."""
     gsm8k = write_gsm8k(QUESTIONS, repeats=4)
-    launch(
-        ["-m", "harness"],
+    run_lm_eval(
         [
             *("--model", "hf", "--model_args", f"pretrained={language_model}", "--device", "cpu"),
             *("--tasks", "gsm8k_few", "--include_path", str(gsm8k), "--batch_size", "8"),
             *("--gen_kwargs", "do_sample=true,temperature=1.0,max_gen_toks=24"),
             *("--log_samples", "--output_path", str(tmp_path / "policy")),
         ],
-        HF_HOME=str(tmp_path / "cache"),
     )
     (samples,) = tmp_path.glob("policy/*/samples_gsm8k_few_*.jsonl")
     data = tmp_path / "data"
@@ -146,8 +144,7 @@ def test_from_a_policy_to_the_picture(
     labels = [label for row in rows for label in row["labels"]]
     assert 0 < sum(labels) < len(labels)
 
-    launch(
-        ["-m", "harness"],
+    run_lm_eval(
         [
             *("--model", "reward", "--model_args", f"pretrained={reward_model}", "--device", "cpu"),
             *("--tasks", "bon_gsm8k", "--batch_size", "8", "--output_path", str(tmp_path / "out")),

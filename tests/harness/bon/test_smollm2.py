@@ -15,7 +15,7 @@ from harness.commands.cli import main
 from harness.demo.checkpoints import make_reward_model
 from harness.models.load.device import fast_dtype
 from harness.models.reward import Reward
-from tests.harness.test_command import launch
+from tests.harness.test_command import run_lm_eval
 
 QUESTIONS = {
     "Mia has 3 boxes with 4 pencils each. She gives 5 pencils away. How many has she left?": 7,
@@ -42,8 +42,7 @@ def test_a_reward_model_chooses_among_what_smollm2_says(
     policy, reward_model = models
     dtype = fast_dtype()  # bfloat16 takes many times as long where the processor lacks it
     folder = write_gsm8k(QUESTIONS, repeats=3)
-    launch(
-        ["-m", "harness"],
+    run_lm_eval(
         [
             *("--model", "hf", "--model_args", f"pretrained={policy},dtype={dtype}"),
             *("--device", "cpu", "--batch_size", "6", "--apply_chat_template"),
@@ -51,7 +50,6 @@ def test_a_reward_model_chooses_among_what_smollm2_says(
             *("--gen_kwargs", "do_sample=true,temperature=1.0,max_gen_toks=64"),
             *("--log_samples", "--output_path", str(tmp_path / "policy")),
         ],
-        HF_HOME=str(tmp_path / "cache"),
     )
     (samples,) = tmp_path.glob("policy/*/samples_gsm8k_few_*.jsonl")
     output = tmp_path / "data" / "bon_gsm8k.jsonl"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,10 @@ from typing import Any
 import pytest
 
 from harness.compare.statistics import mcnemar
+from tests import warm
 from tests.harness.compare.conftest import GO, dogerm, evaluate, reader, rows, write
 from tests.harness.conftest import preference_rows
-from tests.harness.test_command import launch, results
+from tests.harness.test_command import results, run_lm_eval
 
 
 def compared(a: Path, b: Path, *options: Any, output: Path) -> dict[str, Any]:
@@ -229,8 +228,7 @@ def test_two_real_reward_models(
     folders = []
     for seed in (0, 1):
         folders.append(tmp_path / f"results-{seed}")
-        launch(
-            ["-m", "harness"],
+        run_lm_eval(
             [
                 *("--model", "reward", "--tasks", "rewardbench", "--log_samples"),
                 *("--model_args", f"pretrained={save_reward_model(seed=seed)}"),
@@ -238,13 +236,8 @@ def test_two_real_reward_models(
                 *("--output_path", str(folders[-1])),
             ],
         )
-    code = "from harness.commands.cli import main; main()"
     output = tmp_path / "compare.json"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "compare", *map(str, folders), "-o", str(output)],
-        capture_output=True,
-        text=True,
-    )
+    done = warm.run("dogerm", "compare", *folders, "-o", output)
     assert done.returncode == 0, done.stderr
     assert (
         "rewardbench-llmbar-natural" in done.stdout

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.models.language_model import refuse_reward_model
+from tests import warm
 from tests.harness.conftest import preference_rows
 from tests.harness.models.test_implicit import save_language_model
 
@@ -285,9 +283,9 @@ def test_a_loader_of_its_own_need_not_report(language_model: Path) -> None:
 
 @pytest.mark.parametrize("wrong", ["hf", "reward-implicit"])
 def test_the_command_says_in_one_line_what_to_run(wrong: str, reward_model: Path) -> None:
-    command = [sys.executable, "-m", "harness", "run", "--model", wrong, "--limit", "1"]
+    command = ["run", "--model", wrong, "--limit", "1"]
     command += ["--tasks", "minipref-chat", "--model_args", f"pretrained={reward_model}"]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ})
+    done = warm.run("lm_eval", *command)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
     assert f"--model reward --model_args pretrained={reward_model}" in line

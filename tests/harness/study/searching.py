@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import yaml
 from click.testing import Result
 
+from tests import warm
 from tests.harness.study.sweeping import Workshop
-
-CODE = "from harness.commands.search import search; search()"
 
 
 class Searching(Workshop):
@@ -61,11 +58,9 @@ class Searching(Workshop):
         scores: dict[str, Any] = results["results"][task]
         return scores
 
-    def start_search(self, *more: str) -> subprocess.Popen[str]:
+    def start_search(self, *more: str) -> warm.Process:
         """Run the command in a process of its own, its progress in a pipe."""
-        command = [sys.executable, "-c", CODE, *self.searching(*more)]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=self.folder)
+        return warm.Process("dogerm", "search", *self.searching(*more), cwd=self.folder)
 
 
 def trials(found: dict[str, Any]) -> list[tuple[Any, ...]]:

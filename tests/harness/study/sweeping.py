@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -19,6 +16,7 @@ from click import Command
 from click.testing import CliRunner, Result
 from matplotlib.figure import Figure
 
+from tests import warm
 from tests.harness.conftest import tuned
 
 TASK = "task: {name}\nclass: !function harness.own_data.OwnPreferences\ndataset_path: {data}\n"
@@ -141,20 +139,9 @@ class Workshop:
         assert result.exit_code == 0, result.output + repr(result.exception)
         return self.content()
 
-    def start(self, *more: str) -> subprocess.Popen[str]:
+    def start(self, *more: str) -> warm.Process:
         """Run the command in a process of its own, its progress in a pipe."""
-        code = "from harness.commands.cli import main; main()"
-        command = [sys.executable, "-c", code, *self.arguments(*more)]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            command,
-            stdout=pipe,
-            stderr=pipe,
-            text=True,
-            cwd=self.folder,
-            # a shell's background job, as CI may be, starts with Ctrl-C ignored, and hands that on
-            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-        )
+        return warm.Process("dogerm", *self.arguments(*more), cwd=self.folder)
 
     def content(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.out / "sweep.json").read_text("utf-8"))

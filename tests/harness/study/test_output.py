@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests import warm
 from tests.harness.study.sweeping import Workshop
 
 
@@ -78,9 +76,8 @@ def test_best_yml_merges_to_a_model_with_the_score_in_sweep_json(workshop: Works
 
 
 def run(command: str, *arguments: str) -> None:
-    executable = Path(sys.executable).with_name(command)
-    environment = {**os.environ, "DOGERM_AUTOLOAD": "1"}
-    subprocess.run([str(executable), *arguments], check=True, env=environment)
+    done = warm.run(command, *arguments)
+    assert done.returncode == 0, done.stderr
 
 
 def rewards(samples: Path) -> list[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from harness.runs import identity
 from harness.show import read as report
+from tests import warm
 from tests.harness.study.sweeping import (
     Workshop,
     disk_of_one_mebibyte,
@@ -308,9 +308,8 @@ def test_a_full_disk_ends_in_one_line_and_the_sweep_goes_on(
     assert not left
 
 
-def after_some(process: subprocess.Popen[str], count: int) -> None:
+def after_some(process: warm.Process, count: int) -> None:
     """Read its progress until so many measurements are finished."""
-    assert process.stderr
     for line in process.stderr:
         count -= " λ = " in line
         if count == 0:
@@ -330,7 +329,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_as_if_nothing_had_been(
         process.send_signal(signal.SIGSTOP)
         refused = workshop.sweep(*weights)
     finally:
-        process.kill()
+        process.send_signal(signal.SIGKILL)
         process.communicate()
     assert refused.exit_code == 1
     assert refused.stderr.splitlines()[-1] == (
@@ -358,7 +357,7 @@ def test_stopped_by_ctrl_c_it_leaves_no_half_measurement(workshop: Workshop) -> 
         process.send_signal(signal.SIGINT)
         _, rest = process.communicate()
     finally:
-        process.kill()
+        process.send_signal(signal.SIGKILL)
     assert process.returncode == 130
     assert "Aborted" not in rest
     assert "Traceback" not in rest

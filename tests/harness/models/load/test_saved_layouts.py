@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import warm
 
 ROWS = [
     {"prompt": "w1 w2 w3", "chosen": "w4", "rejected": "w5 w6"},
@@ -20,10 +20,7 @@ TASK = "task: own\nclass: !function harness.own_data.OwnPreferences\ndataset_pat
 
 def run(folder: Path, *arguments: str) -> str:
     """One of the hosts' own commands in a process of its own; what it printed."""
-    command = Path(sys.executable).with_name(arguments[0])
-    done = subprocess.run(
-        [str(command), *arguments[1:]], cwd=folder, capture_output=True, text=True, timeout=600
-    )
+    done = warm.run(*arguments, cwd=folder)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr

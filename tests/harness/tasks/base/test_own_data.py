@@ -12,7 +12,7 @@ import pytest
 
 from harness.errors import HarnessError
 from tests.harness.conftest import oracle
-from tests.harness.test_command import launch, results
+from tests.harness.test_command import results, run_lm_eval
 
 Tasks = Callable[..., Any]
 
@@ -121,7 +121,7 @@ def test_the_real_command(own: Callable[..., Path], reward_model: Path, tmp_path
         *("--include_path", str(yaml.parent), "--tasks", "my_prefs", "--log_samples"),
         *("--output_path", str(tmp_path / "out")),
     ]
-    shown = launch(["-m", "harness"], arguments)
+    shown = run_lm_eval(arguments)
     assert "my_prefs-small-talk" in shown
     assert set(results(tmp_path / "out")["results"]) == {
         "my_prefs",

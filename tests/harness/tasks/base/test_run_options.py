@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
+from tests import warm
 from tests.harness.conftest import oracle, preference_rows
 
 TASK = "rewardbench-hep-go"
@@ -147,11 +145,9 @@ def test_the_command_says_it_in_one_line(what: str, tmp_path: Path, reward_model
         ),
         "no output path": (["--log_samples"], "Error: Specify --output_path"),
     }[what]
-    command = [sys.executable, "-m", "harness", "run", "--model", "reward", "--device", "cpu"]
+    command = ["run", "--model", "reward", "--device", "cpu"]
     command += ["--tasks", "minipref-math", "--model_args", f"pretrained={reward_model}", *options]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}
-    )
+    done = warm.run("lm_eval", *command)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
     assert line.startswith(said)
