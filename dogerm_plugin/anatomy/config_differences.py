@@ -8,9 +8,20 @@ architecture brings is looked at without being listed here.
 from __future__ import annotations
 
 import inspect
+import logging
+import os
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from dogerm_plugin.errors import MergeError
+
+if TYPE_CHECKING:
+    from mergekit.options import MergeOptions
+
+    from dogerm_plugin.anatomy.body_and_head import Anatomy
+
+LOG = logging.getLogger("dogerm")
 
 # By itself, a key that one of these is found in says nothing about the body's weights.
 _HARMLESS = re.compile(
@@ -33,6 +44,13 @@ _LENGTHS = ("max_position_embeddings", "original_max_position_embeddings")
 # One function under two names.
 _ALIASES = {"swish": "silu", "gelu_new": "gelu_pytorch_tanh", "gelu_pytorch": "gelu"}
 _ABSENT = object()
+# What two models of one pretrained base share. Heads too: tensors have the same shape, and another
+# meaning, when they are cut into another number of heads.
+SAME = (
+    ("hidden_size", "hidden size"),
+    ("num_hidden_layers", "layers"),
+    ("num_attention_heads", "attention heads"),
+)
 
 
 def differences(mine: Any, theirs: Any) -> dict[str, tuple[str, str]]:
@@ -113,3 +131,37 @@ def _text(value: Any) -> str:
         return "not set"
     text = str(value)
     return text if len(text) <= 80 else f"{text[:76]} ..."
+
+
+def check_configs(reward: Anatomy, other: Anatomy, options: MergeOptions) -> None:
+    """Say in a user's words why two models can't be one merge, or may make a bad one."""
+    mine, theirs = reward.config.get_text_config(), other.config.get_text_config()
+    if mine.model_type != theirs.model_type and not options.allow_crimes:
+        raise MergeError(
+            f"{other.model} is a {theirs.model_type} model, the reward model {reward.model} a "
+            f"{mine.model_type}: a merge needs one pretrained base for both"
+        )
+    if os.path.realpath(reward.checkpoint.folder) == os.path.realpath(other.checkpoint.folder):
+        raise MergeError(
+            f"models: {other.model} is the reward model {reward.model} itself, spelled differently"
+        )
+    for key, word in SAME:
+        a, b = getattr(mine, key, None), getattr(theirs, key, None)
+        if a != b:
+            raise MergeError(
+                f"{other.model} has {word} {b}, the reward model {reward.model} has {a}: a merge "
+                "needs one pretrained base for both"
+            )
+    differing = differences(mine, theirs)
+    towers = [getattr(one.config, "vision_config", None) for one in (reward, other)]
+    if all(hasattr(one, "to_dict") for one in towers):
+        inside = differences(*towers)
+        differing |= {f"vision_config.{key}": values for key, values in inside.items()}
+    if differing:
+        LOG.warning(
+            "%s: its weights were trained with other settings than the reward model's %s, whose "
+            "settings the output has: %s",
+            other.model,
+            reward.model,
+            ", ".join(f"{key} {b} (reward model: {a})" for key, (a, b) in differing.items()),
+        )

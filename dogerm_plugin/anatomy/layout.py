@@ -8,7 +8,6 @@ their heads. What does not fit is refused here, before a weight is read.
 from __future__ import annotations
 
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,21 +17,13 @@ from typing import Any
 from mergekit.options import MergeOptions
 
 from dogerm_plugin.anatomy.body_and_head import Anatomy
-from dogerm_plugin.anatomy.config_differences import differences
+from dogerm_plugin.anatomy.config_differences import check_configs
 from dogerm_plugin.anatomy.head import is_single
 from dogerm_plugin.anatomy.heads import Heads
 from dogerm_plugin.anatomy.joined_heads import JoinedHead, join
 from dogerm_plugin.errors import MergeError
 
 LOG = logging.getLogger("dogerm")
-
-# What two models of one pretrained base share. Heads too: tensors have the same shape, and another
-# meaning, when they are cut into another number of heads.
-SAME = (
-    ("hidden_size", "hidden size"),
-    ("num_hidden_layers", "layers"),
-    ("num_attention_heads", "attention heads"),
-)
 
 
 @dataclass
@@ -77,6 +68,21 @@ class Layout:
             raise
         self.check_inputs()
 
+    def keep_what_not_all_have(self) -> None:
+        """Let tensors that a model lacks stay the reward model's own (a vision tower).
+
+        For methods of task vectors: where the base or a domain model lacks it, there is none.
+        """
+        others = [self.sources[other.model] for other in self.others]
+        lacking = [name for name in self.body if any(name not in one for one in others)]
+        for name in lacking:
+            self.body.remove(name)
+            self.kept.append(name)
+            for one in others:
+                one.pop(name, None)
+        if lacking:
+            _warn_of_kept(self.reward, lacking, "not all models have")
+
     def shape(self, anatomy: Anatomy, name: str) -> tuple[int, ...] | None:
         """Shape of an output tensor in one model; None where a conversion makes it."""
         stored = self.sources[anatomy.model].get(name, ())
@@ -111,7 +117,7 @@ def lay_out(
     layout.sources[reward.model] = {name: (name,) for name in head}
     for other in others:
         layout.sources[other.model] = {}
-        _check_configs(reward, other, options)
+        check_configs(reward, other, options)
         inside = _place(reward, other) or ("", "")
         if other.reward_head and heads is Heads.KEPT:
             LOG.warning(
@@ -131,12 +137,7 @@ def lay_out(
             layout.kept.append(stored)
             layout.sources[reward.model][stored] = (stored,)
     if layout.kept:
-        LOG.warning(
-            "%s: %d tensors that no other model has stay as they are: %s",
-            reward.model,
-            len(layout.kept),
-            ", ".join(sorted({".".join(name.split(".")[:2]) for name in layout.kept})),
-        )
+        _warn_of_kept(reward, layout.kept, "no other model has")
     by_stored = {stored: relative for relative, stored in reward.body.items()}
     layout.vocabulary = {
         name
@@ -150,6 +151,16 @@ def lay_out(
         for model, own in layout.joined.sources.items():
             layout.sources[model] |= {name: (stored,) for name, stored in own.items()}
     return layout
+
+
+def _warn_of_kept(reward: Anatomy, names: list[str], why: str) -> None:
+    LOG.warning(
+        "%s: %d tensors that %s stay as they are: %s",
+        reward.model,
+        len(names),
+        why,
+        ", ".join(sorted({".".join(name.split(".")[:2]) for name in names})),
+    )
 
 
 def _check_reward_model(reward: Anatomy, others: Iterable[Anatomy]) -> None:
@@ -201,40 +212,6 @@ def _place(reward: Anatomy, other: Anatomy) -> tuple[str, str] | None:
             if path and needed and needed <= inner <= set(module.state_dict()):
                 return (f"{path}.", "") if outer is reward else ("", f"{path}.")
     return None
-
-
-def _check_configs(reward: Anatomy, other: Anatomy, options: MergeOptions) -> None:
-    """Say in a user's words why two models can't be one merge, or may make a bad one."""
-    mine, theirs = reward.config.get_text_config(), other.config.get_text_config()
-    if mine.model_type != theirs.model_type and not options.allow_crimes:
-        raise MergeError(
-            f"{other.model} is a {theirs.model_type} model, the reward model {reward.model} a "
-            f"{mine.model_type}: a merge needs one pretrained base for both"
-        )
-    if os.path.realpath(reward.checkpoint.folder) == os.path.realpath(other.checkpoint.folder):
-        raise MergeError(
-            f"models: {other.model} is the reward model {reward.model} itself, spelled differently"
-        )
-    for key, word in SAME:
-        a, b = getattr(mine, key, None), getattr(theirs, key, None)
-        if a != b:
-            raise MergeError(
-                f"{other.model} has {word} {b}, the reward model {reward.model} has {a}: a merge "
-                "needs one pretrained base for both"
-            )
-    differing = differences(mine, theirs)
-    towers = [getattr(one.config, "vision_config", None) for one in (reward, other)]
-    if all(hasattr(one, "to_dict") for one in towers):
-        inside = differences(*towers)
-        differing |= {f"vision_config.{key}": values for key, values in inside.items()}
-    if differing:
-        LOG.warning(
-            "%s: its weights were trained with other settings than the reward model's %s, whose "
-            "settings the output has: %s",
-            other.model,
-            reward.model,
-            ", ".join(f"{key} {b} (reward model: {a})" for key, (a, b) in differing.items()),
-        )
 
 
 def _match(layout: Layout, other: Anatomy, inside: tuple[str, str]) -> None:

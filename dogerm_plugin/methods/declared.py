@@ -42,12 +42,17 @@ def declared(host: MergeMethod, *, draws: bool, by_row: bool) -> Method:
     # Those beside the domain models: the reward model, and the base.
     others = 2 if from_base and spec.contract.base is BasePolicy.REQUIRED else 1
     parameters = [_parameter(host, one) for one in spec.parameters]
+    has_seed = any(one.name == SEED for one in parameters)
     single = most == 1
     return Method(
         name=f"{PREFIX}{spec.name}",
         title=f"Reward-preserving {spec.pretty_name or spec.name}",
         reference=spec.reference_url or "",
-        parameters=(*parameters, UNMERGED, *([_SEED] if draws else [])),
+        parameters=(
+            *parameters,
+            UNMERGED,
+            *([_SEED] if draws and not has_seed else []),
+        ),
         formula=None,
         constraint=spread_fits,
         base=Role.PRETRAINED if from_base else None,

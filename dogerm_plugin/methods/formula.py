@@ -83,6 +83,11 @@ def checked(method: Method, tensors: Tensors, exact: torch.Tensor) -> torch.Tens
     if not all_finite(result):
         for model, tensor in zip(tensors.models, tensors.stored, strict=True):
             check_finite(tensor, name, model)
+        if not all_finite(exact):
+            raise MergeError(
+                f"{name}: {method.name} has no finite result with these values: change them (such "
+                "as weights that sum to 0)"
+            )
         raise MergeError(
             f"{name} does not fit {tensors.dtype}: set `out_dtype: bfloat16` or float32 in the "
             "recipe"

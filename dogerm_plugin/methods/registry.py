@@ -15,7 +15,15 @@ from dogerm_plugin.anatomy.heads import Heads
 from dogerm_plugin.errors import MergeError, suggest
 from dogerm_plugin.methods import reward_average, reward_preserving_linear
 from dogerm_plugin.methods.declaration import AVERAGE, HEADS, PREFIX, Method
-from dogerm_plugin.methods.hosted import HostedMethod
+from dogerm_plugin.methods.hosted import RESULT_DTYPE, REWARD_MODEL, HostedMethod
+from dogerm_plugin.methods.parameter import ALLOW_UNRELATED, REWARD, UNMERGED
+
+# Parameters that mean something here: another package's method that has one is not wrapped.
+OWN = {one.name for one in (ALLOW_UNRELATED, REWARD, UNMERGED)} | {
+    RESULT_DTYPE,
+    REWARD_MODEL,
+    "kept",
+}
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,10 +44,15 @@ def register(method: Method) -> None:
 
 
 def _hosts() -> dict[str, MergeMethod]:
-    """All that mergekit has registered, by name."""
+    """All that mergekit has registered, by name, but those that can't be wrapped."""
     from mergekit.merge_methods import registry
 
-    return {one.spec.name: one for one in registry.registered_methods()}
+    hosts = {one.spec.name: one for one in registry.registered_methods()}
+    return {
+        name: one
+        for name, one in hosts.items()
+        if isinstance(one, HostedMethod) or OWN.isdisjoint(p.name for p in one.spec.parameters)
+    }
 
 
 def names() -> list[str]:

@@ -32,7 +32,7 @@ from dogerm_plugin.methods.formula import checked, exact_dtype, numbers_of
 from dogerm_plugin.methods.hosted import INTERNAL, HostedMethod, specs
 from dogerm_plugin.methods.parameter import ALLOW_UNRELATED, REWARD, SEED, UNMERGED
 
-# Set by `prepare`, not by users: the tensor is not of the body.
+# Set by `prepare`, not by users: the names of tensors that are not of the body, a line each.
 KEPT = "kept"
 
 
@@ -64,14 +64,15 @@ class WrappedMethod(HostedMethod):
                 *map(_or_none, host.parameters),
                 *(spec for one in (*added, ALLOW_UNRELATED, REWARD) for spec in specs(one)),
                 *INTERNAL,
-                ParameterSpec(KEPT, bool, ParameterScope.SHARED, default=False),
+                ParameterSpec(KEPT, str | None, ParameterScope.SHARED, default=None),
             ),
             uses_accelerator=host.uses_accelerator,
         )
 
     def merge_group(self, group: TensorGroup, /, **parameters: Any) -> torch.Tensor:
-        if parameters[KEPT]:
-            return group.entries[0].tensor
+        if group.metadata.name in (parameters[KEPT] or "").split("\n"):
+            own = [one for one in group.entries if self._is_reward(one, parameters)]
+            return (own or group.entries)[0].tensor  # lent to another model that is alone
         tensors, values = self._told(group, parameters)
         if parameters[UNMERGED.name]:
             return checked(self.method, tensors, tensors.reward)

@@ -16,8 +16,8 @@ from dogerm_plugin.recipe import roles
 def by_method(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The recipe with `merge_method: name`.
 
-    Parameters that both methods have stay; those that the other one asks for and nothing gives get
-    an example's value.
+    Parameters that mean the same in both methods stay; those that the other one asks for and
+    nothing gives get an example's value.
 
     Args:
         content: a recipe with `models:`, as YAML gives it, checked, and with its reward model
@@ -37,15 +37,16 @@ def by_method(content: Mapping[str, Any], name: str) -> dict[str, Any]:
         )
     made = {key: value for key, value in content.items() if key not in ("base_model", "models")}
     made["merge_method"] = name
-    made["parameters"] = _known(content, target, Scope.MERGE)
+    above = content.get("parameters") or {}
+    made["parameters"] = _known(above, source, target, Scope.MERGE)
     for one in target.parameters:
         if one.required and one.scope is Scope.MERGE:
             made["parameters"].setdefault(one.name, one.example)
     if not made["parameters"]:
         del made["parameters"]
     written = [one for one in content["models"] if roles.is_marked(one)]
-    own = _entry(written[0] if written else {"model": reward}, target)
-    others = [_entry(one, target) for one in domain]
+    own = _entry(written[0] if written else {"model": reward}, above, source, target)
+    others = [_entry(one, above, source, target) for one in domain]
     if target.base is Role.REWARD_MODEL or (target.base is None and target.base_required):
         return made | {"base_model": reward, "models": others}
     own["parameters"] = {**own.get("parameters", {}), REWARD.name: True}
@@ -53,18 +54,29 @@ def by_method(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     return made | named | {"models": [own, *others]}
 
 
-def _entry(entry: Mapping[str, Any], target: Method) -> dict[str, Any]:
-    """A model's entry with what the method knows and needs."""
-    parameters = _known(entry, target, Scope.DOMAIN_MODEL)
+def _entry(
+    entry: Mapping[str, Any], above: Mapping[str, Any], source: Method, target: Method
+) -> dict[str, Any]:
+    """A model's entry with what the method knows and needs, be it written there or above."""
+    given = {**above, **(entry.get("parameters") or {})}
+    parameters = _known(given, source, target, Scope.DOMAIN_MODEL)
     for one in target.parameters:
         if one.required and one.scope is Scope.DOMAIN_MODEL:
             parameters.setdefault(one.name, one.example)
     return {"model": entry["model"], **({"parameters": parameters} if parameters else {})}
 
 
-def _known(holder: Mapping[str, Any], target: Method, scope: Scope) -> dict[str, Any]:
-    names = {one.name for one in target.parameters if one.scope is scope}
+def _known(
+    given: Mapping[str, Any], source: Method, target: Method, scope: Scope
+) -> dict[str, Any]:
+    """What means the same in both: `epsilon` of DELLA and of RAM are two things."""
+    names = {
+        one.name
+        for one in target.parameters
+        if one.scope is scope
+        and (same := source.by_name.get(one.name)) is not None
+        and (same.scope, same.meaning) == (one.scope, one.meaning)
+    }
     if scope is Scope.DOMAIN_MODEL:
         names.add(ALLOW_UNRELATED.name)
-    given = holder.get("parameters") or {}
     return {name: value for name, value in given.items() if name in names}

@@ -68,7 +68,7 @@ def _check_slices(config: MergeConfiguration) -> None:
         if piece.base_model not in (None, config.base_model):
             raise MergeError(
                 f"slices: base_model {piece.base_model} isn't the recipe's base_model "
-                f"{config.base_model}: a merge has one reward model"
+                f"{config.base_model}: a merge has one"
             )
 
 

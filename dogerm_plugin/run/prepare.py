@@ -57,6 +57,8 @@ def lay_out(
     reward = examined.pop(own)
     method = registry.of(config.merge_method)
     plan = layout.lay_out(reward, list(examined.values()), options, method.heads, named)
+    if roles.pretrained(config) is not None:
+        plan.keep_what_not_all_have()
     padded = vocabulary.padded_embeddings(plan, config, options)
     single = method.one_model_each
     LoaderCache().loaders.update(view.views(plan, padded, lends_head=single))
@@ -190,8 +192,8 @@ def _internal(config: MergeConfiguration, plan: layout.Layout) -> dict[str, Any]
     if method.base is not Role.REWARD_MODEL:
         told[REWARD_MODEL] = str(plan.reward.model)
     if method.formula is None:
-        own = [ConditionalParameter(filter=name, value=True) for name in (*plan.head, *plan.kept)]
-        told[KEPT] = [*own, ConditionalParameter(value=False)]
+        # One text, not conditions: mergekit's would match every name that contains one of these.
+        told[KEPT] = "\n".join((*plan.head, *plan.kept))
     return told
 
 

@@ -97,9 +97,16 @@ def sweep(
         from harness.show.study_file import SweepFile
         from harness.study import recipe_file
         from harness.study import sweep as sweeping
+        from harness.study.recipe import strength_of
 
         read = recipe_file.read(recipe, replaced=typed_values)
         axes = grid.axes(read, weights, typed_values)
+        own = strength_of(read.method)
+        if given["rule"] != "best" and axes and axes[0].parameter != own:
+            raise HarnessError(
+                f"--rule {given['rule']}: takes the least of the domain model, and "
+                f"{axes[0].parameter.name} does not say how much of it there is"
+            )
         read = replace(read, axis=axes[0].parameter.name if axes else "")
         models = read.domain_models
         if ratio and len(models) == 1:

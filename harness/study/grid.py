@@ -154,7 +154,7 @@ def points(
         HarnessError: see `Axis.ways`; nothing to try, or far too much.
     """
     if not axes:
-        return [recipe.rest, recipe.point(dict.fromkeys(recipe.rest.values, False))]
+        return [recipe.rest, recipe.point({})]
     models = recipe.domain_models
     ways = [axis.ways(models, None if number else ratio) for number, axis in enumerate(axes)]
     names = [axis.parameter.name for axis in axes]

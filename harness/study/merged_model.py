@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 from harness.runs import identity
 from harness.runs.source import HOOKS
-from harness.study.recipe import METHOD, Point, StudyRecipe
+from harness.study.recipe import METHOD, UNMERGED, Point, StudyRecipe
 from harness.study.spec import Settings
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ class MergedModel:
         files = identity.model_files(folders)
         return {
             "recipe": identity.as_text(self.recipe.at(self.recipe.rest)),
+            # What that point writes over is still there at all others.
+            UNMERGED: identity.as_text((self.recipe.content.get("parameters") or {}).get(UNMERGED)),
             **{f"model file {path}": digest for path, digest in files.items()},
             **identity.software(),
             **identity.code(*MEASURED_BY),

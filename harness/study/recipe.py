@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Its values stand in a label without a name.
 LAMBDA = "λ"
+LONGEST = 150  # of a label: it names folders
 # The value of a point that says by which method it is merged, where a search chooses that.
 METHOD = "merge_method"
 # The labels of the reward model itself, and of the only merge, where no number says which it is.
@@ -243,6 +244,7 @@ def point_of(
         start = exact(method.by_name[name].at_rest or 0)
         distance = sum((abs(exact(one) - start) for one in own), Decimal(0))
     label = (_numbers if all(numbers.values()) else _digest)(method, listed)
+    label = label if len(label) <= LONGEST else _digest(method, listed)
     if all(one[0] is False for one in listed.values()):
         label, strengths, distance = AS_WRITTEN, (1.0,) * models, Decimal(1)
     return Point(

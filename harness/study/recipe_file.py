@@ -68,8 +68,12 @@ def read(path: Path, *, any_shape: bool = False, replaced: Iterable[str] = ()) -
                 _fill(content, domain, method.by_name[name])
     keys.check_text(yaml.safe_dump(content, sort_keys=False), str(path), several=False)
     names = [named(entry["model"]) for entry in _domain(content)]
-    if not names:  # the other one of two models is base_model
-        names = [named(content["base_model"])]
+    if not names:
+        raise HarnessError(
+            f"{path}: base_model is the domain model, from which {content['merge_method']} goes "
+            "the other way: name the reward model as base_model, so that more is more of the "
+            "domain model"
+        )
     return StudyRecipe(str(path), text, content, tuple(names))
 
 

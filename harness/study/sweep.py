@@ -228,7 +228,8 @@ def _notes(plan: SweepPlan, swept: Swept) -> Iterator[str]:
 def _most(recipe: StudyRecipe) -> float:
     """How far from the reward model a merge can be; infinite where nothing bounds it."""
     one = strength_of(recipe.method) if not recipe.axis else recipe.strength
-    if one is None:
+    is_share = one is not None and (one.most_in_sum is not None or one.at_rest is not None)
+    if one is None or not (is_share or one.name == "t"):
         return math.inf
     models = len(recipe.domain_models) if each(one) else 1
     return one.high * models if one.most_in_sum is None else one.most_in_sum

@@ -203,12 +203,12 @@ def _published(
     return simple((rm, lm))
 
 
-def own_code(folder: Path) -> Form:
-    """A class that comes with the checkpoint."""
+def own_code(folder: Path, head: str = "value") -> Form:
+    """A class that comes with the checkpoint, its head of this name."""
     rm, lm = pair(folder)
     state = {n: t for n, t in merging.tensors(rm).items() if n != "score.weight"}
-    state |= {"value.weight": torch.randn(1, 32), "value.bias": torch.randn(1)}
-    (rm / "modeling_own.py").write_text(CODE)
+    state |= {f"{head}.weight": torch.randn(1, 32), f"{head}.bias": torch.randn(1)}
+    (rm / "modeling_own.py").write_text(CODE.replace("self.value", f"self.{head}"))
     auto_map = {"AutoModelForSequenceClassification": "modeling_own.OwnReward"}
     form = _published(rm, lm, state, "OwnReward", auto_map=auto_map)
     form.options = {"trust_remote_code": True}

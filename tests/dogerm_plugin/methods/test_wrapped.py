@@ -4,15 +4,24 @@ from pathlib import Path
 from typing import Any
 
 import disguise
+import forms
 import merging
 import pytest
+import tiny
 import torch
 from disguise import Family
-from mergekit.merge_methods import registered_methods
+from mergekit.config import MergeConfiguration
+from mergekit.merge_methods import easy_define, registered_methods
+from mergekit.merge_methods import registry as host_registry
+from mergekit.merge_methods.base import TensorGroup
+from mergekit.options import MergeOptions
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
+from dogerm_plugin.errors import MergeError
 from dogerm_plugin.methods import registry
 from dogerm_plugin.methods.declaration import PREFIX, Role
 from dogerm_plugin.methods.hosted import HostedMethod
+from dogerm_plugin.run.in_memory import Merges
 
 TYPES = ("llama", "gemma2", "qwen2")
 HEAD = "score.weight"
@@ -163,3 +172,56 @@ def test_unmerged_tensors_stay_the_reward_models(tmp_path: Path, llama: Family) 
     recipe["parameters"]["unmerged"] = True
     (tmp_path / "all").mkdir()
     assert not differing(merging.merged(tmp_path / "all", recipe), reward)
+
+
+def test_a_head_whose_name_is_part_of_a_body_tensors(tmp_path: Path) -> None:
+    """`proj.weight` is the head and `q_proj.weight` is merged: names are compared whole."""
+    form = forms.own_code(tmp_path, head="proj")
+    form = forms.by_task_vectors(form, "reward_preserving_task_arithmetic")
+    name = "model.layers.1.self_attn.q_proj.weight"
+    rm, lm = (Path(one["model"]) for one in form.content["models"])
+    merging.edit(lm, **{name: merging.tensors(lm)[name] + 0.01})
+    config = MergeConfiguration.model_validate(form.recipe(0.5))
+    out = dict(Merges(config, MergeOptions(quiet=True, **form.options)).tensors(config))
+    mine, theirs, start = map(merging.tensors, (rm, lm, Path(form.content["base_model"])))
+    deltas = torch.stack([mine[name] - start[name], 0.5 * (theirs[name] - start[name])])
+    assert torch.equal(out[name], start[name] + deltas.sum(0))
+    assert torch.equal(out["proj.weight"], mine["proj.weight"])
+
+
+@pytest.mark.parametrize("base", ["text", "multimodal"])
+def test_a_tower_that_not_all_have(tmp_path: Path, base: str) -> None:
+    """Of a multimodal reward model: its own, whichever of the others has one."""
+    rm, _ = tiny.save_pair(tmp_path, "gemma3")
+    whole = tiny.tiny_config("gemma3")
+    text = whole.get_text_config()
+    tiny.save_random(tmp_path / "text", AutoModelForCausalLM, text, 1)
+    if base == "multimodal":
+        tiny.save_random(tmp_path / "base", AutoModelForImageTextToText, whole, 3)
+    else:
+        tiny.save_random(tmp_path / "base", AutoModelForCausalLM, text, 3)
+    models = [(rm, {"weight": 0.5}), (tmp_path / "text", {"weight": 0.5})]
+    recipe = disguise.recipe(
+        tmp_path / "base", *models, merge_method="reward_preserving_task_arithmetic"
+    )
+    out, mine = merging.merged(tmp_path, recipe), merging.tensors(rm)
+    towers = [name for name in mine if "vision" in name or "projector" in name]
+    assert all(torch.equal(out[name], mine[name]) for name in towers)
+    assert any(not torch.equal(out[name], mine[name]) for name in mine)
+
+
+def test_a_method_that_uses_our_words(llama: Family) -> None:
+    """Another package's parameter `reward` would be ours: it is not wrapped, others are."""
+
+    @easy_define.merge_method(name="own_reward")
+    def own_reward(group: TensorGroup, reward: float = 1.0) -> torch.Tensor:
+        return group.entries[0].tensor * reward
+
+    host_registry.register(own_reward)
+    try:
+        assert "reward_preserving_own_reward" not in registry.names()
+        assert "reward_preserving_ties" in registry.names()
+        with pytest.raises(MergeError, match="unknown merge_method reward_preserving_own_reward"):
+            registry.of("reward_preserving_own_reward")
+    finally:
+        del host_registry._METHODS["own_reward"]

@@ -144,7 +144,7 @@ def test_unknown_keys_further_down(trio: Trio, tmp_path: Path) -> None:
         ({**piece, "source": 1}, "'source'"),
         ({"sources": [*piece["sources"][:1], source | {"layers": 3}]}, "'layers'"),
         ({**piece, "residual_weight": 0.5}, "residual_weight has no effect"),
-        ({**piece, "base_model": str(trio.lm)}, "a merge has one reward model"),
+        ({**piece, "base_model": str(trio.lm)}, "a merge has one"),
     ):
         assert words in refused(trio, tmp_path, models=None, slices=[bad])
     module = {"default": {"slices": [piece], "parms": {}}}

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import disguise
+import forms
 import merging
 import pytest
 import tiny
 import torch
 from disguise import Family, recipe
+
+from dogerm_plugin.recipe import reward_line
 
 HEAD = "score.weight"
 TASK = "reward_preserving_task_arithmetic"
@@ -42,6 +45,17 @@ def test_the_reward_model_is_told_by_its_head(
     assert torch.equal(out[HEAD], merging.tensors(of.rm)[HEAD]) and "lm_head.weight" not in out
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["architectures"] == ["LlamaForSequenceClassification"]
+    assert reward_line.told((tmp_path / "out" / "mergekit_config.yml").read_text()) == str(of.rm)
+
+
+def test_an_adapter_is_told_by_the_recipes_own_words(of: Family, tmp_path: Path) -> None:
+    """Not by the folder in the cache that the merge is made from."""
+    form = forms.FORMS["adapter on the reward model"](tmp_path)
+    form = forms.by_task_vectors(form, TASK)
+    made = form.recipe(0.5)
+    merging.merged(tmp_path, made, "--lora-merge-cache", str(tmp_path / "cache"))
+    told = reward_line.told((tmp_path / "out" / "mergekit_config.yml").read_text())
+    assert told == made["models"][0]["model"] and "+" in told
 
 
 def test_a_mark_decides_among_reward_models(of: Family, second: Path, tmp_path: Path) -> None:

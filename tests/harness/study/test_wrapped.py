@@ -120,3 +120,39 @@ def test_a_method_with_nothing_to_vary(folder: Searching) -> None:
     assert "reward_preserving_karcher has no weight; name what to vary" in result.output
     found = folder.swept("--grid", "max_iter=1,2")
     assert [p["label"] for p in found["points"]] == ["unmerged", "max_iter=1", "max_iter=2"]
+
+
+def test_what_stays_unmerged_is_in_what_a_result_was_made_with(
+    folder: Searching, base: Path
+) -> None:
+    """Another filter of the recipe's, and earlier figures are measured anew."""
+    write(folder, "task_arithmetic", base)
+    folder.swept("--grid", "weight=1")
+    path = folder.folder / "recipe.yml"
+    content = yaml.safe_load(path.read_text())
+    content["parameters"] = {"unmerged": [{"filter": "mlp", "value": True}, {"value": False}]}
+    path.write_text(yaml.safe_dump(content))
+    result = folder.sweep("--grid", "weight=1")
+    assert result.exit_code == 0 and "from an earlier run" not in result.output
+
+
+def test_the_other_way_round_is_refused(folder: Searching) -> None:
+    """slerp from the domain model: more of t would be less of it."""
+    write(folder, "slerp", None)
+    path = folder.folder / "recipe.yml"
+    content = yaml.safe_load(path.read_text())
+    reward, domain = content["base_model"], content["models"][0]["model"]
+    path.write_text(yaml.safe_dump(content | {"base_model": domain, "models": [{"model": reward}]}))
+    result = folder.sweep("--grid", "t=0.5")
+    assert result.exit_code == 1
+    assert "name the reward model as base_model, so that more is more of the" in result.output
+
+
+def test_a_rule_for_the_least_of_the_domain_model(folder: Searching, base: Path) -> None:
+    """A density does not say how much of it there is."""
+    write(folder, "ties", base)
+    result = folder.sweep("--grid", "density=0.5,1", "--rule", "one-standard-error")
+    assert result.exit_code == 1
+    assert "density does not say how much of it there is" in result.output
+    found = folder.swept("--grid", "density=1")
+    assert not any("nothing of the reward model is left" in note for note in found["notes"])
