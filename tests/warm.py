@@ -190,7 +190,12 @@ def _is_late(name: str) -> bool:
 
 
 def _early(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if not _is_late(name)}
+    ignored = ("KMP_",)  # set by libraries in a process that imports them
+    return {
+        name: value
+        for name, value in environment.items()
+        if not _is_late(name) and not name.startswith(ignored)
+    }
 
 
 def _import_hosts() -> None:
