@@ -58,6 +58,7 @@ def test_a_router_from_rows_to_rewards(
     from harness.models.reward import Reward
     from harness.models.router import RewardRouter
     from tests.harness.models.test_reward import requests
+    from tests.harness.models.test_router import talks
 
     write_jsonl("prefs.jsonl", rows(40))
     experts = {name: save_reward_model(seed=seed) for seed, name in enumerate(WORDS, 41)}
@@ -86,7 +87,7 @@ def test_a_router_from_rows_to_rewards(
 
     model = RewardRouter(router=str(out), device="cpu", batch_size=4)
     asked = [(row["question"], row[key]) for row in rows(6) for key in ("good", "bad")]
-    answers = model.loglikelihood(requests(asked), True)
+    answers = model.loglikelihood(requests(talks(asked)), True)
     went = [answer[2]["expert"] for answer in answers[::2]]
     of = [row["topic"] for row in rows(6)]
     assert sum(one == other for one, other in zip(went, of, strict=True)) > 12
