@@ -7,6 +7,10 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Confusion:
@@ -44,6 +48,10 @@ class Confusion:
         return {d: {e: self.counts[d, e] for e in self.experts} for d in self.domains}
 
     def draw(self, path: Path) -> None:
+        """Write the picture."""
+        self.figure().savefig(path, dpi=120)
+
+    def figure(self) -> Figure:
         """A picture: a row a domain, a column an expert, shares of the row in colour."""
         from matplotlib.figure import Figure  # without pyplot: no display and no global state
 
@@ -62,4 +70,4 @@ class Confusion:
         axes.set_yticks(range(len(self.domains)), self.domains)
         axes.set(xlabel="expert", ylabel="domain")
         figure.colorbar(image, label="share of the domain's prompts")
-        figure.savefig(path, dpi=120)
+        return figure
