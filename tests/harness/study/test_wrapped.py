@@ -122,6 +122,13 @@ def test_a_method_with_nothing_to_vary(folder: Searching) -> None:
     assert [p["label"] for p in found["points"]] == ["unmerged", "max_iter=1", "max_iter=2"]
 
 
+def test_a_weight_is_told_of_as_it_was_typed(folder: Searching, base: Path) -> None:
+    """By --grid, not by the short form of it."""
+    write(folder, "ties", base)
+    result = folder.sweep("--grid", "weight=0:half")
+    assert result.exit_code == 1 and "Error: --grid weight=0:half: 'half'" in result.output
+
+
 def test_what_stays_unmerged_is_in_what_a_result_was_made_with(
     folder: Searching, base: Path
 ) -> None:
