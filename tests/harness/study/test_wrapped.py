@@ -92,9 +92,11 @@ def test_two_parameters_by_name(folder: Searching, base: Path) -> None:
     study = SweepFile.model_validate(found)
     text = sweep_text.text(study)
     assert "the reward model" in text and "λ" not in text
-    above, _ = lambda_figure(study).subfigs
-    told = {text.get_text() for legend in above.legends for text in legend.get_texts()}
-    assert told >= {"density = 0.4", "density = 0.8", "the reward model"}
+    for point, itself in ((0, "the reward model (chosen)"), (2, "the reward model")):
+        above, _ = lambda_figure(study.model_copy(update={"chosen": point, "best": point})).subfigs
+        told = {text.get_text() for legend in above.legends for text in legend.get_texts()}
+        assert told >= {"density = 0.4", "density = 0.8", itself}
+        assert any(text.startswith("chosen (") for text in told) is (point != 0)
 
 
 def test_a_number_of_the_merge(folder: Searching) -> None:
