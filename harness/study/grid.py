@@ -105,8 +105,7 @@ def axes(
         HarnessError: no such parameter; one that is given twice.
     """
     strength = strength_of(recipe.method)
-    others = dict(typed)
-    option = "--weight "
+    others, option = dict(typed), "--weight "
     if strength is not None and strength.name in others:
         if weights:
             raise HarnessError(
