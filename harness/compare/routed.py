@@ -62,7 +62,8 @@ class RoutedRun:
     def confusion(self) -> Confusion | None:
         """Domains and experts over all rows; None where no domain is known."""
         went = [pair for task in self.tasks.values() for pair in task.went]
-        return Confusion(went) if went else None
+        experts = next(iter(self.tasks.values())).experts if went else ()
+        return Confusion(went, experts) if went else None
 
     def against(self, name: str) -> Comparison | None:
         """The router against an expert alone or the oracle, on all rows that both have.

@@ -126,6 +126,4 @@ def _experts(run: RoutedRun) -> Table:
     total = config.get("model_num_parameters")
     if total:
         rows.append(["together", "", f"{total:,}"])
-    return Table(
-        "Weights of each", ["expert", "checkpoint", "parameters"], rows, frozenset({0, 1})
-    )
+    return Table("Weights of each", ["expert", "checkpoint", "parameters"], rows, frozenset({0, 1}))

@@ -92,9 +92,8 @@ def train_router(
         scales = calibrate(experts, rows.pairs, config.router.calibration_rows, kept)
         figures["calibration"] = {name: scale.model_dump() for name, scale in scales.items()}
     _save(config, output, data_folder, source, router, figures, scales)
-    Confusion(pair for one in drawn for pair in one.counts.elements()).draw(
-        output / "confusion.png"
-    )
+    went = [pair for one in drawn for pair in one.counts.elements()]
+    Confusion(went, router.labels).draw(output / "confusion.png")
     shutil.rmtree(kept, ignore_errors=True)
     return figures
 
@@ -105,7 +104,8 @@ def _validate(
     """The confusion of a part, its figures added to `told`."""
     shares = router.probabilities(points)
     chosen = [router.labels[place] for place in shares.argmax(1)]
-    confusion = Confusion(zip((row["domain"] for row in rows), chosen, strict=True))
+    went = zip((row["domain"] for row in rows), chosen, strict=True)
+    confusion = Confusion(went, router.labels)
     accuracy, error = confusion.accuracy
     known = [place for place, row in enumerate(rows) if row["domain"] in router.labels]
     right = [shares[place, router.labels.index(rows[place]["domain"])] for place in known]
