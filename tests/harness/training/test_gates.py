@@ -169,6 +169,25 @@ def test_user_mistakes_are_one_line(
         assert "Traceback" not in result.output and not (tmp_path / "out").exists()
 
 
+def test_a_mixture_is_told_by_all_that_it_is(tmp_path: Path, sparse_model: Path) -> None:
+    """One number of one expert, or a setting, makes it another: a run does not go on with it."""
+    from safetensors.torch import load_file, save_file
+
+    from harness.training.whole_model import open_sparse
+
+    same, experts, settings = (
+        Path(shutil.copytree(sparse_model, tmp_path / name)) for name in "abc"
+    )
+    state = load_file(experts / "model.safetensors")
+    state["model.layers.1.mlp.experts.down_proj"][2, 0, 0] += 1
+    save_file(state, experts / "model.safetensors", metadata={"format": "pt"})
+    content = json.loads((settings / "config.json").read_text())
+    (settings / "config.json").write_text(json.dumps({**content, "num_experts_per_tok": 3}))
+    own = open_sparse(str(sparse_model)).identity
+    assert open_sparse(str(same)).identity == own
+    assert open_sparse(str(experts)).identity != own != open_sparse(str(settings)).identity
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on(
     tmp_path: Path, sparse_model: Path, write_config: Callable[..., Path]
