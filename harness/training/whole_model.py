@@ -33,9 +33,10 @@ class SparseModel:
     experts: list[str]
 
     @property
-    def pad(self) -> int | None:
+    def pad(self) -> int:
         """The token before which the reward is read."""
-        return self.anatomy.config.get_text_config().pad_token_id
+        token: int = self.anatomy.config.get_text_config().pad_token_id
+        return token
 
     @property
     def parameters(self) -> dict[str, int]:
@@ -109,7 +110,8 @@ def open_sparse(source: str) -> SparseModel:
     """Look at a sparse reward model: folder or Hub id.
 
     Raises:
-        HarnessError: it is dense, has no reward head of one number, or is no safetensors.
+        HarnessError: it is dense, has no reward head of one number, or is no safetensors; its gates
+            choose without weighing, or it has no padding token.
         MergeError: it can't be read.
     """
     from mergekit.common import ModelReference
@@ -130,6 +132,17 @@ def open_sparse(source: str) -> SparseModel:
         raise HarnessError(f"{source}: {error}") from None
     if any(one.file.suffix != ".safetensors" for one in anatomy.checkpoint.tensors.values()):
         raise HarnessError(f"{source}: holds pickles: save it again, as safetensors")
+    config = anatomy.config.get_text_config()
+    if count.per_token == 1 and getattr(config, "norm_topk_prob", True):
+        raise HarnessError(
+            f"{source}: each token goes to 1 expert, whose share is 1 whatever the gates say, so "
+            "pairs teach them nothing: make the mixture with experts_per_token: 2 or more"
+        )
+    if config.pad_token_id is None:
+        raise HarnessError(
+            f"{source}: config.json has no pad_token_id, and a reward is read at the last token "
+            "that is not padding; set it to the tokenizer's (an unused token, not the end token)"
+        )
     return SparseModel(anatomy, count, _names(anatomy.checkpoint.folder, count.experts))
 
 

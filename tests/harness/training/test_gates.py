@@ -154,6 +154,13 @@ def test_user_mistakes_are_one_line(
     tmp_path: Path, sparse_model: Path, reward_model: Path, write_config: Callable[..., Path]
 ) -> None:
     """Exit status 1, no traceback, and no folder is left behind."""
+
+    def changed(**settings: Any) -> Path:
+        folder = Path(shutil.copytree(sparse_model, tmp_path / "-".join(settings)))
+        content = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**content, **settings}))
+        return folder
+
     good = {"model": "some/mixture", "data": [{"generator": "sums", "rows": 60}]}
     for kind, content, folder, message in (
         ("gates", {**good, "lora": {"rank": 4}}, sparse_model, "`lora` has no effect here"),
@@ -161,6 +168,8 @@ def test_user_mistakes_are_one_line(
         ("gates", {**good, "gates": {"balanc": 1}}, sparse_model, "did you mean `balance`"),
         ("gates", good, reward_model, "has no router, expected as many experts in every layer"),
         ("gates", good, tmp_path / "nowhere", "no such folder"),
+        ("gates", good, changed(num_experts_per_tok=1), "each token goes to 1 expert, whose share"),
+        ("gates", good, changed(pad_token_id=None), "config.json has no pad_token_id"),
         ("reward", {**good, "gates": {"balance": 1}}, sparse_model, "`gates` has no effect here"),
     ):
         config = write_config(**content)
