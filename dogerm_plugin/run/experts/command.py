@@ -67,28 +67,35 @@ def called(
 
 
 def _is_for_rewards(content: Any, options: MergeOptions) -> bool:
-    """Whether a recipe's base is a reward model.
+    """Whether a recipe's base is a reward model, or an expert is and no base can be read.
 
     Raises:
-        MergeError: an expert is one, and the base is not.
+        MergeError: an expert is one, and the base is not; or it can't be read.
     """
     base, experts = recipe.references(content)
-    if base is None:
-        return False
     before, LOG.disabled = LOG.disabled, True  # a language model's recipe is none of ours
     try:
-        if _gives_rewards(base, options, thorough=True):
+        if base is not None and _gives_rewards(base, options, thorough=True):
             return True
         rewards = [one for one in experts if _gives_rewards(one, options, thorough=False)]
     finally:
         LOG.disabled = before
-    if rewards:
+    if rewards and base is not None:
+        _require_readable(base, options)
         raise MergeError(
             f"base_model {base} is a language model and the expert {rewards[0]} a reward model: "
             "the reward head would be lost; the base must be a reward model (its head is the "
             "output's), language models may be experts"
         )
-    return False
+    return bool(rewards)  # without a base: its key is misspelt, and `recipe.parse` says so
+
+
+def _require_readable(model: ModelReference, options: MergeOptions) -> None:
+    found = paths.in_value(model)
+    if found.lora is not None:
+        adapter.read(found.lora.path, found.lora.revision)
+        found = ModelReference(model=found.model)
+    prepare.examine(found, options)
 
 
 def _gives_rewards(model: ModelReference, options: MergeOptions, thorough: bool) -> bool:

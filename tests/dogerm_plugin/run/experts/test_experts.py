@@ -413,6 +413,12 @@ def test_the_base_must_give_rewards(tmp_path: Path, models: list[Path]) -> None:
     """mergekit would drop the expert's head without a word."""
     said = mixtures.refused(tmp_path, mixtures.recipe(models[3], models[3], models[0]))
     assert "is a language model and the expert" in said
+    said = mixtures.refused(tmp_path, mixtures.recipe(tmp_path / "nope", models[3], models[0]))
+    assert "nope: no such folder" in said and "is a language model" not in said
+    content = mixtures.recipe(models[0], *models[:2])
+    content["base_modl"] = content.pop("base_model")
+    said = mixtures.refused(tmp_path, content)
+    assert "unknown key 'base_modl'; did you mean 'base_model'?" in said
 
 
 @pytest.mark.parametrize(
