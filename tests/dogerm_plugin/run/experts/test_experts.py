@@ -1,5 +1,6 @@
 """`mergekit-moe` with a reward model as its base: a sparse reward model, whole or not at all."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -129,6 +130,53 @@ def test_gates_from_prompts(tmp_path: Path, models: list[Path], mode: str) -> No
     for layer in range(4):
         found = merging.tensors(out)[f"model.layers.{layer}.mlp.gate.weight"]
         assert torch.equal(found, expected[layer].float()), layer
+
+
+@pytest.mark.parametrize("mode", ["hidden", "cheap_embed"])
+def test_prompts_are_read_by_the_trunk_of_the_output(
+    tmp_path: Path, models: list[Path], mode: str
+) -> None:
+    """With `trunk: average`, gates are those of a base that has the mean as its own trunk."""
+    base, one, other, _ = models
+    content = mixtures.recipe(base, one, other, gate_mode=mode, trunk="average")
+    state = merging.tensors(mixtures.made(tmp_path, content))
+    mean = Path(shutil.copytree(base, tmp_path / "mean"))
+    own = merging.tensors(base)
+    own |= {name: state[name] for name in own if ".mlp." not in name}
+    save_file(own, mean / "model.safetensors", metadata={"format": "pt"})
+    (tmp_path / "of-mean").mkdir()
+    content = mixtures.recipe(mean, one, other, gate_mode=mode)
+    expected = merging.tensors(mixtures.made(tmp_path / "of-mean", content))
+    for layer in range(4):
+        name = f"model.layers.{layer}.mlp.gate.weight"
+        assert torch.equal(state[name], expected[name]), layer
+
+
+def test_several_prompts_without_a_padding_token(tmp_path: Path, models: list[Path]) -> None:
+    """Prompts are padded with the tokenizer's token, whatever config.json lacks."""
+    bare = Path(shutil.copytree(models[0], tmp_path / "bare"))
+    settings = json.loads((bare / "config.json").read_text())
+    (bare / "config.json").write_text(json.dumps({**settings, "pad_token_id": None}))
+    gates = []
+    for base in (bare, models[0]):
+        content = mixtures.recipe(base, *models[:2], gate_mode="hidden")
+        for number, expert in enumerate(content["experts"]):
+            expert["positive_prompts"] = mixtures.TEXTS[2 * number : 2 * number + 2]
+        folder = tmp_path / f"of-{base.name}"
+        folder.mkdir()
+        state = merging.tensors(mixtures.made(folder, content))
+        gates.append(state["model.layers.2.mlp.gate.weight"])
+    assert torch.equal(*gates)
+    assert AutoConfig.from_pretrained(tmp_path / "of-bare" / "out").pad_token_id is None
+
+
+def test_empty_prompts_are_refused(tmp_path: Path, models: list[Path]) -> None:
+    """A gate made of nothing but the token that begins every text is no gate."""
+    for key, prompts in (("positive_prompts", [""]), ("negative_prompts", ["w1", " "])):
+        content = mixtures.recipe(models[0], *models[:2], gate_mode="hidden")
+        content["experts"][1][key] = prompts
+        said = mixtures.refused(tmp_path, content)
+        assert f"experts entry 2: {key}: an empty prompt" in said
 
 
 def test_averaged_trunk_and_head(tmp_path: Path, models: list[Path]) -> None:
