@@ -204,6 +204,51 @@ def test_heads_apart(tmp_path: Path, models: list[Path]) -> None:
         assert torch.equal(row, merging.tensors(folder)["score.weight"][0])
 
 
+def test_labels_tell_the_experts_apart(tmp_path: Path, models: list[Path]) -> None:
+    """Folders of one name are told by those above them, and one model twice by numbers."""
+    base, one, other, _ = models
+    folders = []
+    for name, model in (("maths", one), ("code", other)):
+        (tmp_path / name).mkdir()
+        folders.append(Path(shutil.copytree(model, tmp_path / name / "best")))
+    content = mixtures.recipe(base, base, *folders, folders[0], head="apart")
+    out = mixtures.made(tmp_path, content)
+    labels = [f"{base.parent.name}/rm0", "maths/best-1", "code/best", "maths/best-2"]
+    assert list(AutoConfig.from_pretrained(out).id2label.values()) == labels
+
+
+@pytest.mark.parametrize(
+    ("form", "change", "message"),
+    [
+        ("average", {"score_type": "cost"}, "config.json says score_type cost"),
+        ("apart", {"score_type": "cost"}, "config.json says score_type cost"),
+        ("average", {"mean": 2.0}, "the rewards have unlike centres or scales"),
+        ("average", {"id2label": {"0": "harm"}}, "heads of unlike labels have no average"),
+    ],
+)
+def test_heads_that_mean_other_things(
+    tmp_path: Path, models: list[Path], form: str, change: dict, message: str
+) -> None:
+    """As those of `reward_average` and `reward_heads`."""
+    folders = [Path(shutil.copytree(model, tmp_path / model.name)) for model in models[:2]]
+    for folder, more in zip(folders, ({"id2label": {"0": "help"}}, change), strict=True):
+        settings = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**settings, **more}))
+    content = mixtures.recipe(folders[0], *folders, head=form)
+    assert message in mixtures.refused(tmp_path, content)
+
+
+def test_heads_of_unlike_starts_are_told(
+    tmp_path: Path, models: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The mean of two heads that have nothing in common is made, and warned of."""
+    other = Path(shutil.copytree(models[1], tmp_path / "other"))
+    merging.edit(other, score__weight=torch.randn(1, 32, generator=torch.Generator()))
+    content = mixtures.recipe(models[0], models[0], other, head="average")
+    mixtures.made(tmp_path, content)
+    assert "they come of unlike starts" in caplog.text
+
+
 def test_parameters_are_counted(tmp_path: Path, models: list[Path]) -> None:
     """The line in the end says what the formulas say and `sum(p.numel())` has."""
     base, *others = models
@@ -343,11 +388,13 @@ def test_experts_may_be_adapters(tmp_path: Path, models: list[Path]) -> None:
         if "lora_B" in name:
             parameter.data.normal_(std=0.02)
     tuned.save_pretrained(tmp_path / "adapter")
-    content = mixtures.recipe(models[0], models[0], f"{models[0]}+{tmp_path / 'adapter'}")
+    expert = f"{models[0]}+{tmp_path / 'adapter'}"
+    content = mixtures.recipe(models[0], models[0], expert, head="apart")
     assert "add --lora-merge-cache DIR" in mixtures.refused(tmp_path, content)
     out = mixtures.made(tmp_path, content, "--lora-merge-cache", str(tmp_path / "cache"))
     down = merging.tensors(out)["model.layers.0.mlp.experts.down_proj"]
     assert 0 < float((down[0] - down[1]).abs().max()) < 1
+    assert AutoConfig.from_pretrained(out).id2label == {0: "rm0", 1: "adapter"}
 
 
 def test_a_wrappers_names(tmp_path: Path, models: list[Path]) -> None:
