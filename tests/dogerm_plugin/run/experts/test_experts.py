@@ -188,6 +188,16 @@ def test_averaged_trunk_and_head(tmp_path: Path, models: list[Path]) -> None:
     for name in ("model.embed_tokens.weight", "model.norm.weight", "score.weight"):
         mean = (states[0][name].double() + states[1][name].double()) / 2
         assert torch.equal(state[name], mean.float()), name
+    half = Path(shutil.copytree(base, tmp_path / "half"))
+    save_file(
+        {name: tensor.bfloat16() for name, tensor in merging.tensors(base).items()},
+        half / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    content = mixtures.recipe(half, one, other, trunk="average", dtype="float32")
+    finer = merging.tensors(mixtures.made(tmp_path, content))
+    for name in ("model.embed_tokens.weight", "model.norm.weight"):
+        assert torch.equal(finer[name], state[name]), name
     content = mixtures.recipe(one, one, one, one, trunk="average", head="average")
     state = merging.tensors(mixtures.made(tmp_path, content, ALL_SAME))
     assert all(torch.equal(state[n], t) for n, t in states[0].items() if ".mlp." not in n)
