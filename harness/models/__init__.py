@@ -5,4 +5,5 @@ NAMES = {
     "reward": "harness.models.reward:Reward",
     "reward-ensemble": "harness.models.ensemble:RewardEnsemble",
     "reward-implicit": "harness.models.implicit:RewardImplicit",
+    "reward-router": "harness.models.router:RewardRouter",
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from lm_eval.api.model import CacheHook
 
     from harness.models.conversation_lm import ConversationLM
-    from harness.models.ensemble import RewardEnsemble
 
 # What is stored for a request; a cache of another form is refused like one of another model.
 FORM = "reward, flag, details"
@@ -33,7 +32,14 @@ FORM = "reward, flag, details"
 OWNER_KEY = "dogerm: written by"
 
 
-def claim_hook(hook: CacheHook, lm: ConversationLM | RewardEnsemble) -> None:
+class Identified(Protocol):
+    """A model that says what its scores depend on."""
+
+    def identity(self) -> dict[str, str]:
+        """Part -> its text or digest."""
+
+
+def claim_hook(hook: CacheHook, lm: Identified) -> None:
     """`claim` for what lm-eval gives a model: nothing to do without ``--use_cache``.
 
     Args:

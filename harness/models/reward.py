@@ -132,6 +132,10 @@ class Reward(ScoringLM):
             self.combination.refuse_cache(cache_hook)
         super().set_cache_hook(cache_hook)
 
+    def release(self) -> None:
+        """Let go of the weights; what it knows of processes, template and tokenizer stays."""
+        del self._model, self.scorer
+
     def identity(self) -> dict[str, str]:
         """What a reward depends on beside the conversation."""
         return {

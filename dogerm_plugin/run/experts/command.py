@@ -14,7 +14,7 @@ from mergekit.options import MergeOptions
 
 from dogerm_plugin.anatomy import adapter
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.recipe import paths
+from dogerm_plugin.recipe import configuration, paths
 from dogerm_plugin.run import prepare
 from dogerm_plugin.run.experts import recipe
 from dogerm_plugin.run.experts.build import build
@@ -30,11 +30,15 @@ def command(original: Callable[..., Any], given: dict[str, Any]) -> Any:
         given: the command's arguments and options, as click hands them over.
 
     Raises:
-        MergeError: a recipe for rewards can't be followed. Other recipes go to `original`.
+        MergeError: a recipe for rewards can't be followed, or is one for `mergekit-yaml`. Other
+            recipes go to `original`.
     """
     path = given["config_path"]
     options = MergeOptions(**{key: given[key] for key in MergeOptions.model_fields if key in given})
     content = recipe.read(path)
+    keys = content if isinstance(content, dict) else {}
+    if "experts" not in keys and configuration.is_ours(keys.get("merge_method", "")):
+        raise MergeError(f"{path}: has a merge_method and no experts: run it by mergekit-yaml")
     with paths.of_file(path):
         if not _is_for_rewards(content, options):
             return original(**given)

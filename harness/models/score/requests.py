@@ -28,15 +28,16 @@ def conversation(request: Instance) -> Turns:
 
 def conversation_key(request: Instance) -> bytes:
     """A digest of the conversation of a request: equal ones have the same, and it is small."""
-    return _digest(conversation(request))
+    return digest_of(conversation(request))
 
 
 def key_of(arguments: Sequence[Any]) -> str:
     """The digest of the conversation of a request's ``(context, response)``, in hex."""
-    return _digest(with_response(*arguments[:2])).hex()
+    return digest_of(with_response(*arguments[:2])).hex()
 
 
-def _digest(turns: Turns) -> bytes:
+def digest_of(turns: Turns) -> bytes:
+    """A digest of turns and what stands beside them: equal ones have the same."""
     text = json.dumps([turns, turns.beside] if turns.beside else turns, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
@@ -115,13 +116,13 @@ class DistinctRows:
         made = cls([], [], [], [])
         for request in requests:
             turns = conversation(request)
-            key = _digest(turns)
+            key = digest_of(turns)
             if key not in numbers:
                 see(request, turns)
                 numbers[key] = len(numbers)
                 made.first.append(request)
                 made.sizes.append(sum(len(text) for text in strings([turns, turns.beside])))
-                made.prompts.append(prompts.setdefault(_digest(turns.prompt), len(prompts)))
+                made.prompts.append(prompts.setdefault(digest_of(turns.prompt), len(prompts)))
             made.rows.append(numbers[key])
         return made
 

@@ -35,7 +35,7 @@ from harness.rows.conversation import (
     plain_text,
 )
 from harness.rows.documents import Docs, Document, by_subset
-from harness.tasks.base import benchmark_rows
+from harness.tasks.base import benchmark_rows, routed
 from harness.tasks.base.dotted_names import known_as
 from harness.tasks.base.requests import Requests
 from harness.tasks.base.sections import AbsentSubset
@@ -129,6 +129,7 @@ class CandidateTask(ConfigurableTask):
             "process_results": f"{known_as(type(self))}.score",
         }
         self.kinds: set[str] = set()
+        self.routed: set[str] = set()
         super().__init__(config={**defaults, **given})
 
     @classmethod
@@ -228,6 +229,7 @@ class CandidateTask(ConfigurableTask):
         answers = [Answer.of(result) for result in results]
         self._note_kinds(answers)
         metrics = self.score(doc, [answer.score for answer in answers])
+        metrics |= routed.metrics(self, doc, answers)
         if all("truncated" in answer.details for answer in answers):
             metrics["truncated"] = float(any(answer.details["truncated"] for answer in answers))
         return metrics

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lm_eval.api.group import Group
@@ -22,6 +22,7 @@ from lm_eval.api.group import Group
 from harness.errors import HarnessError
 from harness.rows.answer import kind_suffix
 from harness.tasks.base.metrics import weighted_mean, weighted_standard_error
+from harness.tasks.base.routed import ROUTER
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -104,7 +105,8 @@ def honour_callables() -> None:
 
     @functools.wraps(original)
     def aggregate(self: Group, task_metrics: Any) -> Any:
-        declared = self.aggregate_metric_list
+        own = self.aggregate_metric_list
+        declared = _with_routed(self)
         custom = [agg for agg in declared or () if callable(agg.aggregation)]
         # A metric that a model does not give (a language model does not tell what it truncated)
         # is no row of the table; lm-eval would warn of each.
@@ -113,7 +115,7 @@ def honour_callables() -> None:
             self.aggregate_metric_list = [agg for agg in declared or () if agg not in silent]
             result: dict[str, Any] = dict(original(self, task_metrics))
         finally:
-            self.aggregate_metric_list = declared
+            self.aggregate_metric_list = own
         for config in custom:
             for key in [key for key in result if key.startswith(f"{config.metric},")]:
                 error_key = key.replace(",", "_stderr,", 1)
@@ -128,6 +130,17 @@ def honour_callables() -> None:
 
     aggregate.honours_callables = True  # type: ignore[attr-defined]
     Group.aggregate = aggregate
+
+
+def _with_routed(group: Group) -> list[Any] | None:
+    """The metrics of a group, and those that a routed model gives its tasks beside the first."""
+    declared = group.aggregate_metric_list
+    if not declared or not callable(declared[0].aggregation):
+        return declared
+    first = declared[0]
+    names = {name for leaf in group.get_all_tasks() for name in getattr(leaf, "routed", ())}
+    like = sorted(n for n in names if n == ROUTER or n.startswith(f"{first.metric}_"))
+    return [*declared, *(replace(first, metric=name) for name in like)]
 
 
 def _given(group: Group, metric: str, task_metrics: Any) -> bool:

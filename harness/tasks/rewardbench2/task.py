@@ -129,11 +129,12 @@ class Ties(RewardBench2):
 
     def process_results(self, doc: Document, results: Any) -> dict[str, Any]:
         """Refuse scores that hold within one document only: gaps are compared across prompts."""
-        if any(Answer.of(result).details.get("within_document") for result in results):
+        details = Answer.of(results[0]).details if results else {}
+        if details.get("within_document"):
             raise HarnessError(
-                f"{self.config.task} compares scores of different prompts, and those of "
-                "combine=rank-mean hold within one document only; use another combine, or choose "
-                "the other rewardbench2- tasks"
+                f"{self.config.task} compares scores of different prompts, and those of this model "
+                f"({details['kind']}) hold within one document only; use another combine= than "
+                "rank-mean, calibrate a router's experts, or choose the other rewardbench2- tasks"
             )
         return super().process_results(doc, results)
 

@@ -496,8 +496,13 @@ def test_experts_of_another_shape(tmp_path: Path, models: list[Path]) -> None:
         ({"expert": [], "experts": None}, "unknown key 'expert'; did you mean 'experts'?"),
         ({"trunk": "mean"}, "trunk: Input should be 'base' or 'average' (found 'mean')"),
         ({"gate_mode": "hiden"}, "unknown gate_mode 'hiden'; did you mean 'hidden'?"),
-        ({"experts": []}, "Must include at least as many experts as experts_per_token."),
-        ({"gate_mode": "hidden"}, "Expert 0 has no positive prompts."),
+        ({"experts": []}, "experts has 0 entries, and experts_per_token is 2: add experts"),
+        ({"experts_per_token": 3}, "experts has 2 entries, and experts_per_token is 3"),
+        ({"experts_per_token": 0}, "experts_per_token 0 is not 1 or more"),
+        ({"gate_mode": "hidden"}, "has no positive_prompts, and gate_mode hidden asks for them"),
+        ({"dtype": "bf16"}, "dtype: bf16: expected bfloat16, float16 or float32"),
+        ({"base_model": None}, "base_model: expected a folder or a Hub id (found None)"),
+        ({"base_model": "/no/such"}, "/no/such: no such folder, and not a Hub id"),
         ({"architecture": "granite"}, "architecture: granite: mergekit-moe has Mixtral, DeepSeek"),
         ({"architecture": "deepseek"}, "transformers has no class of DeepSeek MoE that gives"),
         ({"architecture": "qwen3"}, "Qwen3 MoE only supports Qwen3 input models"),
@@ -512,6 +517,14 @@ def test_recipes_are_checked(
     """One line, and mergekit's own words where it refuses."""
     content = mixtures.recipe(models[0], models[1], models[3]) | change
     assert message in mixtures.refused(tmp_path, content)
+
+
+def test_a_recipe_for_the_other_command(tmp_path: Path, models: list[Path]) -> None:
+    """Each command names the one that takes it."""
+    mixture = mixtures.recipe(models[0], models[0], models[3])
+    assert "no merge_method: run it by mergekit-moe" in merging.refused(tmp_path, mixture)
+    merge = merging.recipe(models[0], (models[3], 0.3))
+    assert "no experts: run it by mergekit-yaml" in mixtures.refused(tmp_path, merge)
 
 
 def test_the_base_must_give_rewards(tmp_path: Path, models: list[Path]) -> None:

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``lm_eval --model reward-router``: for each prompt the reward model of its domain.
+
+    lm_eval --model reward-router --model_args 'pretrained=general/;math/;code/,router=router/' ...
+    lm_eval --model reward-router --model_args router=router.yml --tasks ...
+
+RODOS of arXiv 2407.17546: an external router picks one of several domain reward models. It sees the
+prompt alone, so that all candidates of a document are scored by one expert.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lm_eval.models.huggingface import HFLM
+
+from harness.errors import HarnessError
+from harness.models.load.arguments import folder_or_hub_id, parameters, refuse_misspelt
+from harness.models.load.processes import MemberProcesses
+from harness.models.reward import Reward
+from harness.models.routing import fitted, router_file
+from harness.models.routing.classifier import Classifier
+from harness.models.routing.experts import check_scales
+from harness.models.routing.pool import Pool
+from harness.models.routing.routed_lm import RoutedLM, Router
+from harness.models.routing.router_file import ORACLE, RouterFile
+from harness.rows.answer import Answer
+from harness.rows.conversation import Message
+
+if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
+
+ABOUT = "--model_args"
+
+
+class RewardRouter(MemberProcesses, RoutedLM):
+    """Several reward models and who chooses among them; `Reward`'s arguments, given to each.
+
+    Args:
+        pretrained: the experts, ``A;B;C`` named after their folders, or ``math=A;code=B``.
+        router: a folder of `dogerm train router`, a text classifier (folder or Hub id) whose labels
+            are the experts' names, a ``router.yml``, or ``oracle``; in Python also an object as
+            `Router` describes it.
+        always: instead, one expert for all rows, for comparison.
+        fallback: the expert for prompts that none is for.
+        threshold: below this probability of the likeliest expert the fallback scores.
+        domain: the column of a document that says its domain, or ``task``: for the oracle, and for
+            the router's accuracy.
+        domains: expert by value of that column, where they are not the experts' names.
+        calibration: each expert's ``mean`` and ``std``.
+        router_template: what renders a prompt for a text classifier without a chat template.
+        top: 2 mixes the two likeliest experts by the router's probabilities.
+        all_experts: every expert scores every row, and each alone is reported beside the router.
+        max_loaded: experts in memory at a time (all).
+
+    Raises:
+        HarnessError: an argument makes no sense, an expert is no reward model, or the router is for
+            other experts.
+    """
+
+    def __init__(
+        self,
+        pretrained: str | Sequence[str] | Mapping[str, str] | None = None,
+        *,
+        router: str | Router | None = None,
+        always: str | None = None,
+        fallback: str | None = None,
+        threshold: float | None = None,
+        domain: str | None = None,
+        domains: Mapping[str, str] | None = None,
+        calibration: Mapping[str, Any] | None = None,
+        router_template: str | None = None,
+        top: int = 1,
+        all_experts: bool | str = False,
+        max_loaded: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        own = parameters(RewardRouter, RewardRouter)
+        refuse_misspelt(kwargs, parameters(Reward, HFLM) | own)
+        given = {
+            "router": router if isinstance(router, str) or router is None else router.kind,
+            "always": always,
+            "fallback": fallback,
+            "threshold": threshold,
+            "domain": domain,
+            "domains": domains,
+            "calibration": calibration,
+            "router_template": router_template,
+        }
+        made = router_file.of_arguments(given, pretrained, ABOUT)
+        places = {n: folder_or_hub_id(p, "pretrained") for n, p in made.experts.items()}
+        super().__init__(made, top=_whole(top, "top"), all_experts=_flag(all_experts))
+        most = None if max_loaded is None else _whole(max_loaded, "max_loaded")
+        for name in ("peft", "combine"):
+            if kwargs.get(name):
+                raise HarnessError(
+                    f"{name}= is of one model, and here are {len(places)}; give reward-adapters "
+                    "the adapters of one base, or score such an expert by --model reward"
+                )
+        check_scales(made, places)
+        self.pool = Pool(places, lambda place: Reward(place, **kwargs), most, kwargs)
+        self.members = [self.pool.first]
+        if router is None or isinstance(router, str):
+            router = router_of(made, self.pool.first)
+        self.use(router, str(made.router))
+
+    def score_with(self, expert: str, requests: list[Instance], quiet: bool) -> list[Answer]:
+        """The expert's rewards of these requests, in their order."""
+        results = self.pool.get(expert).loglikelihood(requests, disable_tqdm=quiet)
+        return [Answer.of(result) for result in results]
+
+    def order(self) -> list[str]:
+        """The experts, those in memory first."""
+        return self.pool.in_order()
+
+    def apply_chat_template(
+        self, chat_history: list[Message], add_generation_prompt: bool = True
+    ) -> str:
+        """The prompt as the first expert renders it, for logs; each scores in its own template."""
+        return self.pool.first.apply_chat_template(chat_history, add_generation_prompt)
+
+    def chat_template(self, chat_template: bool | str = False) -> str:
+        """The first expert's template; it refuses a name that is not the one it uses."""
+        return self.pool.first.chat_template(chat_template)
+
+    @property
+    def tokenizer_name(self) -> str:
+        """All experts' places, for lm-eval's cache of requests."""
+        return "__".join(self.made.experts.values()).replace("/", "__")
+
+    def identity(self) -> dict[str, str]:
+        """What a routed reward depends on beside the conversation; loads each expert once."""
+        experts = {
+            f"expert {name}": json.dumps(self.pool.get(name).identity(), sort_keys=True)
+            for name in self.pool.in_order()
+        }
+        return {**super().identity(), **experts}
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What results.json says: who chose how often, and each expert as `Reward` describes it."""
+        return {
+            **self.routing_info(),
+            "model_num_parameters": sum(self.pool.parameters.values()),
+            "loads": self.pool.loads,
+            "members": self.pool.info(),
+        }
+
+
+def router_of(made: RouterFile, beside: Any) -> Router | None:
+    """The router that the experts' file names; None where a column or the user chooses.
+
+    Args:
+        made: names it.
+        beside: a loaded model, on whose device it runs and whose batch size it takes.
+    """
+    if not isinstance(made.router, str) or made.router == ORACLE:
+        return None
+    size = str(beside.batch_size)
+    about: dict[str, Any] = {
+        "device": beside.device,
+        "batch_size": int(size) if size.isdecimal() else 8,
+    }
+    folder = Path(made.router).expanduser()
+    if (folder / fitted.FILE).is_file():
+        return fitted.FittedRouter(folder, **about)
+    return Classifier(made.router, template=made.template, **about)
+
+
+def _whole(value: Any, argument: str) -> int:
+    text = str(value)
+    if not text.isdecimal() or int(text) < 1:
+        raise HarnessError(f"{argument}={value} is no whole number of 1 or more")
+    return int(text)
+
+
+def _flag(value: Any) -> bool:
+    text = str(value).lower()
+    if text not in ("true", "false"):
+        raise HarnessError(f"all_experts={value} is unknown; it is True or False")
+    return text == "true"

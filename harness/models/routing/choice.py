@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From probabilities of domains to the experts that score a document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.models.routing.router_file import TASK, RouterFile
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Who scores a document.
+
+    Attributes:
+        weights: what each expert's reward counts, summing to 1; the likeliest first.
+        probabilities: of every expert, as the router sees them; 1 and 0 where nobody was asked.
+    """
+
+    weights: Mapping[str, float]
+    probabilities: Mapping[str, float]
+
+    @property
+    def expert(self) -> str:
+        """The one that counts most."""
+        return next(iter(self.weights))
+
+
+def certain(name: str, made: RouterFile) -> Choice:
+    """The choice of one expert, whatever the prompt."""
+    return Choice({name: 1.0}, {one: float(one == name) for one in made.experts})
+
+
+def check_labels(labels: Sequence[str], router: str, made: RouterFile) -> None:
+    """Refuse a router that is for other experts.
+
+    Raises:
+        HarnessError: a label without an expert and no fallback, or an expert that is never chosen.
+    """
+    strange = [label for label in labels if label not in made.experts]
+    unused = [one for one in made.experts if one not in labels and one != made.fallback]
+    if (strange and made.fallback is None) or unused:
+        told = f"no expert is called {strange[0]!r}" if strange else f"none is for {unused[0]!r}"
+        raise HarnessError(
+            f"router={router} is for other experts: its labels are {', '.join(labels)}, the "
+            f"experts {', '.join(made.experts)}, and {told}; name the experts after the labels "
+            "('pretrained=math=FOLDER;code=FOLDER'), or give fallback=NAME for what has no expert"
+        )
+
+
+def choose(probabilities: Mapping[str, float], made: RouterFile, top: int) -> Choice:
+    """The experts of a prompt.
+
+    What the router gives to a domain without an expert is the fallback's. Where the likeliest
+    expert is below the threshold, the fallback scores alone.
+
+    Args:
+        probabilities: of the router's labels.
+        made: the experts.
+        top: how many of the likeliest score, each counting its probability among them.
+    """
+    whole = dict.fromkeys(made.experts, 0.0)
+    for label, share in probabilities.items():
+        name = label if label in whole else made.fallback
+        if name is not None:
+            whole[name] += share
+    ranked = sorted(whole, key=lambda name: -whole[name])[:top]
+    if made.fallback is not None and whole[ranked[0]] < made.threshold:
+        return Choice({made.fallback: 1.0}, whole)
+    if len(ranked) == 1:
+        return Choice({ranked[0]: 1.0}, whole)
+    total = sum(whole[name] for name in ranked)
+    return Choice({name: whole[name] / total for name in ranked if whole[name] > 0}, whole)
+
+
+def domain_of(doc: Any, task: str, made: RouterFile) -> tuple[str | None, str | None]:
+    """The expert that a document is for, by its column; and what stands there.
+
+    Returns:
+        (None, None) where the document has no such column; (None, value) where no expert is for
+        what it says.
+    """
+    if made.domain is None:
+        return None, None
+    value = task if made.domain == TASK else _value(doc, made.domain)
+    if value is None:
+        return None, None
+    text = str(value)
+    for pattern, expert in made.domains.items():
+        if fnmatchcase(text, pattern):
+            return expert, text
+    return (text if text in made.experts else None), text
+
+
+def _value(doc: Any, column: str) -> Any:
+    return doc.get(column) if isinstance(doc, Mapping) else None

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``router.yml``: who the experts are, who chooses among them, and on what scale their rewards are.
+
+    experts:
+      general: general-rm/          # a folder, beside this file or in the current one, or a Hub id
+      math: ./math-rm/
+    router: router/                 # or a text classifier, `oracle`, `{always: math}`
+    fallback: general               # for what no expert is for, and below the threshold
+    threshold: 0.5
+    domain: subset                  # the column that says a row's domain, or `task`
+    domains: {math-prm: math, "hep-*": code}
+    calibration:
+      general: {mean: 1.25, std: 3.1}
+      math: {mean: -0.4, std: 0.8}
+
+The same can be said in ``--model_args``, which count more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import HarnessError
+from harness.rows.columns import with_guess
+
+ORACLE = "oracle"
+ALWAYS = "always"
+TASK = "task"
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+_SEPARATOR = ";"
+
+
+class Scale(BaseModel):
+    """An expert's rewards on the calibration rows.
+
+    Attributes:
+        mean: of its rewards.
+        std: their standard deviation.
+        files: a digest of the checkpoint that gave them; empty where nobody wrote it down.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    mean: float = Field(allow_inf_nan=False)
+    std: float = Field(gt=0, allow_inf_nan=False)
+    files: str = ""
+
+    def standard(self, reward: float) -> float:
+        """A reward in standard deviations from the mean."""
+        return (reward - self.mean) / self.std
+
+
+class RouterFile(BaseModel):
+    """What is known of a routed set of experts before anything is loaded.
+
+    Attributes:
+        experts: folder or Hub id by the domain's name, in the user's order.
+        router: a folder or Hub id, ``oracle``, or ``{always: NAME}``.
+        fallback: the expert for prompts that none is for.
+        threshold: the fallback is taken where the likeliest expert is less likely than this.
+        domain: the column of a document that says its domain, or ``task`` for the task's name.
+        domains: expert by value of that column; ``*`` and ``?`` stand for anything. A value that
+            is an expert's name needs no entry.
+        calibration: the scale of each expert's rewards.
+        template: what renders a prompt for a text classifier: as ``chat_template=``, or ``plain``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    experts: dict[str, str] = {}
+    router: str | dict[str, str] | None = None
+    fallback: str | None = None
+    threshold: float = Field(default=0.0, ge=0, le=1)
+    domain: str | None = None
+    domains: dict[str, str] = {}
+    calibration: dict[str, Scale] = {}
+    template: str | None = None
+
+    @property
+    def always(self) -> str | None:
+        """The one expert for all rows, if that is what the router is."""
+        return self.router.get(ALWAYS) if isinstance(self.router, Mapping) else None
+
+    def checked(self, where: str) -> RouterFile:
+        """Itself, if all names in it are experts and it says who chooses.
+
+        Raises:
+            HarnessError: naming what is missing or unknown.
+        """
+        if len(self.experts) < 2:
+            raise HarnessError(
+                f"{where}: a router chooses among two or more experts, and here are "
+                f"{len(self.experts)}; for one use --model reward"
+            )
+        bad = [name for name in self.experts if not _NAME.fullmatch(name)]
+        if bad:
+            raise HarnessError(
+                f"{where}: the expert {bad[0]!r} has a name of other signs than letters, digits, "
+                "'_', '-' and '.'; it becomes a metric's name"
+            )
+        if self.router is None:
+            raise HarnessError(
+                f"{where}: nobody chooses among the experts; give router=FOLDER (dogerm train "
+                "router, or a text classifier), router=oracle or always=NAME"
+            )
+        if isinstance(self.router, Mapping) and set(self.router) != {ALWAYS}:
+            raise HarnessError(
+                f"{where}: router is {dict(self.router)!r}; expected a folder or Hub id, oracle, "
+                "or {always: NAME}"
+            )
+        named: list[tuple[str, str]] = [
+            *([("always", self.always)] if self.always is not None else []),
+            *([("fallback", self.fallback)] if self.fallback is not None else []),
+            *(("domains", name) for name in self.domains.values()),
+            *(("calibration", name) for name in self.calibration),
+        ]
+        for key, name in named:
+            if name not in self.experts:
+                raise HarnessError(
+                    f"{where}: {key} names the expert {with_guess(name, tuple(self.experts))}; "
+                    f"there are {', '.join(self.experts)}"
+                )
+        lacking = [name for name in self.experts if name not in self.calibration]
+        if self.calibration and lacking:
+            raise HarnessError(
+                f"{where}: calibration has no {lacking[0]}; give the scale of every expert or of "
+                "none"
+            )
+        if self.router == ORACLE and self.domain is None:
+            raise HarnessError(
+                f"{where}: router=oracle needs domain=COLUMN, the column that says a row's domain "
+                "(domain=task for the task's name)"
+            )
+        if self.threshold and self.fallback is None:
+            raise HarnessError(f"{where}: threshold={self.threshold:g} needs a fallback=NAME")
+        return self
+
+
+def read(path: Path) -> RouterFile:
+    """A ``router.yml``; its relative places are made those of the file.
+
+    Raises:
+        HarnessError: it can't be read, or holds what a router file does not.
+    """
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise HarnessError(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise HarnessError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise HarnessError(f"{path}: expected `key: value` lines, with `experts:` among them")
+    made = _validated(content, str(path))
+    place = {name: _beside(path, expert) for name, expert in made.experts.items()}
+    router = made.router
+    if isinstance(router, str) and router != ORACLE:
+        router = _beside(path, router)
+    return made.model_copy(update={"experts": place, "router": router})
+
+
+def of_arguments(given: Mapping[str, Any], pretrained: Any, where: str) -> RouterFile:
+    """What ``--model_args`` say of a routed set: a ``router.yml``, and what is said beside it.
+
+    Args:
+        given: ``router``, ``always``, ``fallback``, ``threshold``, ``domain``, ``domains``,
+            ``calibration`` and ``router_template`` as they are given; None for what is not.
+        pretrained: the experts: ``A;B;C``, named after their folders, or ``math=A;code=B``; None
+            where the file names them.
+        where: for messages.
+
+    Raises:
+        HarnessError: it makes no sense.
+    """
+    router, always = given.get("router"), given.get("always")
+    made = RouterFile()
+    folder_file = None
+    if isinstance(router, str) and router.endswith((".yml", ".yaml")):
+        made, router = read(Path(router).expanduser()), None
+    elif isinstance(router, str) and router != ORACLE:
+        folder_file = Path(router).expanduser() / "router.yml"
+    if folder_file is not None and folder_file.is_file():
+        made = read(folder_file)
+    changed: dict[str, Any] = {
+        key: given[name]
+        for key, name in (
+            ("fallback", "fallback"),
+            ("threshold", "threshold"),
+            ("domain", "domain"),
+            ("domains", "domains"),
+            ("template", "router_template"),
+        )
+        if given.get(name) is not None
+    }
+    if router is not None and always is not None:
+        raise HarnessError(f"{where}: router= and always= are two ways to choose: give one")
+    if router is not None:
+        changed["router"] = router
+    if always is not None:
+        changed["router"] = {ALWAYS: str(always)}
+    if pretrained is not None:
+        changed["experts"] = named_places(pretrained)
+        kept = {n: s for n, s in made.calibration.items() if n in changed["experts"]}
+        changed["calibration"] = kept if len(kept) == len(changed["experts"]) else {}
+    if given.get("calibration") is not None:
+        changed["calibration"] = given["calibration"]
+    return _validated({**made.model_dump(), **changed}, where).checked(where)
+
+
+def named_places(pretrained: Any) -> dict[str, str]:
+    """Place by name of ``A;B``, ``a=A;b=B``, a list of places or a mapping.
+
+    Raises:
+        HarnessError: two have one name, or one has no place.
+    """
+    if isinstance(pretrained, Mapping):
+        return {str(name): str(place) for name, place in pretrained.items()}
+    listed = pretrained.split(_SEPARATOR) if isinstance(pretrained, str) else list(pretrained)
+    pairs = []
+    for one in listed:
+        name, equals, place = str(one).strip().rpartition("=")
+        pairs.append((name.strip() if equals else _last_part(place), place.strip()))
+    named = dict(pairs)
+    if len(named) < len(pairs) or not all(named.values()):
+        names = [name for name, _ in pairs]
+        twice = next((name for name in names if names.count(name) > 1), "")
+        raise HarnessError(
+            f"pretrained={pretrained}: "
+            + (f"two experts are called {twice}" if twice else "an expert has no place")
+            + "; write --model_args 'pretrained=math=FOLDER;code=FOLDER'"
+        )
+    return named
+
+
+def _last_part(place: str) -> str:
+    return Path(place.rstrip("/")).name
+
+
+def _beside(file: Path, place: str) -> str:
+    """A folder beside the file, where there is one; else the place as it is written."""
+    beside = file.parent / Path(place).expanduser()
+    return str(beside) if beside.exists() else place
+
+
+def _validated(content: Mapping[str, Any], where: str) -> RouterFile:
+    try:
+        return RouterFile.model_validate(dict(content))
+    except ValidationError as error:
+        mistake = error.errors(include_url=False)[0]
+        steps = [str(step) for step in mistake["loc"]]
+        if mistake["type"] == "extra_forbidden":
+            known: tuple[str, ...] = tuple(
+                Scale.model_fields if "calibration" in steps else RouterFile.model_fields
+            )
+            raise HarnessError(
+                f"{where}: unknown key {with_guess(steps[-1], known)}; known: {', '.join(known)}"
+            ) from error
+        place = ".".join(step for step in steps if step not in ("str", "dict[str,str]"))
+        raise HarnessError(
+            f"{where}: `{place}` is {mistake['input']!r}: {mistake['msg'].lower()}"
+        ) from error
