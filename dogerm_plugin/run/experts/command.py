@@ -71,10 +71,10 @@ def called(
 
 
 def _is_for_rewards(content: Any, options: MergeOptions) -> bool:
-    """Whether a recipe's base is a reward model, or is missing beside experts that are.
+    """Whether a recipe's base is a reward model, or an expert is and no base can be read.
 
     Raises:
-        MergeError: an expert is one, and the base is not, or can't be read.
+        MergeError: an expert is one, and the base is not; or it can't be read.
     """
     base, experts = recipe.references(content)
     before, LOG.disabled = LOG.disabled, True  # a language model's recipe is none of ours
@@ -84,16 +84,22 @@ def _is_for_rewards(content: Any, options: MergeOptions) -> bool:
         rewards = [one for one in experts if _gives_rewards(one, options, thorough=False)]
     finally:
         LOG.disabled = before
-    if rewards and base is None:
-        return True  # and lacks a base, or has one of no known form, as its check says
     if rewards and base is not None:
-        prepare.examine(paths.in_value(base), options)  # is there at all
+        _require_readable(base, options)
         raise MergeError(
             f"base_model {base} is a language model and the expert {rewards[0]} a reward model: "
             "the reward head would be lost; the base must be a reward model (its head is the "
             "output's), language models may be experts"
         )
-    return False
+    return bool(rewards)  # without a base: its key is misspelt, and `recipe.parse` says so
+
+
+def _require_readable(model: ModelReference, options: MergeOptions) -> None:
+    found = paths.in_value(model)
+    if found.lora is not None:
+        adapter.read(found.lora.path, found.lora.revision)
+        found = ModelReference(model=found.model)
+    prepare.examine(found, options)
 
 
 def _gives_rewards(model: ModelReference, options: MergeOptions, thorough: bool) -> bool:

@@ -94,6 +94,7 @@ def parse(content: Any, path: str = "recipe") -> RewardMixture:
     if recipe.gate_mode not in (*PROMPTED, *DRAWN):
         close = suggest(recipe.gate_mode, (*PROMPTED, *DRAWN))
         raise MergeError(f"{path}: unknown gate_mode {recipe.gate_mode!r}{close}")
+    _check_prompts(recipe, path)
     check_dtype(f"{path}: dtype", recipe.dtype)
     _check_experts(recipe, path)
     _check_shared(recipe, path)
@@ -117,6 +118,17 @@ def _told(error: ValidationError) -> str:
     if first["type"] == "model_type":
         return "expected keys such as base_model, gate_mode and experts"
     return f"{place}{last}: {first['msg']} (found {first['input']!r})"
+
+
+def _check_prompts(recipe: RewardMixture, path: str) -> None:
+    for key in ("experts", "shared_experts"):
+        for number, expert in enumerate(getattr(recipe, key) or (), start=1):
+            for kind in ("positive_prompts", "negative_prompts"):
+                if any(not prompt.strip() for prompt in getattr(expert, kind) or ()):
+                    raise MergeError(
+                        f"{path}: {key} entry {number}: {kind}: an empty prompt has no hidden "
+                        "states to make a gate of: write what the expert is to be asked for"
+                    )
 
 
 def _check_experts(recipe: RewardMixture, path: str) -> None:
