@@ -23,8 +23,8 @@ from harness.models.load.processes import MemberProcesses
 from harness.models.reward import Reward
 from harness.models.routing import fitted, router_file
 from harness.models.routing.classifier import Classifier
+from harness.models.routing.devices import OnDevices, chosen
 from harness.models.routing.experts import check_scales
-from harness.models.routing.pool import Pool
 from harness.models.routing.routed_lm import RoutedLM, Router
 from harness.models.routing.router_file import ORACLE, RouterFile
 from harness.rows.answer import Answer
@@ -54,7 +54,9 @@ class RewardRouter(MemberProcesses, RoutedLM):
         router_template: what renders a prompt for a text classifier without a chat template.
         top: 2 mixes the two likeliest experts by the router's probabilities.
         all_experts: every expert scores every row, and each alone is reported beside the router.
-        max_loaded: experts in memory at a time (all).
+        max_loaded: experts in memory at a time (all), on each device.
+        devices: ``cuda:0;cuda:1``: each has its share of the experts, and all score at once. By
+            default all GPUs, where there are several and one process runs.
 
     Raises:
         HarnessError: an argument makes no sense, an expert is no reward model, or the router is for
@@ -76,6 +78,7 @@ class RewardRouter(MemberProcesses, RoutedLM):
         top: int = 1,
         all_experts: bool | str = False,
         max_loaded: int | None = None,
+        devices: str | Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         own = parameters(RewardRouter, RewardRouter)
@@ -101,30 +104,27 @@ class RewardRouter(MemberProcesses, RoutedLM):
                     "the adapters of one base, or score such an expert by --model reward"
                 )
         check_scales(made, places)
-        self.pool = Pool(places, lambda place: Reward(place, **kwargs), most, kwargs)
+        self.pool = OnDevices(places, chosen(devices, kwargs), most, kwargs)
         self.members = [self.pool.first]
         if router is None or isinstance(router, str):
             router = router_of(made, self.pool.first)
         self.use(router, str(made.router))
 
-    def score_with(self, expert: str, requests: list[Instance], quiet: bool) -> list[Answer]:
-        """The expert's rewards of these requests, in their order."""
-        results = self.pool.get(expert).loglikelihood(requests, disable_tqdm=quiet)
-        return [Answer.of(result) for result in results]
-
-    def order(self) -> list[str]:
-        """The experts, those in memory first."""
-        return self.pool.in_order()
+    def score_all(
+        self, wanted: Mapping[str, list[Instance]], quiet: bool
+    ) -> dict[str, list[Answer]]:
+        """Each expert's rewards of the requests that are its own; on several devices at once."""
+        return self.pool.score_all(wanted, quiet)
 
     def apply_chat_template(
         self, chat_history: list[Message], add_generation_prompt: bool = True
     ) -> str:
         """The prompt as the first expert renders it, for logs; each scores in its own template."""
-        return self.pool.first.apply_chat_template(chat_history, add_generation_prompt)
+        return self.pool.apply_chat_template(chat_history, add_generation_prompt)
 
     def chat_template(self, chat_template: bool | str = False) -> str:
         """The first expert's template; it refuses a name that is not the one it uses."""
-        return self.pool.first.chat_template(chat_template)
+        return self.pool.chat_template(chat_template)
 
     @property
     def tokenizer_name(self) -> str:
@@ -134,8 +134,8 @@ class RewardRouter(MemberProcesses, RoutedLM):
     def identity(self) -> dict[str, str]:
         """What a routed reward depends on beside the conversation; loads each expert once."""
         experts = {
-            f"expert {name}": json.dumps(self.pool.get(name).identity(), sort_keys=True)
-            for name in self.pool.in_order()
+            f"expert {name}": json.dumps(one, sort_keys=True)
+            for name, one in self.pool.identities().items()
         }
         return {**super().identity(), **experts}
 
@@ -143,7 +143,7 @@ class RewardRouter(MemberProcesses, RoutedLM):
         """What results.json says: who chose how often, and each expert as `Reward` describes it."""
         return {
             **self.routing_info(),
-            "model_num_parameters": sum(self.pool.parameters.values()),
+            "model_num_parameters": self.pool.parameters,
             "loads": self.pool.loads,
             "members": self.pool.info(),
         }

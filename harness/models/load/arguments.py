@@ -17,6 +17,7 @@ import torch
 from harness.errors import HarnessError
 from harness.models.load.folder_check import check_folder, refuse_adapter_alone
 
+COMMANDS_DEVICE = "cuda:0"
 _BACKENDS = ("default", "causal", "seq2seq")
 _BATCH_SIZE = re.compile(r"[1-9]\d*|auto(:\d+(\.\d+)?)?")
 
@@ -47,8 +48,9 @@ def check(arguments: Mapping[str, Any]) -> None:
     backend = arguments.get("backend", "default")
     if backend not in _BACKENDS:
         raise HarnessError(f"backend={backend} is unknown; it is one of {', '.join(_BACKENDS)}")
-    if arguments.get("device") is not None:
-        _check_device(str(arguments["device"]))
+    # lm-eval's command gives this one where the user gives nothing, so it passes everywhere.
+    if str(arguments.get("device") or COMMANDS_DEVICE) != COMMANDS_DEVICE:
+        check_device(str(arguments["device"]))
     if arguments.get("peft") and arguments.get("delta"):
         raise HarnessError("peft= and delta= do not go together; give one of them")
 
@@ -57,19 +59,24 @@ def _is_whole(value: Any) -> bool:
     return not isinstance(value, bool) and re.fullmatch(r"-?\d+", str(value)) is not None
 
 
-def _check_device(device: str) -> None:
-    """lm-eval takes a device that it does not know for none, and chooses one itself.
+def check_device(device: str, argument: str = "device") -> None:
+    """Refuse a device that is not here.
 
-    ``cuda:0`` passes everywhere: its command gives that where the user gives nothing.
+    lm-eval takes one that it does not know for none, and chooses one itself.
+
+    Raises:
+        HarnessError: naming it.
     """
     kind, _, index = device.partition(":")
-    if device in ("cpu", "cuda:0") or kind in ("mps", "npu", "xpu", "hpu"):
+    if device == "cpu" or kind in ("mps", "npu", "xpu", "hpu"):
         return
     if device != "cuda" and not (kind == "cuda" and index.isdigit()):
-        raise HarnessError(f"device={device} is unknown; it is for example cpu, cuda:0 or mps")
+        raise HarnessError(f"{argument}={device} is unknown; it is for example cpu, cuda:0 or mps")
     count = torch.cuda.device_count()
     if int(index or 0) >= count:
-        raise HarnessError(f"device={device} is not here: torch sees {count} GPUs; cpu always is")
+        raise HarnessError(
+            f"{argument}={device} is not here: torch sees {count} GPUs; cpu always is"
+        )
 
 
 def parameters(made: type, up_to: type) -> set[str]:

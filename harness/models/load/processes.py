@@ -29,6 +29,14 @@ def warn_of_a_lone_process(num_processes: int, environment: Mapping[str, str] = 
         )
 
 
+def started_processes() -> int:
+    """How many processes a launcher has started for this run, by what accelerate looks at."""
+    from accelerate.utils import get_int_from_env
+
+    names = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+    return int(get_int_from_env(names, 1))
+
+
 class MemberProcesses:
     """Mixin, before lm-eval's ``LM``: what evaluate() asks about processes, from the members.
 

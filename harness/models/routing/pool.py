@@ -31,6 +31,7 @@ class Pool:
         options: what `load` gives to ``from_pretrained``, for looking at the others.
 
     Attributes:
+        most: as given, or all.
         first: the model that was loaded first; it goes on telling of processes and templates when
             its weights are gone.
         loads: how often a model was loaded.
@@ -48,17 +49,21 @@ class Pool:
         options: Mapping[str, Any],
     ) -> None:
         self._places, self._load = dict(places), load
-        self._most = len(self._places) if most is None else most
+        self.most = len(self._places) if most is None else most
         self._loaded: dict[str, Reward] = {}  # the least recently used first
         self._told: dict[str, dict[str, Any]] = {}
         self.loads = 0
         self.parameters: dict[str, int] = {}
         names = list(self._places)
-        for name in names[self._most :]:
-            _look_at(name, self._places[name], options)
-        for name in names[: self._most]:
+        for name in names[self.most :]:
+            look_at(name, self._places[name], options)
+        for name in names[: self.most]:
             self.get(name)
         self.first = next(iter(self._loaded.values()))
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the expert is one of these, loaded or not."""
+        return name in self._places
 
     def in_order(self) -> list[str]:
         """All names, those that are loaded first: what is asked in this order is loaded once."""
@@ -67,7 +72,7 @@ class Pool:
     def get(self, name: str) -> Reward:
         """The model of this name, loaded."""
         if name not in self._loaded:
-            while len(self._loaded) >= self._most:
+            while len(self._loaded) >= self.most:
                 self._release(next(iter(self._loaded)))
             logger.info("loading the expert %s", name)
             try:
@@ -85,7 +90,12 @@ class Pool:
         for name, model in self._loaded.items():
             self._told[name] = model.get_model_info()
         return [
-            {"name": name, "pretrained": place, **self._told.get(name, {})}
+            {
+                "name": name,
+                "pretrained": place,
+                "device": str(self.first.device),
+                **self._told.get(name, {}),
+            }
             for name, place in self._places.items()
         ]
 
@@ -97,7 +107,7 @@ class Pool:
         gc.collect()
 
 
-def _look_at(name: str, place: str, options: Mapping[str, Any]) -> None:
+def look_at(name: str, place: str, options: Mapping[str, Any]) -> None:
     """Refuse a checkpoint without a reward head, by its config and the shapes of its tensors.
 
     Raises:

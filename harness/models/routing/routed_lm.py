@@ -113,6 +113,17 @@ class RoutedLM(OnlyScores, LM):
         """The experts in the order in which they are best asked."""
         return list(self.made.experts)
 
+    def score_all(
+        self, wanted: Mapping[str, list[Instance]], quiet: bool
+    ) -> dict[str, list[Answer]]:
+        """Each expert's rewards of the requests that are its own; here one after the other."""
+        answers = {}
+        for expert in self.order():
+            if expert in wanted:
+                logger.info("scoring %d rows with %s", len(wanted[expert]), expert)
+                answers[expert] = self.score_with(expert, wanted[expert], quiet)
+        return answers
+
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[tuple[Any, ...]]:
@@ -130,27 +141,24 @@ class RoutedLM(OnlyScores, LM):
         for number, document in enumerate(prompts.documents):
             for place in document.requests:
                 of_request[place] = number
-        by_expert: dict[str, list[Answer | None]] = {}
-        for expert in self.order():
-            wanted = [
+        places = {
+            expert: [
                 place
                 for place, number in enumerate(of_request)
                 if self.all_experts or expert in choices[number].weights
             ]
-            answers: list[Answer | None] = [None] * len(requests)
-            if wanted:
-                logger.info("scoring %d rows with %s", len(wanted), expert)
-                asked = [requests[place] for place in wanted]
-                for place, answer in zip(
-                    wanted, self.score_with(expert, asked, disable_tqdm), strict=True
-                ):
-                    answers[place] = answer
-            by_expert[expert] = answers
+            for expert in self.made.experts
+        }
+        wanted = {name: [requests[place] for place in own] for name, own in places.items() if own}
+        by_expert = {
+            name: dict(zip(places[name], answers, strict=True))
+            for name, answers in self.score_all(wanted, disable_tqdm).items()
+        }
         combined = [
             self._answer(
                 choices[number],
                 domains[number],
-                {name: one for name, of in by_expert.items() if (one := of[place]) is not None},
+                {n: by_expert[n][place] for n in wanted if place in by_expert[n]},
             )
             for place, number in enumerate(of_request)
         ]

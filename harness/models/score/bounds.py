@@ -10,7 +10,8 @@ process, no thread, a few microseconds a conversation. Signals reach the main th
 every system has them: elsewhere the template's steps are traced, several times slower, and a single
 long operation has to end by itself. Memory: the system's limit on address space, for as long as the
 template runs, so that whatever asks for more, operator, filter or method, gets Python's own
-`MemoryError`; a list of operations to look after would never be complete. It holds on Linux.
+`MemoryError`; a list of operations to look after would never be complete. It holds on Linux, and
+not beside threads that compute (`beside_others`): it would be theirs, too.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 # Seconds until the timer fires again: Python loses what is raised in some places (a destructor, a
@@ -31,6 +33,8 @@ _AGAIN = 1.0
 
 # Bytes that a template may take beyond what the process has.
 MEMORY = 1 << 30
+
+_alone: ContextVar[bool] = ContextVar("no other thread computes", default=True)
 
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
 
@@ -52,6 +56,19 @@ def bounded(seconds: float) -> Iterator[None]:
     timed = _timer(seconds) if has_timer and here else _traced(seconds)
     with _memory(), timed:
         yield
+
+
+@contextlib.contextmanager
+def beside_others() -> Iterator[None]:
+    """Other threads compute meanwhile: this one bounds the seconds of its templates alone.
+
+    Else an allocation of theirs would fail whenever a template runs here.
+    """
+    before = _alone.set(False)
+    try:
+        yield
+    finally:
+        _alone.reset(before)
 
 
 @contextlib.contextmanager
@@ -93,7 +110,7 @@ def _traced(seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _memory() -> Iterator[None]:
-    has = _address_space()
+    has = _address_space() if _alone.get() else None
     if has is None:
         yield
         return

@@ -11,6 +11,7 @@ import functools
 import logging
 import random
 import re
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,9 @@ logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log setti
 FIXED_DATE = datetime(2024, 7, 26, tzinfo=UTC)
 
 DATE = "strftime_now"
+
+# What is drawn from is one for all threads.
+_chance = threading.RLock()
 
 _DIRECTIVE = re.compile("%(.)", re.DOTALL)
 
@@ -67,12 +71,13 @@ class DateAndChance:
         @functools.wraps(function)  # Jinja's marks (pass_context) are attributes
         def fixed(*args: Any, **options: Any) -> Any:
             self._say(name, "the chat template (%s) draws by chance (%s): fixed", name)
-            before = random.getstate()
-            random.seed(0)
-            try:
-                return function(*args, **options)
-            finally:
-                random.setstate(before)
+            with _chance:
+                before = random.getstate()
+                random.seed(0)
+                try:
+                    return function(*args, **options)
+                finally:
+                    random.setstate(before)
 
         return fixed
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import itertools
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -27,18 +29,62 @@ Attention = Callable[..., tuple[torch.Tensor, Any]]
 
 @contextmanager
 def attention_within(trees: Sequence[Tree]) -> Iterator[None]:
-    """Models that run meanwhile attend within these trees; their own masks are not looked at."""
-    within = _Within(trees)
-    before = {name: ALL_ATTENTION_FUNCTIONS.get(name) for name in (SDPA, EAGER)}
-    for name, original in before.items():
-        ALL_ATTENTION_FUNCTIONS[name] = within.function(original)
+    """Models that this thread runs meanwhile attend within these trees; their masks don't count."""
+    before = _within.set(_Within(trees))
+    _registered.enter()
     try:
         yield
     finally:
-        for name, original in before.items():
-            del ALL_ATTENTION_FUNCTIONS[name]
-            if ALL_ATTENTION_FUNCTIONS.get(name) is not original:
-                ALL_ATTENTION_FUNCTIONS[name] = original
+        _registered.leave()
+        _within.reset(before)
+
+
+class _Registered:
+    """The functions in transformers' registry, which all threads share.
+
+    The first thread that needs them puts them there, the last one takes them away; in a thread that
+    has no trees they are what was there before.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before: dict[str, Attention | None] = {}
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = {name: ALL_ATTENTION_FUNCTIONS.get(name) for name in (SDPA, EAGER)}
+                for name, original in self._before.items():
+                    ALL_ATTENTION_FUNCTIONS[name] = _by_thread(original)
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside:
+                return
+            for name, original in self._before.items():
+                del ALL_ATTENTION_FUNCTIONS[name]
+                if ALL_ATTENTION_FUNCTIONS.get(name) is not original:
+                    ALL_ATTENTION_FUNCTIONS[name] = original
+
+
+_registered = _Registered()
+
+
+def _by_thread(original: Attention | None) -> Attention:
+    """Attention within this thread's trees, by `original`; the module's own eager one if None."""
+
+    def attend(module: torch.nn.Module, *states: Any, **options: Any) -> tuple[torch.Tensor, Any]:
+        run = original or sys.modules[type(module).__module__].eager_attention_forward
+        within = _within.get()
+        if within is None:
+            output: tuple[torch.Tensor, Any] = run(module, *states, **options)
+            return output
+        return within.attend(run, original is not None, module, *states, **options)
+
+    return attend
 
 
 class _Within:
@@ -47,36 +93,34 @@ class _Within:
         self._length = max(span.stop for tree in trees for span in tree.endings)
         self._masks: dict[tuple[Any, ...], torch.Tensor] = {}
 
-    def function(self, original: Attention | None) -> Attention:
-        """An attention function that calls `original`; the module's own eager one if None."""
-
-        def attend(
-            module: torch.nn.Module,
-            query: torch.Tensor,
-            key: torch.Tensor,
-            value: torch.Tensor,
-            attention_mask: torch.Tensor | None,
-            **options: Any,
-        ) -> tuple[torch.Tensor, None]:
-            shapes = {(tensor.shape[0], tensor.shape[2]) for tensor in (query, key, value)}
-            if shapes != {(1, self._length)} or options.get("position_bias") is not None:
-                raise ValueError("attention is not from token to token of the sequence alone")
-            run = original or sys.modules[type(module).__module__].eager_attention_forward
-            parts = []
-            for span, seen in self._parts():
-                mask = self._mask(len(span), seen, query, causal=original is not None)
-                output, _ = run(
-                    module,
-                    _taken(query, [span]),
-                    _taken(key, seen),
-                    _taken(value, seen),
-                    mask,
-                    **options,
-                )
-                parts.append(output)
-            return torch.cat(parts, dim=1), None
-
-        return attend
+    def attend(
+        self,
+        run: Attention,
+        causal: bool,
+        module: torch.nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        **options: Any,
+    ) -> tuple[torch.Tensor, None]:
+        """Attention by `run`, which is `causal` by itself where it gets no mask."""
+        shapes = {(tensor.shape[0], tensor.shape[2]) for tensor in (query, key, value)}
+        if shapes != {(1, self._length)} or options.get("position_bias") is not None:
+            raise ValueError("attention is not from token to token of the sequence alone")
+        parts = []
+        for span, seen in self._parts():
+            mask = self._mask(len(span), seen, query, causal=causal)
+            output, _ = run(
+                module,
+                _taken(query, [span]),
+                _taken(key, seen),
+                _taken(value, seen),
+                mask,
+                **options,
+            )
+            parts.append(output)
+        return torch.cat(parts, dim=1), None
 
     def _parts(self) -> Iterator[tuple[Span, list[Span]]]:
         """Each part in the order of the sequence, and what it sees, itself last."""
@@ -105,6 +149,9 @@ class _Within:
             )
             self._masks[form] = hidden.triu(before + 1).to(query.device)[None, None]
         return self._masks[form]
+
+
+_within: ContextVar[_Within | None] = ContextVar("trees of a pack", default=None)
 
 
 def _taken(tensor: torch.Tensor, spans: Sequence[Span]) -> torch.Tensor:

@@ -53,3 +53,27 @@ def test_attention_over_anything_else_is_refused() -> None:
                 attend(torch.nn.Identity(), states, other, other, None)
         with pytest.raises(ValueError, match="from token to token"):
             attend(torch.nn.Identity(), states, states, states, None, position_bias=states)
+
+
+def test_another_thread_has_its_own_trees_or_none() -> None:
+    """The registry is one for all threads, what it does is not."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    states = torch.randn(1, 2, 5, 4)
+    module = torch.nn.Identity()
+    module.is_causal = True
+
+    def attended() -> Any:
+        return ALL_ATTENTION_FUNCTIONS["sdpa"](module, states, states, states, None)[0]
+
+    def within() -> Any:
+        with attention_within(Pack.of([[[1, 2, 3, 4, 5]]]).trees):
+            return attended()
+
+    before = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    alone = attended()
+    with attention_within(TREES), ThreadPoolExecutor(1) as thread:
+        assert torch.equal(thread.submit(attended).result(), alone)
+        assert torch.allclose(thread.submit(within).result(), alone, atol=1e-6)
+        assert not torch.allclose(attended(), alone, atol=1e-3)
+    assert ALL_ATTENTION_FUNCTIONS["sdpa"] is before
