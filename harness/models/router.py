@@ -25,6 +25,7 @@ from harness.models.routing import fitted, router_file
 from harness.models.routing.classifier import Classifier
 from harness.models.routing.devices import OnDevices, chosen
 from harness.models.routing.experts import check_scales
+from harness.models.routing.ray_experts import RayExperts
 from harness.models.routing.routed_lm import RoutedLM, Router
 from harness.models.routing.router_file import ORACLE, RouterFile
 from harness.rows.answer import Answer
@@ -57,6 +58,8 @@ class RewardRouter(MemberProcesses, RoutedLM):
         max_loaded: experts in memory at a time (all), on each device.
         devices: ``cuda:0;cuda:1``: each has its share of the experts, and all score at once. By
             default all GPUs, where there are several and one process runs.
+        ray: ``local``, ``auto`` or a cluster's address: each expert has a Ray actor;
+            ``max_loaded`` is how many there are, with one expert in memory each.
 
     Raises:
         HarnessError: an argument makes no sense, an expert is no reward model, or the router is for
@@ -79,6 +82,7 @@ class RewardRouter(MemberProcesses, RoutedLM):
         all_experts: bool | str = False,
         max_loaded: int | None = None,
         devices: str | Sequence[str] | None = None,
+        ray: str | None = None,
         **kwargs: Any,
     ) -> None:
         own = parameters(RewardRouter, RewardRouter)
@@ -104,7 +108,13 @@ class RewardRouter(MemberProcesses, RoutedLM):
                     "the adapters of one base, or score such an expert by --model reward"
                 )
         check_scales(made, places)
-        self.pool = OnDevices(places, chosen(devices, kwargs), most, kwargs)
+        if ray is not None and devices is not None:
+            raise HarnessError(f"ray={ray} and devices= both say where the experts go: give one")
+        self.pool: OnDevices | RayExperts = (
+            OnDevices(places, chosen(devices, kwargs), most, kwargs)
+            if ray is None
+            else RayExperts(places, str(ray), most, kwargs)
+        )
         self.members = [self.pool.first]
         if router is None or isinstance(router, str):
             router = router_of(made, self.pool.first)

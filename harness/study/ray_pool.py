@@ -1,57 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jobs done by Ray actors, each with one live model on a GPU or on a share of the cores.
-
-Ray (https://docs.ray.io) places the actors, here or on a cluster. A lost actor, be it that its
-process was killed or that its node went away, is replaced, and its job is done by another one.
-"""
+"""A study's jobs done by Ray actors, each with one live model (`harness.models.actors`)."""
 
 from __future__ import annotations
 
-import re
-from collections import deque
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
-from harness.errors import HarnessError, first_line
-from harness.study import ray_cluster
-from harness.study.ray_actor import Actor, Setting, local_files
-
-if TYPE_CHECKING:
-    from harness.study.recipe import Point
-    from harness.study.spec import Spec
-    from harness.study.worker import Job, Outcome
+from harness.models.actors.pool import ActorPool, Made
+from harness.study.spec import Spec
+from harness.study.worker import Job, Outcome, Worker
 
 
-@dataclass(eq=False)
-class _Task:
-    job: Job
-    lost: int = 0  # so many workers were lost with it
-
-
-@dataclass(eq=False)
-class _Worker:
-    actor: Any
-    doing: Any  # Ray's reference to the result of what it does; None: idle
-    pid: int | None = None  # None: it is starting
-    task: _Task | None = None
-    point: Point | None = None  # that its model was set to last
-
-
-class RayPool:
-    """Actors that take jobs; see `harness.study.worker.Pool`.
+class RayPool(ActorPool[Job, Outcome]):
+    """Actors that measure; see `harness.study.worker.Pool`.
 
     Args:
         spec: what to measure with. Its recipe's text travels, its models and data do not.
-        address: ``local`` starts Ray on this machine; ``auto`` joins the cluster that RAY_ADDRESS
-            names or that this machine belongs to; anything else is a cluster's address. Where this
-            process is connected to Ray already, that is used.
-        workers: how many actors; see `harness.study.ray_cluster.divide`.
+        address: as `ActorPool`.
+        workers: how many actors; see `harness.models.actors.cluster.divide`.
         retries: how often a job whose worker was lost is tried again.
         say: told, in a line each, of the workers and of every loss.
 
     Raises:
-        HarnessError: Ray is not installed, or there is no such cluster; a device that no actor has.
+        HarnessError: as `ActorPool`.
     """
 
     def __init__(
@@ -63,140 +35,29 @@ class RayPool:
         retries: int = 3,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
-        device = str(spec.settings.model_args.get("device") or "")
-        if re.fullmatch(r"cuda:0*[1-9]\d*", device):
-            raise HarnessError(
-                f"--model_args device={device}: with Ray each worker sees its own GPUs; leave it "
-                "out"
-            )
-        self._retries = retries
-        self._say = say
-        self._waiting: deque[_Task] = deque()
-        self._workers: list[_Worker] = []
-        self._lost_at_start = 0
-        self._ray = ray_cluster.ray_module()
-        self._shut_down = ray_cluster.connect(address)
-        try:
-            spread = bool(spec.settings.model_args.get("parallelize"))
-            division = ray_cluster.divide(workers, on_cpu=device == "cpu", spread=spread)
-            say(division.told())
-            self.size = division.workers
-            self._setting = Setting.here(division.threads, remote=address != "local")
-            runtime = {"env_vars": self._setting.at_start()}
-            self._actor = self._ray.remote(Actor).options(**division.ask, runtime_env=runtime)
-            self._arguments = spec, local_files(spec)
-            for _ in range(self.size):
-                self._add()
-        except BaseException:
-            self.close()
-            raise
-
-    def submit(self, job: Job) -> None:
-        """See `Pool`."""
-        self._waiting.append(_Task(job))
-        self._hand_out()
-
-    def next(self) -> Outcome:
-        """See `Pool`. What is raised in a worker is raised here as it is.
-
-        Raises:
-            HarnessError: a job's worker was lost again and again, or no worker can be started.
-        """
-        if not self._waiting and not any(worker.task for worker in self._workers):
-            raise IndexError("no job was submitted")
-        while True:
-            self._hand_out()
-            busy = [worker for worker in self._workers if worker.doing is not None]
-            # Those that start come first, so that a stream of outcomes does not keep them waiting.
-            busy.sort(key=lambda worker: worker.pid is not None)
-            (done,), _ = self._ray.wait([worker.doing for worker in busy], num_returns=1)
-            worker = next(worker for worker in busy if worker.doing == done)
-            try:
-                result = self._result(worker)
-            except _Lost as lost:
-                self._replace(worker, str(lost))
-                continue
-            worker.doing = None
-            if worker.task is None:
-                worker.pid, self._lost_at_start = result, 0
-                continue
-            worker.task = None
-            outcome: Outcome = result
-            return outcome
-
-    def close(self) -> None:
-        """See `Pool`; ends Ray, too, where this pool has started or joined it."""
-        if self._shut_down:
-            self._ray.shutdown()  # and all actors with it
-            self._shut_down = False
-        else:
-            for worker in self._workers:
-                self._ray.kill(worker.actor)
-        self._workers.clear()
-
-    def _add(self) -> None:
-        actor = self._actor.remote(self._setting)
-        self._workers.append(_Worker(actor, actor.start.remote(*self._arguments)))
-
-    def _hand_out(self) -> None:
-        for task in list(self._waiting):
-            idle = [worker for worker in self._workers if worker.doing is None]
-            if not idle:
-                return
-            point = task.job.point
-            worker = next((one for one in idle if one.point == point), idle[0])
-            self._waiting.remove(task)
-            worker.task, worker.point = task, point
-            worker.doing = worker.actor.run.remote(task.job)
-
-    def _result(self, worker: _Worker) -> Any:
-        errors = self._ray.exceptions
-        lost = (
-            errors.RayActorError,
-            errors.NodeDiedError,
-            errors.ObjectLostError,
-            errors.OutOfMemoryError,
-            errors.WorkerCrashedError,
+        arguments = spec.settings.model_args
+        super().__init__(
+            Made(Worker, (spec,), local_files(spec)),
+            address,
+            workers,
+            device=str(arguments.get("device") or ""),
+            spread=bool(arguments.get("parallelize")),
+            retries=retries,
+            say=say,
         )
-        try:
-            return self._ray.get(worker.doing)
-        except errors.RayTaskError as error:
-            raise error.cause from error
-        except lost as error:
-            if getattr(error, "actor_init_failed", False):
-                last = str(error).splitlines()[-1]
-                raise HarnessError(
-                    f"Ray can't make a worker ({last}): every node needs this dogerm installed"
-                ) from error
-            raise _Lost(_reason(error)) from error
-        except errors.RayError as error:
-            raise HarnessError(f"Ray: {first_line(error)}") from error
-
-    def _replace(self, worker: _Worker, reason: str) -> None:
-        self._ray.kill(worker.actor)  # it may only be out of reach
-        self._workers.remove(worker)
-        task = worker.task
-        if task is None:
-            self._lost_at_start += 1
-            what, lost = "a worker that was starting", self._lost_at_start
-        else:
-            task.lost += 1
-            what, lost = f"the worker of {task.job.label}", task.lost
-        if lost > self._retries:
-            raise HarnessError(
-                f"{what} was lost {lost} times in a row ({reason}): is there memory for "
-                f"{self.size} models? --workers says how many"
-            )
-        self._say(f"{what} was lost ({reason}); another one takes its place")
-        if task is not None:
-            self._waiting.appendleft(task)
-        self._add()
 
 
-class _Lost(Exception):
-    pass
+def local_files(spec: Spec) -> list[str]:
+    """The files and folders of this machine that a worker reads, as the user names them."""
+    from mergekit.common import ModelReference
 
-
-def _reason(error: BaseException) -> str:
-    cause = re.search(r"is dead because ([^.\n]+)", str(error))
-    return cause[1].replace("`", "") if cause else first_line(error)
+    recipe = spec.recipe
+    models = map(ModelReference.parse, (recipe.reward_model, *recipe.domain_models))
+    named = [
+        *(part.path for model in models for part in (model.model, model.lora) if part),
+        *(task for task in (*spec.select, *spec.report) if task.endswith((".yaml", ".yml"))),
+        *map(str, spec.include_path),
+        *map(str, spec.metadata.values()),
+        os.environ.get("DOGERM_DATA_DIR", ""),
+    ]
+    return [name for name in dict.fromkeys(named) if name and Path(name).exists()]

@@ -44,6 +44,11 @@ class Job:
     share: float = 1.0
     keep: bool = False
 
+    @property
+    def subject(self) -> Point:
+        """What a worker's model is set to by it."""
+        return self.point
+
 
 @dataclass(frozen=True)
 class Cost:

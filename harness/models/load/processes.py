@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +36,32 @@ def started_processes() -> int:
 
     names = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
     return int(get_int_from_env(names, 1))
+
+
+@dataclass(frozen=True)
+class OneProcess:
+    """What evaluate() asks about processes, where one runs and has no model of its own.
+
+    Attributes:
+        device: where what is here beside the models computes.
+        batch_size: as the user gives it.
+    """
+
+    device: torch.device
+    batch_size: int | str
+    rank: int = 0
+    world_size: int = 1
+
+    def all_gather(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensors of all processes."""
+        return tensor
+
+    def gather_object(self, obj: Any, dst: int = 0) -> Any:
+        """The objects of all processes."""
+        return [obj]
+
+    def barrier(self) -> None:
+        """Wait for nobody."""
 
 
 class MemberProcesses:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, at
 from harness.models.load.arguments import COMMANDS_DEVICE, check_device
 from harness.models.load.processes import started_processes
 from harness.models.reward import Reward
@@ -79,11 +79,13 @@ def ask(name: str, model: Reward, requests: list[Instance], quiet: bool) -> list
     Raises:
         HarnessError: it fails; with its name.
     """
-    try:
-        results = model.loglikelihood(requests, disable_tqdm=quiet)
-    except HarnessError as error:
-        raise HarnessError(f"the expert {name}: {error}") from error
-    return [Answer.of(result) for result in results]
+    with at(f"the expert {name}"):
+        return [Answer.of(one) for one in model.loglikelihood(requests, disable_tqdm=quiet)]
+
+
+def distinct(wanted: Mapping[str, list[Instance]]) -> dict[str, int]:
+    """Each expert's rows as its model counts them: equal conversations are one."""
+    return {name: len({key_of(one.args) for one in own}) for name, own in wanted.items()}
 
 
 class OnDevices:
@@ -174,9 +176,7 @@ class OnDevices:
                 logger.info("scoring %d rows with %s", len(wanted[name]), name)
                 answers[name] = ask(name, self.model(name), wanted[name], quiet)
             return answers
-        # As the models count them: equal conversations of an expert are one row.
-        rows = sum(len({key_of(one.args) for one in own}) for own in wanted.values())
-        with progress.together(rows, hidden=quiet) as bar:
+        with progress.together(sum(distinct(wanted).values()), hidden=quiet) as bar:
             while any(queues):
                 turns: list[list[tuple[str, Reward]]] = []
                 for pool, queue in zip(self._pools, queues, strict=True):

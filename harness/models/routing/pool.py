@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, at
 from harness.models.load import published, remote_code
 from harness.models.load.stored_tensors import beside, stored_shapes
 from harness.models.reward import Reward
@@ -75,10 +75,8 @@ class Pool:
             while len(self._loaded) >= self.most:
                 self._release(next(iter(self._loaded)))
             logger.info("loading the expert %s", name)
-            try:
+            with at(f"the expert {name}"):
                 self._loaded[name] = self._load(self._places[name])
-            except HarnessError as error:
-                raise HarnessError(f"the expert {name}: {error}") from error
             self.loads += 1
             network = self._loaded[name].model
             self.parameters[name] = sum(one.numel() for one in network.parameters())

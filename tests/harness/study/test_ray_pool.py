@@ -25,7 +25,8 @@ from click.testing import CliRunner
 from dogerm_plugin.errors import MergeError
 from harness.commands.search import search
 from harness.errors import HarnessError
-from harness.study import choose, ray_actor, ray_cluster, ray_pool, recipe_file
+from harness.models.actors import cluster as ray_cluster
+from harness.study import choose, ray_pool, recipe_file
 from harness.study.ray_pool import RayPool
 from harness.study.recipe import Point
 from harness.study.rows import REPORT
@@ -165,7 +166,7 @@ def test_outcomes_are_those_of_one_process(pool: RayPool, expected: dict[str, An
     scores = {one.score for content in expected.values() for one in content["results"]}
     assert len(scores) > 2  # jobs differ at all
     assert [outcome.job.label for outcome in found if outcome.error] == ["trial 5"]
-    used = {worker.pid for worker in pool._workers if worker.point is not None}
+    used = {worker.pid for worker in pool._workers if worker.subject is not None}
     assert len(used) == 2
     assert os.getpid() not in used
 
@@ -289,7 +290,7 @@ def test_files_that_a_node_needs(spec: Spec, reward_model: Path, language_model:
         include_path=(Path("."),),
     )
     try:
-        found = ray_actor.local_files(spec)
+        found = ray_pool.local_files(spec)
     finally:
         own.unlink()
     assert found == [str(reward_model), str(language_model), "own.yaml", ".", "data"]

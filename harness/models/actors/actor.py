@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs in a Ray actor: a worker in a process that is set up like the driver's."""
+"""What runs in a Ray actor: what it is given to make, in a process set up like the driver's."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from harness.errors import HarnessError
 
-# The actor sets its environment before it imports what reads it (huggingface_hub, for one), and
-# Spec's module leads there: here these are names for the type checker only.
-if TYPE_CHECKING:
-    from harness.study.spec import Spec
-    from harness.study.worker import Job, Outcome
+# The actor sets its environment before it imports what reads it (huggingface_hub, for one): nothing
+# here may lead there. What is made comes with `start`, whose arguments are read after that.
 
 # Environment variables that decide what is measured, or where it is found.
 _TRAVEL = ("DOGERM_", "HF_", "HUGGING_FACE_", "TOKENIZERS_", "TRANSFORMERS_")
@@ -53,7 +50,7 @@ class Setting:
 
 
 class Actor:
-    """A `harness.study.worker.Worker` in a process of Ray's, set up like the driver's.
+    """Something that does jobs, in a process of Ray's that is set up like the driver's.
 
     Args:
         setting: the driver's.
@@ -65,16 +62,17 @@ class Actor:
             os.chdir(setting.folder)
         self._setting = setting
 
-    def start(self, spec: Spec, files: Sequence[str]) -> int:
-        """Examine the models and load the rows; gives the process's id.
+    def start(self, make: Callable[..., Any], given: Sequence[Any], files: Sequence[str]) -> int:
+        """Make what does the jobs; gives the process's id.
 
         Args:
-            spec: what to measure with.
+            make: makes it, with a ``run`` that takes a job.
+            given: to `make`.
             files: models and data that must be here, as the driver names them.
 
         Raises:
-            HarnessError: one of the files can't be read here; or as `Worker`.
-            MergeError: as `Worker`, on the driver's machine.
+            HarnessError: one of the files can't be read here; or as `make`.
+            MergeError: as `make`, on the driver's machine.
         """
         for file in files:
             path = os.path.join(self._setting.folder, file)
@@ -86,36 +84,19 @@ class Actor:
         import torch
 
         from dogerm_plugin.errors import MergeError
-        from harness.study.worker import Worker
 
         torch.set_num_threads(self._setting.threads)
         try:
-            self._worker = Worker(spec)
+            self._worker = make(*given)
         except (HarnessError, MergeError) as error:
             if not self._setting.remote:
                 raise
             raise HarnessError(f"{_node()}: {error}") from None
         return os.getpid()
 
-    def run(self, job: Job) -> Outcome:
-        """See `Worker.run`."""
+    def run(self, job: Any) -> Any:
+        """What the worker gives for a job."""
         return self._worker.run(job)
-
-
-def local_files(spec: Spec) -> list[str]:
-    """The files and folders of this machine that a worker reads, as the user names them."""
-    from mergekit.common import ModelReference
-
-    recipe = spec.recipe
-    models = map(ModelReference.parse, (recipe.reward_model, *recipe.domain_models))
-    named = [
-        *(part.path for model in models for part in (model.model, model.lora) if part),
-        *(task for task in (*spec.select, *spec.report) if task.endswith((".yaml", ".yml"))),
-        *map(str, spec.include_path),
-        *map(str, spec.metadata.values()),
-        os.environ.get("DOGERM_DATA_DIR", ""),
-    ]
-    return [name for name in dict.fromkeys(named) if name and Path(name).exists()]
 
 
 def _node() -> str:

@@ -13,14 +13,19 @@ from typing import Any
 
 from harness.errors import HarnessError
 
+# How a command's user asks for Ray.
+OPTION = "--ray "
 # Cores for one actor where the user does not say how many there are to be.
 CORES = 4
 # Ray's least. Jobs and outcomes are small; weights never go through it.
 _OBJECT_STORE = 80 << 20
 
 
-def ray_module() -> Any:
+def ray_module(option: str = OPTION) -> Any:
     """Ray, imported.
+
+    Args:
+        option: how the user has asked for it, for messages.
 
     Raises:
         HarnessError: it is not installed.
@@ -31,12 +36,18 @@ def ray_module() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise HarnessError(f"--ray needs Ray ({error}): pip install 'dogerm[ray]'") from error
+        raise HarnessError(
+            f"{option.strip()} needs Ray ({error}): pip install 'dogerm[ray]'"
+        ) from error
     return ray
 
 
-def connect(address: str) -> bool:
+def connect(address: str, option: str = OPTION) -> bool:
     """Start Ray here (``local``) or join a cluster (``auto``, or its address), without its chatter.
+
+    Args:
+        address: which.
+        option: how the user has given it, for messages.
 
     Returns:
         Whether there is something to shut down: not where this process is connected already.
@@ -44,11 +55,11 @@ def connect(address: str) -> bool:
     Raises:
         HarnessError: Ray is not installed; there is no such cluster, or it can't be started.
     """
-    ray = ray_module()
+    ray = ray_module(option)
     if ray.is_initialized():
         return False
     named = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
-    _refuse_silence(named)
+    _refuse_silence(named, option)
     here: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
     try:
         ray.init(
@@ -61,12 +72,12 @@ def connect(address: str) -> bool:
         text = " ".join(str(error).split())
         if isinstance(error, ConnectionError) and address == "auto":
             text = "no cluster runs here: begin one with ray start --head, set RAY_ADDRESS to its "
-            text += "address, or take --ray local"
-        raise HarnessError(f"--ray {address}: {text}") from error
+            text += f"address, or take {option}local"
+        raise HarnessError(f"{option}{address}: {text}") from error
     return True
 
 
-def _refuse_silence(address: str) -> None:
+def _refuse_silence(address: str, option: str) -> None:
     """Refuse an address where nobody answers: Ray itself tries for many minutes."""
     host, _, port = address.rpartition(":")
     if not port.isdigit() or "://" in address:
@@ -75,7 +86,7 @@ def _refuse_silence(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except (OSError, OverflowError) as error:
         raise HarnessError(
-            f"--ray {address}: nobody answers there ({error}): is the cluster's head up, and is "
+            f"{option}{address}: nobody answers there ({error}): is the cluster's head up, and is "
             "that the port that ray start told?"
         ) from error
 
