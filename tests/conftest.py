@@ -43,6 +43,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 # What `pytest --durations` says of whole files, longest first.
 LONGEST = (
     "harness/study/test_ray_pool.py",
+    "harness/models/routing/test_ray_experts.py",
     "test_packaging.py",
     "harness/demo/test_demo.py",
     "harness/models/load/test_saved_layouts.py",
