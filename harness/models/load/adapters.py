@@ -83,18 +83,26 @@ def put_onto(model: Any, adapter: Adapter, tokenizer: Any) -> Any:
         made = adapted_model.attach(model, adapter)
     except MergeError as error:
         raise HarnessError(f"peft={error}") from None
-    _keep_digits(made, adapter)
+    keep_digits(made, adapter)
     return made
 
 
-def _keep_digits(made: Any, adapter: Adapter) -> None:
-    """Give the head the numbers that the adapter stores, in their dtype, where that is finer."""
+def keep_digits(made: Any, adapter: Adapter, name: str = adapted_model.FIRST) -> None:
+    """Give the head the numbers that the adapter stores, in their dtype, where that is finer.
+
+    Args:
+        made: PEFT's model.
+        adapter: one that it has.
+        name: what PEFT calls it.
+    """
     base = without_adapter_wrapper(made)
     stored = adapter.tensors(adapter.head(str(base.base_model_prefix)))
-    for name, parameter in made.named_parameters():
-        if ".original_module." in name or plain(name) not in stored:
+    for path, parameter in made.named_parameters():
+        key = plain(path.replace(f".{name}.", f".{adapted_model.FIRST}."))
+        others = name != adapted_model.FIRST and f".{name}." not in path
+        if others or ".original_module." in path or key not in stored:
             continue
-        tensor = stored[plain(name)]
+        tensor = stored[key]
         if tensor.is_floating_point() and tensor.element_size() > parameter.element_size():
             base.head_loaded_in = parameter.dtype
             parameter.data = tensor.to(parameter.device)
