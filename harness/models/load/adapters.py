@@ -10,7 +10,7 @@ from dogerm_plugin.anatomy import adapted_model
 from dogerm_plugin.anatomy.adapter import Adapter, plain, read
 from dogerm_plugin.errors import MergeError
 from harness.errors import HarnessError
-from harness.models.load.head import without_adapter_wrapper
+from harness.models.load.head import head_modules, without_adapter_wrapper
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -85,6 +85,17 @@ def put_onto(model: Any, adapter: Adapter, tokenizer: Any) -> Any:
         raise HarnessError(f"peft={error}") from None
     keep_digits(made, adapter)
     return made
+
+
+def forget_base_head(made: Any) -> None:
+    """Empty the base's head, which the adapter's stands for: a language model's is random.
+
+    Two models of the same files would else differ in weights that nothing uses.
+    """
+    for module in head_modules(without_adapter_wrapper(made)).values():
+        for name, parameter in module.named_parameters():
+            if name.startswith("original_module."):
+                parameter.data.zero_()
 
 
 def keep_digits(made: Any, adapter: Adapter, name: str = adapted_model.FIRST) -> None:

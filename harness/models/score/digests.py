@@ -44,6 +44,28 @@ def of_adapters(model: nn.Module) -> str:
     return identity.digest({name: _without_origin(one.to_dict()) for name, one in configs.items()})
 
 
+def of_adapter(model: nn.Module, name: str) -> str:
+    """The digest of one adapter of a PEFT model: its config, and its tensors by the base's names.
+
+    Args:
+        model: PEFT's.
+        name: what PEFT calls the adapter; it is not part of the digest.
+    """
+    config: Any = getattr(model, "peft_config", {})[name]
+    tensors = [[path, of_tensor(tensor)] for path, tensor in adapter_tensors(model, name)]
+    return identity.digest([_without_origin(config.to_dict()), tensors])
+
+
+def adapter_tensors(model: nn.Module, name: str) -> list[tuple[str, torch.Tensor]]:
+    """The parameters of one adapter of a PEFT model, by their names without its own."""
+    part = f".{name}"
+    return [
+        (path.replace(part, ""), tensor)
+        for path, tensor in model.named_parameters()
+        if f"{part}." in path or path.endswith(part)
+    ]
+
+
 def of_tokenizer(tokenizer: Any) -> str:
     """The digest of what turns text into ids: the whole pipeline, and the special tokens."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
