@@ -17,7 +17,7 @@ _Run = Callable[..., dict[str, Any]]
 
 @click.group()
 def train() -> None:
-    """Train a reward model or a domain language model to merge, or a mixture's gates.
+    """Train a reward model, a domain language model to merge, a mixture's gates or a router.
 
     A CONFIG is a YAML file; harness/training/configs/ holds those of the demo's two adapters. A
     run that was killed goes on from its last checkpoint when it is started again.
@@ -93,6 +93,25 @@ def gates(config: Path, output: Path, data_folder: Path | None, model_folder: st
     for line in expert_shares.lines(figures):
         click.echo(line)
     click.echo(f"{output}: {figures['bytes']:,} bytes of weights, shares.png")
+
+
+@train.command()
+@_options
+def router(config: Path, output: Path, data_folder: Path | None, model_folder: str | None) -> None:
+    """Fit a router on prompts of several domains, and calibrate their reward models.
+
+    The config's model embeds the prompts; each row says its domain. The output folder is what
+    --model reward-router takes as router=.
+    """
+    from harness.training.config import read_config
+    from harness.training.router import train_router
+
+    with told_in_one_line():
+        figures = train_router(
+            read_config(config), output, data_folder or config.parent, model_folder
+        )
+    click.echo(json.dumps(figures["validation"], indent=1))
+    click.echo(f"{output}: {figures['router']} of {', '.join(figures['labels'])}, confusion.png")
 
 
 @train.command()

@@ -24,12 +24,12 @@ from harness.models.load.processes import MemberProcesses
 from harness.models.reward import Reward
 from harness.models.routing import fitted, router_file
 from harness.models.routing.classifier import Classifier
+from harness.models.routing.experts import check_scales
 from harness.models.routing.pool import Pool
 from harness.models.routing.routed_lm import RoutedLM, Router
 from harness.models.routing.router_file import ORACLE, RouterFile
 from harness.rows.answer import Answer
 from harness.rows.conversation import Message
-from harness.runs.identity import digest, model_files
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -153,27 +153,6 @@ class RewardRouter(MemberProcesses, RoutedLM):
             "loads": self.pool.loads,
             "members": self.pool.info(),
         }
-
-
-def check_scales(made: RouterFile, places: Mapping[str, str]) -> None:
-    """Refuse a calibration of other weights than an expert has now.
-
-    Raises:
-        HarnessError: naming the expert.
-    """
-    for name, scale in made.calibration.items():
-        if scale.files and Path(places[name]).is_dir() and scale.files != of_folder(places[name]):
-            raise HarnessError(
-                f"the expert {name}: its calibration (mean {scale.mean:.4g}, std {scale.std:.4g}) "
-                f"is of other files than {places[name]} has now; calibrate again with dogerm train "
-                "router, or leave the calibration out"
-            )
-
-
-def of_folder(place: str) -> str:
-    """The digest of a checkpoint's files, wherever its folder lies."""
-    files = model_files([Path(place)])
-    return digest(sorted((Path(path).name, text) for path, text in files.items()))
 
 
 def router_of(made: RouterFile, beside: Any) -> Router | None:

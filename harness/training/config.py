@@ -42,6 +42,7 @@ class Columns(KnownKeys):
     tools: str | None = None  # a list, or its JSON text, for the chat template
     documents: str | None = None  # the same
     margin: str | None = None  # how much better the chosen answer is, for TRL's loss
+    domain: str | None = None  # which expert a row is for: routers, and `train reward --domains`
 
 
 class Source(KnownKeys):
@@ -54,6 +55,7 @@ class Source(KnownKeys):
     seed: int = 0  # of the generator, the corruption and the choice of rows
     rows: int | None = None  # how many: made by a generator, or chosen at random from the others
     columns: Columns = Columns()
+    domain: str | None = None  # of all rows, in place of a column
     balance_length: bool = False  # the longer answer is chosen in half of the pairs
     corrupt: int = 0  # rejected = chosen with so many words exchanged
     allow_markup: bool = False  # texts may hold the tokenizer's special tokens
@@ -100,6 +102,16 @@ class Gates(KnownKeys):
     balance: Number = 0.01  # of the load-balancing term, N sum f_i P_i in every layer
 
 
+class Router(KnownKeys):
+    """What `dogerm train router` alone reads."""
+
+    kind: str = "probe"  # or centroid
+    template: str | None = None  # a Jinja file or `plain`, for an encoder without a chat template
+    experts: dict[str, str] = {}  # reward model by domain, to be calibrated
+    fallback: str | None = None  # of them, for what no other is for
+    calibration_rows: int = 400  # pairs that each expert scores, at most
+
+
 class Config(KnownKeys):
     """One run of `dogerm train`."""
 
@@ -109,6 +121,7 @@ class Config(KnownKeys):
     max_length: int = 512  # longer conversations are left out, and counted
     lora: Lora = Lora()  # not for gates, which change nothing else
     gates: Gates = Gates()
+    router: Router = Router()
     training: Training = Training()
     validation: Validation = Validation()
 
@@ -132,6 +145,7 @@ _SECTIONS: dict[int | str, type[KnownKeys]] = {
     "columns": Columns,
     "lora": Lora,
     "gates": Gates,
+    "router": Router,
     "training": Training,
     "validation": Validation,
 }
@@ -216,6 +230,8 @@ def _check(config: Config, where: str) -> None:
             "`layers` is [first, last]",
         ),
         (config.gates.balance >= 0, "`balance` must be 0 or above"),
+        (config.router.kind in ("probe", "centroid"), "`kind` is probe or centroid"),
+        (config.router.calibration_rows > 1, "`calibration_rows` must be above 1"),
         (0 < validation.share < 1, "`share` must be between 0 and 1"),
     )
     for fine, reason in rules:
@@ -226,6 +242,11 @@ def _check(config: Config, where: str) -> None:
         if len(named) != 1:
             raise HarnessError(
                 f"{where}: each data entry needs exactly one of `file`, `hub` and `generator`"
+            )
+        if source.domain is not None and source.columns.domain is not None:
+            raise HarnessError(
+                f"{where}: `domain` of an entry and `columns: {{domain: ...}}` are two answers to "
+                "one question: leave one out"
             )
         if source.generator is not None and source.rows is None:
             raise HarnessError(f"{where}: generator `{source.generator}` needs `rows`")

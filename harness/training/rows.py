@@ -39,7 +39,7 @@ def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
 
     Rows have any form that `harness.rows.pairs` reads. A row's prompt is a text that knows its
     messages (`harness.rows.conversation.Conversation`), an answer that is more than text a
-    `Response`; with a column of margins there is ``margin``, too.
+    `Response`; with a column of margins there is ``margin``, with domains ``domain``, too.
 
     Rows without a prompt column whose `chosen` and `rejected` are whole transcripts, as hh-rlhf's
     are, are split where the two part. Those with an empty or the same answer, an empty turn, or a
@@ -55,7 +55,7 @@ def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
             a prompt whose turns make no sense.
     """
     if source.generator is not None:
-        return _generated(source, keys)
+        return [_with_domain(row, row, source, "") for row in _generated(source, keys)]
     place, table = _table(source, folder)
     needed = ("prompt", "chosen") if source.corrupt and keys == PAIR else keys
     means = {**MEANS, "margin": "margin"} if keys == PAIR else MEANS
@@ -67,7 +67,8 @@ def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
             left_out += 1
         else:
             passed.see(raw)
-            rows.append(_row(split, needed, source, f"{place}, row {number}"))
+            where = f"{place}, row {number}"
+            rows.append(_with_domain(_row(split, needed, source, where), raw, source, where))
     with at(place):
         passed.refuse_missing()
     for line in passed.lines(len(rows)):
@@ -80,8 +81,20 @@ def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
     if source.corrupt:
         if keys != PAIR:
             raise HarnessError(f"{place}: `corrupt` makes preference pairs, not answers to learn")
+        domains = {row["prompt"]: row["domain"] for row in rows if "domain" in row}
         rows = corrupted_pairs(rows, source.seed, swaps=source.corrupt)
+        if domains:
+            rows = [{**row, "domain": domains[row["prompt"]]} for row in rows]
     return rows
+
+
+def has_pairs(source: Source, folder: Path) -> bool:
+    """Whether a source has two answers a prompt, by its first row."""
+    if source.generator is not None:
+        return source.generator in _MAKERS[PAIR]
+    _, table = _table(source, folder)
+    first = next(iter(table), {})
+    return source.corrupt > 0 or source.columns.rejected in first
 
 
 def choose_rows(source: Source, rows: list[Row]) -> list[Row]:
@@ -217,6 +230,20 @@ def _prompt(raw: Row, doc: Mapping[str, Any], columns: Columns, origin: Origin) 
     is_transcript = isinstance(given, str) and transcripts.is_transcript(given)
     text = str(given) if is_transcript else plain_text(prompt)
     return Conversation(text, prompt, beside, origin)
+
+
+def _with_domain(row: Row, raw: Row, source: Source, where: str) -> Row:
+    """The row with its ``domain``, where the source says one."""
+    column = source.columns.domain
+    if column is None:
+        return row if source.domain is None else {**row, "domain": source.domain}
+    value = raw.get(column)
+    if value is None or not str(value).strip():
+        raise HarnessError(
+            f"{where}: column `{column}` is {value!r}, expected a domain's name (found: "
+            f"{', '.join(map(str, raw))})"
+        )
+    return {**row, "domain": str(value).strip()}
 
 
 def _margin(raw: Row, column: str | None) -> float | None:

@@ -16,7 +16,12 @@ PLAIN = "plain"
 LONGEST = 2048  # tokens of a prompt, where the model does not take fewer
 
 
-def template_of(tokenizer: Any, wanted: str | None, router: str) -> ChatTemplate:
+def template_of(
+    tokenizer: Any,
+    wanted: str | None,
+    router: str,
+    way_out: str = "router_template=FILE (Jinja), or router_template=plain",
+) -> ChatTemplate:
     """What renders a router's prompts.
 
     Raises:
@@ -28,13 +33,12 @@ def template_of(tokenizer: Any, wanted: str | None, router: str) -> ChatTemplate
     if wanted is None and not getattr(tokenizer, "chat_template", None):
         raise HarnessError(
             f"router={router}: its tokenizer has no chat template, so nothing says in what form it "
-            "reads a prompt; give router_template=FILE (Jinja), or router_template=plain for lines "
-            "of 'User: ...'"
+            f"reads a prompt; give {way_out}, for lines of 'User: ...'"
         )
     return choose_template(tokenizer, wanted)
 
 
-def longest(tokenizer: Any, config: Any) -> int:
+def takes(tokenizer: Any, config: Any) -> int:
     """The tokens of a prompt that a model reads; a longer one loses its beginning."""
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     limits = (getattr(tokenizer, "model_max_length", None), text.max_position_embeddings)
@@ -128,7 +132,7 @@ class Classifier:
                 "exclude each other; a router's probabilities sum to 1"
             )
         self.encoder = Encoder(
-            tokenizer, template_of(tokenizer, template, place), longest(tokenizer, config)
+            tokenizer, template_of(tokenizer, template, place), takes(tokenizer, config)
         )
         self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         if config.pad_token_id is None:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from harness.errors import HarnessError, first_line
 from harness.models.load.arguments import folder_or_hub_id
-from harness.models.routing.classifier import longest, padded
+from harness.models.routing.classifier import LONGEST, padded, takes
 from harness.models.score.chat_template import ChatTemplate
 from harness.models.score.encoder import Encoder
 from harness.rows.conversation import PLAIN_TEMPLATE, Turns
@@ -25,6 +26,7 @@ class Embedder:
         device: where it runs.
         batch_size: prompts in one batch.
         dtype: that it is loaded in.
+        longest: tokens of a prompt; a longer one loses its beginning.
 
     Raises:
         HarnessError: nothing can be loaded.
@@ -38,6 +40,7 @@ class Embedder:
         device: Any,
         batch_size: int,
         dtype: str = "float32",
+        longest: int = LONGEST,
     ) -> None:
         from transformers import AutoModel, AutoTokenizer
 
@@ -54,17 +57,20 @@ class Embedder:
             if template is None
             else ChatTemplate(template, "the router's")
         )
-        self.encoder = Encoder(tokenizer, made, longest(tokenizer, self.model.config))
+        most = min(longest, takes(tokenizer, self.model.config))
+        self.encoder = Encoder(tokenizer, made, most)
         self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self.batch_size = batch_size
 
-    def embed(self, prompts: Sequence[Turns]) -> np.ndarray[Any, Any]:
+    def embed(self, prompts: Sequence[Turns], shown: bool = False) -> np.ndarray[Any, Any]:
         """The prompts' points [prompts, hidden size], in float32."""
         import torch
 
         rows = [self.encoder.encode(prompt)[0] for prompt in prompts]
         made: Any = None
-        for places, ids, mask in padded(rows, self.pad, self.batch_size, self.model.device):
+        batches = padded(rows, self.pad, self.batch_size, self.model.device)
+        count = -(-len(rows) // self.batch_size)
+        for places, ids, mask in tqdm(batches, "Embedding", count, disable=not shown):
             with torch.inference_mode():
                 states = self.model(input_ids=ids, attention_mask=mask)[0].float()
             weights = mask[..., None].to(states.dtype)

@@ -22,6 +22,7 @@ import numpy as np
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.files.json_file import read_object
 from harness.errors import HarnessError
+from harness.models.routing.classifier import LONGEST
 from harness.models.routing.embedder import Embedder
 from harness.rows.conversation import Turns
 
@@ -161,7 +162,7 @@ class FittedRouter:
             template=self.about.get("template"),
             device=self._device,
             batch_size=self._batch_size,
-            dtype=self.about.get("dtype", "float32"),
+            longest=int(self.about.get("max_length", LONGEST)),
         )
         points = embedder.embed(prompts)
         width = len(self.router.shift)

@@ -347,7 +347,7 @@ def test_rewards_of_unlike_scales_are_not_compared_across_prompts(
 
 
 def test_a_calibration_of_other_weights_is_refused(experts: dict[str, str]) -> None:
-    from harness.models.router import of_folder
+    from harness.models.routing.experts import of_folder
 
     scales = {n: {**CALIBRATION[n], "files": of_folder(place)} for n, place in experts.items()}
     routed_by(experts, ByHash(), calibration=scales)

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`dogerm train router`: whose prompt is it? Fitted on embedded prompts, no training loop.
+
+out/router.json, router.safetensors   the router (`harness.models.routing.fitted`)
+out/router.yml                        with the experts and their scales, for --model reward-router
+out/figures.json, confusion.png       what it gets right, on prompts that it has not seen
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.models.routing import fitted
+from harness.models.routing.confusion import Confusion
+from harness.models.routing.embedder import Embedder
+from harness.models.routing.router_file import Scale
+from harness.rows.columns import with_guess
+from harness.training import folder as runs
+from harness.training.calibrate import calibrate
+from harness.training.config import Config
+from harness.training.router_fit import fit
+from harness.training.router_rows import gather_prompts, prompt_turns
+
+Row = dict[str, Any]
+BATCH = 16
+
+
+def train_router(
+    config: Config, output: Path, data_folder: Path, model_folder: str | None = None
+) -> dict[str, Any]:
+    """Fit, validate, calibrate and save a router; return the figures.
+
+    What takes long (embedding, each expert's rewards) is kept as it comes, so a killed run goes on.
+
+    Raises:
+        HarnessError: see the message.
+    """
+    for section, why in (
+        ("lora", "a router is fitted and nothing is adapted"),
+        ("gates", "a router stands before the models"),
+        ("heads", "a router has a label for each domain"),
+    ):
+        config.refuse(section, why)
+    source = model_folder or config.model
+    rows = gather_prompts(config, data_folder)
+    _check_experts(config, rows.domains)
+    seen = [[row["domain"], str(row["prompt"])] for row in rows.training]
+    claimed = runs.made_with(__name__, seen) | _of_encoder(source)
+    runs.claim(output, config.as_dict(), claimed, fitted.FILE)
+    kept = runs.checkpoints(output)
+    kept.mkdir(exist_ok=True)
+    embedder = Embedder(
+        source,
+        template=_template(source, config.router.template, data_folder),
+        device=_device(),
+        batch_size=BATCH,
+        longest=config.max_length,
+    )
+    points = _embedded("training", rows.training, embedder, kept)
+    domains = [row["domain"] for row in rows.training]
+    router = fit(config.router.kind, points, domains, config.training.seed)
+    parts = {"held out": rows.held_out, **rows.unseen}
+    figures: dict[str, Any] = {
+        "kind": "router",
+        "router": router.kind,
+        "encoder": config.model,
+        "labels": list(router.labels),
+        "temperature": router.temperature,
+        "training_prompts": {name: domains.count(name) for name in router.labels},
+        "validation": {},
+        "confusion": {},
+    }
+    drawn = []
+    for name, part in parts.items():
+        if part:
+            points = _embedded(name, part, embedder, kept)
+            confusion = _validate(router, points, part, figures["validation"], name)
+            figures["confusion"][name] = confusion.as_dict()
+            drawn.append(confusion)
+    del embedder
+    scales: dict[str, Scale] = {}
+    if config.router.experts:
+        experts = _places(config.router.experts, data_folder)
+        scales = calibrate(experts, rows.pairs, config.router.calibration_rows, kept)
+        figures["calibration"] = {name: scale.model_dump() for name, scale in scales.items()}
+    _save(config, output, data_folder, source, router, figures, scales)
+    went = [pair for one in drawn for pair in one.counts.elements()]
+    Confusion(went, router.labels).draw(output / "confusion.png")
+    shutil.rmtree(kept, ignore_errors=True)
+    return figures
+
+
+def _validate(
+    router: fitted.LinearRouter, points: Any, rows: Sequence[Row], told: dict[str, Any], name: str
+) -> Confusion:
+    """The confusion of a part, its figures added to `told`."""
+    shares = router.probabilities(points)
+    chosen = [router.labels[place] for place in shares.argmax(1)]
+    went = zip((row["domain"] for row in rows), chosen, strict=True)
+    confusion = Confusion(went, router.labels)
+    accuracy, error = confusion.accuracy
+    known = [place for place, row in enumerate(rows) if row["domain"] in router.labels]
+    right = [shares[place, router.labels.index(rows[place]["domain"])] for place in known]
+    counts = [sum(row["domain"] == label for row in rows) for label in router.labels]
+    told[name] = {
+        "prompts": len(rows),
+        "accuracy": accuracy,
+        "accuracy_stderr": error,
+        "largest_domain": max(counts) / len(rows),
+        "log_loss": float(-np.log(np.maximum(right, 1e-12)).mean()) if right else None,
+    }
+    return confusion
+
+
+def _embedded(name: str, rows: Sequence[Row], embedder: Embedder, kept: Path) -> Any:
+    """The rows' points, those of a killed run where they are of the same prompts."""
+    from harness.runs.identity import digest
+
+    prompts = [prompt_turns(row) for row in rows]
+    file = kept / f"points-{digest([list(one) for one in prompts])}.npy"
+    if not file.is_file():
+        click.echo(f"{name}: embedding {len(prompts)} prompts", err=True)
+        partial = file.with_suffix(".partial.npy")
+        np.save(partial, embedder.embed(prompts, shown=True))
+        partial.rename(file)
+    return np.load(file)
+
+
+def _save(
+    config: Config,
+    output: Path,
+    data_folder: Path,
+    source: str,
+    router: fitted.LinearRouter,
+    figures: dict[str, Any],
+    scales: Mapping[str, Scale],
+) -> None:
+    """The router's files; router.json, which ends a run, comes last."""
+    import json
+
+    import yaml
+
+    text = json.dumps(figures, indent=1)
+    (output / "figures.json").write_text(text + "\n", encoding="utf-8")
+    if config.router.experts:
+        places = _places(config.router.experts, data_folder)
+        content: dict[str, Any] = {
+            "experts": {name: _from(output, place) for name, place in places.items()},
+            "router": ".",
+            **({"fallback": config.router.fallback} if config.router.fallback else {}),
+            "calibration": {name: scale.model_dump() for name, scale in scales.items()},
+        }
+        (output / "router.yml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+    about = {
+        "encoder": _from(output, source),
+        "template": _template(source, config.router.template, data_folder),
+        "max_length": config.max_length,
+        "validation": figures["validation"],
+    }
+    fitted.save(router, output, about)
+
+
+def _check_experts(config: Config, domains: Sequence[str]) -> None:
+    """Refuse experts that no prompt is for, before anything is embedded."""
+    experts, fallback = config.router.experts, config.router.fallback
+    if fallback is not None and fallback not in experts:
+        raise HarnessError(
+            f"`fallback` names the expert {with_guess(fallback, tuple(experts))}; there are "
+            f"{', '.join(experts) or 'none'}"
+        )
+    for name in experts:
+        if name not in domains and name != fallback:
+            raise HarnessError(
+                f"`experts` has {with_guess(name, tuple(domains))}, and no row is of that domain: "
+                f"the rows are of {', '.join(domains)}"
+            )
+    lacking = [name for name in domains if name not in experts]
+    if experts and lacking and fallback is None:
+        raise HarnessError(
+            f"`experts` has none for the domain {lacking[0]}: name one, or a `fallback`"
+        )
+
+
+def _template(source: str, wanted: str | None, folder: Path) -> str:
+    """The Jinja text that renders prompts."""
+    from transformers import AutoTokenizer
+
+    from harness.models.routing.classifier import PLAIN, template_of
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{source}: no tokenizer: {' '.join(str(error).split())}") from error
+    if wanted not in (None, PLAIN):
+        wanted = str(folder / str(wanted))
+    return template_of(
+        tokenizer, wanted, source, "`template: plain` or a file under `router:`"
+    ).text
+
+
+def _of_encoder(source: str) -> dict[str, str]:
+    from harness.models.routing.experts import of_folder
+
+    return {"encoder's files": of_folder(source)} if Path(source).is_dir() else {}
+
+
+def _places(experts: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Folders that are written relative to the data folder, and Hub ids as they are."""
+    return {
+        name: str(folder / place) if (folder / place).is_dir() else place
+        for name, place in experts.items()
+    }
+
+
+def _from(output: Path, place: str) -> str:
+    """A folder as it is reached from the router's; a Hub id as it is."""
+    if not Path(place).is_dir():
+        return place
+    return os.path.relpath(Path(place).resolve(), output.resolve())
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,264 @@
+"""Real runs of `dogerm train router`: what it learns, what it keeps, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from harness.commands.train import train
+
+Write = Callable[[str, list[dict[str, Any]]], Path]
+WORDS = {
+    "math": "What is {0} + {0} or {0} times two",
+    "code": "def add(a, b): return a + {0}",
+    "chat": "please be kind and brief {0} Paris",
+}
+
+
+def rows(count: int, **more: Any) -> list[dict[str, Any]]:
+    """Prompts of three domains, told apart by their words."""
+    return [
+        {
+            "question": words.format(number),
+            "good": f"It is {number}.",
+            "bad": f"I cannot, {number}!",
+            "topic": domain,
+            **more,
+        }
+        for number in range(count)
+        for domain, words in WORDS.items()
+    ]
+
+
+COLUMNS = {"prompt": "question", "chosen": "good", "rejected": "bad", "domain": "topic"}
+
+
+def run(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(train, ["router", *map(str, arguments)], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("kind", ["probe", "centroid"])
+def test_a_router_from_rows_to_rewards(
+    kind: str,
+    tmp_path: Path,
+    save_reward_model: Callable[..., Path],
+    language_model: Path,
+    write_config: Callable[..., Path],
+    write_jsonl: Write,
+) -> None:
+    """Fit, calibrate, and score with the folder that comes out."""
+    from harness.models.reward import Reward
+    from harness.models.router import RewardRouter
+    from tests.harness.models.test_reward import requests
+    from tests.harness.models.test_router import talks
+
+    write_jsonl("prefs.jsonl", rows(40))
+    experts = {name: save_reward_model(seed=seed) for seed, name in enumerate(WORDS, 41)}
+    config = write_config(
+        model=str(language_model),
+        data=[{"file": "prefs.jsonl", "columns": COLUMNS}],
+        router={
+            "kind": kind,
+            "experts": {name: str(place) for name, place in experts.items()},
+            "calibration_rows": 12,
+        },
+        validation={"share": 0.3},
+    )
+    out = tmp_path / "router"
+    result = run(config, "-o", out)
+    assert result.exit_code == 0, result.output
+    figures = json.loads((out / "figures.json").read_text())
+    told = figures["validation"]["held out"]
+    assert told["accuracy"] > 0.9 > told["largest_domain"]
+    assert (
+        sum(map(sum, (d.values() for d in figures["confusion"]["held out"].values())))
+        == told["prompts"]
+    )
+    assert (out / "confusion.png").stat().st_size > 2000
+    assert not (out / "checkpoints").exists()
+
+    model = RewardRouter(router=str(out), device="cpu", batch_size=4)
+    asked = [(row["question"], row[key]) for row in rows(6) for key in ("good", "bad")]
+    answers = model.loglikelihood(requests(talks(asked)), True)
+    went = [answer[2]["expert"] for answer in answers[::2]]
+    of = [row["topic"] for row in rows(6)]
+    assert sum(one == other for one, other in zip(went, of, strict=True)) > 12
+    assert model.kind == f"routed reward ({kind})"
+
+    content = yaml.safe_load((out / "router.yml").read_text())
+    assert content["experts"].keys() == WORDS.keys()
+    held_out = [row for row in rows(40)]
+    scale = content["calibration"]["math"]
+    assert scale["std"] > 0 and scale["files"]
+    alone = Reward(str(experts["math"]), device="cpu", batch_size=4)
+    every = [
+        answer[0]
+        for answer in alone.loglikelihood(
+            requests([(row["question"], row[k]) for row in held_out for k in ("good", "bad")]), True
+        )
+    ]
+    # twelve pairs of the held-out ones: within what a sample's mean may be off
+    assert scale["mean"] == pytest.approx(np.mean(every), abs=4 * np.std(every) / 24**0.5)
+
+    again = run(config, "-o", out)
+    assert again.exit_code != 0 and "this run is finished already" in again.output
+
+
+def test_figures_of_sets_that_nothing_was_fitted_on(
+    tmp_path: Path, language_model: Path, write_config: Callable[..., Path], write_jsonl: Write
+) -> None:
+    """Validation by data of its own; a domain of an entry, a set of answers, a sentence encoder's
+    plain form."""
+    for domain, words in WORDS.items():
+        table = [{"prompt": words.format(n), "response": "Yes."} for n in range(20)]
+        write_jsonl(f"{domain}.jsonl", table)
+    write_jsonl(
+        "unseen.jsonl", [{"prompt": f"Is it {n} or {n}?", "response": "No."} for n in "123"]
+    )
+    config = write_config(
+        model="some/encoder",
+        data=[{"file": f"{domain}.jsonl", "domain": domain} for domain in WORDS],
+        router={"template": "plain"},
+        validation={"data": [{"file": "unseen.jsonl", "domain": "math"}]},
+    )
+    out = tmp_path / "router"
+    result = run(config, "-o", out, "--model", language_model)
+    assert result.exit_code == 0, result.output
+    figures = json.loads((out / "figures.json").read_text())
+    assert list(figures["validation"]) == ["unseen"]
+    assert figures["validation"]["unseen"]["prompts"] == 3
+    assert figures["training_prompts"] == {"math": 20, "code": 20, "chat": 20}
+    assert not (out / "router.yml").exists()
+    assert "User: " in json.loads((out / "router.json").read_text())["template"]
+
+
+def test_a_killed_run_goes_on(
+    tmp_path: Path,
+    language_model: Path,
+    write_config: Callable[..., Path],
+    write_jsonl: Write,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from harness.models.routing.embedder import Embedder
+    from harness.training import router
+
+    write_jsonl("prefs.jsonl", rows(20))
+    columns = {**COLUMNS}
+    config = write_config(
+        model=str(language_model), data=[{"file": "prefs.jsonl", "columns": columns}]
+    )
+    out = tmp_path / "router"
+    with monkeypatch.context() as patch:
+        patch.setattr(router, "fit", lambda *_: (_ for _ in ()).throw(RuntimeError("killed")))
+        with pytest.raises(RuntimeError, match="killed"):
+            run(config, "-o", out)
+    assert not (out / "router.json").exists()
+    embedded: list[int] = []
+    embed = Embedder.embed
+
+    def counted(self: Any, prompts: Any, shown: bool = False) -> Any:
+        embedded.append(len(prompts))
+        return embed(self, prompts, shown)
+
+    monkeypatch.setattr(Embedder, "embed", counted)
+    assert run(config, "-o", out).exit_code == 0
+    assert len(embedded) == 1  # what is held out; the training prompts were kept
+
+
+def test_the_probabilities_mean_something() -> None:
+    """A probe of points whose domains overlap is right as often as it says, and shrinks noise."""
+    from harness.training.router_fit import fit
+
+    draw = np.random.default_rng(0)
+    middle = draw.normal(size=(3, 16))
+    wanted = draw.integers(0, 3, 1500)
+    points = (middle[wanted] + 2.0 * draw.normal(size=(1500, 16))).astype(np.float32)
+    names = [("math", "code", "chat")[number] for number in wanted]
+    for kind in ("probe", "centroid"):
+        router = fit(kind, points[:600], names[:600], 0)
+        shares = router.probabilities(points[600:])
+        assert shares.sum(1) == pytest.approx(np.ones(900))
+        chosen = shares.argmax(1)
+        right = np.array(
+            [router.labels[c] == name for c, name in zip(chosen, names[600:], strict=True)]
+        )
+        said, standard_error = shares.max(1).mean(), (right.std() / 900**0.5)
+        assert abs(right.mean() - said) < 4 * standard_error
+        assert right.mean() > 0.6
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data": [{"file": "prefs.jsonl", "columns": {**COLUMNS, "domain": None}}]}, "say no dom"),
+        (
+            {"data": [{"file": "prefs.jsonl", "columns": {**COLUMNS, "domain": "tpic"}}]},
+            "prefs.jsonl, row 1: column `tpic` is None, expected a domain's name",
+        ),
+        (
+            {"data": [{"file": "prefs.jsonl", "columns": COLUMNS, "domain": "math"}]},
+            "are two answers to one question",
+        ),
+        (
+            {
+                "data": [
+                    {"file": "prefs.jsonl", "columns": {**COLUMNS, "domain": None}, "domain": "a"}
+                ]
+            },
+            "a router chooses between domains, and the rows are of 1 (a)",
+        ),
+        (
+            {"router": {"experts": {"math": "x", "codes": "y"}}},
+            "`experts` has 'codes' (did you mean code?), and no row is of that domain",
+        ),
+        ({"router": {"experts": {"math": "x", "code": "y"}}}, "has none for the domain chat"),
+        ({"router": {"fallback": "chat"}}, "`fallback` names the expert 'chat'; there are none"),
+        ({"router": {"kind": "knn"}}, "`kind` is probe or centroid"),
+        ({"lora": {"rank": 4}}, "`lora` has no effect here"),
+        ({"model": "./nowhere"}, "./nowhere: no tokenizer"),
+    ],
+)
+def test_mistakes_are_one_line(
+    change: dict[str, Any],
+    words: str,
+    tmp_path: Path,
+    language_model: Path,
+    write_config: Callable[..., Path],
+    write_jsonl: Write,
+) -> None:
+    write_jsonl("prefs.jsonl", rows(10))
+    content = {
+        "model": str(language_model),
+        "data": [{"file": "prefs.jsonl", "columns": COLUMNS}],
+        **change,
+    }
+    result = run(write_config(**content), "-o", tmp_path / "router")
+    assert result.exit_code != 0
+    assert re.search(re.escape(words), result.output), result.output
+    assert "Traceback" not in result.output
+
+
+def test_prompts_of_several_domains_are_left_out(
+    tmp_path: Path, language_model: Path, write_config: Callable[..., Path], write_jsonl: Write
+) -> None:
+    """DSP's sets ask the same of every domain: nothing in such a prompt says whose it is."""
+    table = [
+        {"prompt": f"Tell me of {n}.", "response": "No.", "domain": domain}
+        for n in range(10)
+        for domain in ("law", "art")
+    ]
+    write_jsonl("dsp.jsonl", table)
+    source = {"file": "dsp.jsonl", "columns": {"domain": "domain"}}
+    config = write_config(model=str(language_model), data=[source])
+    result = run(config, "-o", tmp_path / "router")
+    assert result.exit_code != 0
+    assert "10 of 10 prompts stand in several domains" in result.output
+    assert "the rows are of 0 (none)" in result.output
