@@ -22,10 +22,11 @@ from harness.errors import HarnessError
 from harness.models.load.arguments import folder_or_hub_id, parameters, refuse_misspelt
 from harness.models.load.processes import MemberProcesses
 from harness.models.reward import Reward
-from harness.models.router import ABOUT, check_scales, flag, router_of, whole
+from harness.models.router import ABOUT, flag, router_of, whole
 from harness.models.routing import adapter_set, router_file
 from harness.models.routing.adapted_reward import ROUTER, AdaptedReward, whose
 from harness.models.routing.adapter_router import AdapterRouter
+from harness.models.routing.experts import check_scales
 from harness.models.routing.routed_lm import RoutedLM, Router
 from harness.rows.answer import Answer
 from harness.rows.conversation import Message

@@ -20,7 +20,7 @@ from dogerm_plugin.errors import MergeError
 from harness.errors import HarnessError
 from harness.models.load.head import without_adapter_wrapper
 from harness.models.routing.adapted_reward import ROUTER, AdaptedReward
-from harness.models.routing.classifier import longest, padded, softmax, template_of
+from harness.models.routing.classifier import padded, softmax, takes, template_of
 from harness.models.score import digests
 from harness.models.score.encoder import Encoder
 from harness.models.score.own_forward import autocast
@@ -94,7 +94,7 @@ class AdapterRouter:
         except MergeError as error:
             raise HarnessError(f"router={error}") from None
         chosen = template_of(tokenizer, template, adapter.name)
-        self.encoder = Encoder(tokenizer, chosen, longest(tokenizer, inner.config))
+        self.encoder = Encoder(tokenizer, chosen, takes(tokenizer, inner.config))
         pad = inner.config.pad_token_id
         self.pad = 0 if pad is None else pad
         size = str(reward.batch_size)
