@@ -25,7 +25,11 @@ Row = dict[str, Any]
 
 
 def calibrate(
-    experts: Mapping[str, str], rows: Sequence[Row], count: int, kept: Path
+    experts: Mapping[str, str],
+    rows: Sequence[Row],
+    count: int,
+    kept: Path,
+    base: str | None = None,
 ) -> dict[str, Scale]:
     """Each expert's scale.
 
@@ -34,6 +38,7 @@ def calibrate(
         rows: pairs that no expert's router was fitted on, each with its domain.
         count: how many of them are scored, as many of each domain as there are.
         kept: a folder where finished scales are kept for a run that is killed.
+        base: of which the experts are adapters; None where each is a model.
 
     Raises:
         HarnessError: no pairs, an expert that is no reward model, or one reward for all.
@@ -51,7 +56,7 @@ def calibrate(
         file = kept / f"scale-{name}-{files}.json"
         if not (files and file.is_file()):
             click.echo(f"calibrating {name} on {len(pairs)} pairs", err=True)
-            scale = _scale(name, place, pairs)
+            scale = _scale(name, place, pairs, base)
             content = scale.model_copy(update={"files": files}).model_dump()
             partial = file.with_suffix(".partial")
             partial.write_text(json.dumps(content), encoding="utf-8")
@@ -60,14 +65,15 @@ def calibrate(
     return scales
 
 
-def _scale(name: str, place: str, pairs: Sequence[Row]) -> Scale:
+def _scale(name: str, place: str, pairs: Sequence[Row], base: str | None) -> Scale:
     from lm_eval.api.instance import Instance
 
     from harness.models.load.device import fast_dtype
     from harness.models.reward import Reward
 
     try:
-        model = Reward(place, dtype=fast_dtype(), batch_size=8)
+        adapter: dict[str, Any] = {"peft": place} if base is not None else {}
+        model = Reward(base or place, dtype=fast_dtype(), batch_size=8, **adapter)
     except HarnessError as error:
         raise HarnessError(f"the expert {name}: {error}") from error
     asked = []

@@ -42,11 +42,16 @@ def gather(
     """
     wanted = config.validation
     training, validation = [], []
-    for name, source in _named(wanted.data):
+
+    def of_domain(source: Source) -> list[dict[str, Any]]:
         rows = read_rows(source, keys, folder)
+        return [row for row in rows if config.domain in (None, row.get("domain"))]
+
+    for name, source in _named(wanted.data):
+        rows = of_domain(source)
         validation.append(_encoded(name, source, rows, config.max_length, encode))
     for name, source in _named(config.data):
-        rows = read_rows(source, keys, folder)
+        rows = of_domain(source)
         held: list[dict[str, Any]] = []
         if not wanted.data:
             rows, held = split_rows(rows, wanted.share)

@@ -34,11 +34,22 @@ BATCH = 16
 
 
 def train_router(
-    config: Config, output: Path, data_folder: Path, model_folder: str | None = None
+    config: Config,
+    output: Path,
+    data_folder: Path,
+    model_folder: str | None = None,
+    base: str | None = None,
 ) -> dict[str, Any]:
     """Fit, validate, calibrate and save a router; return the figures.
 
     What takes long (embedding, each expert's rewards) is kept as it comes, so a killed run goes on.
+
+    Args:
+        config: its `model` embeds the prompts.
+        output: the router's folder.
+        data_folder: relative file names, and folders of experts, start here.
+        model_folder: where the config's model lies.
+        base: of which the experts are adapters; None where each is a model.
 
     Raises:
         HarnessError: see the message.
@@ -89,9 +100,9 @@ def train_router(
     scales: dict[str, Scale] = {}
     if config.router.experts:
         experts = _places(config.router.experts, data_folder)
-        scales = calibrate(experts, rows.pairs, config.router.calibration_rows, kept)
+        scales = calibrate(experts, rows.pairs, config.router.calibration_rows, kept, base)
         figures["calibration"] = {name: scale.model_dump() for name, scale in scales.items()}
-    _save(config, output, data_folder, source, router, figures, scales)
+    _save(config, output, data_folder, source, router, figures, scales, base)
     went = [pair for one in drawn for pair in one.counts.elements()]
     Confusion(went, router.labels).draw(output / "confusion.png")
     shutil.rmtree(kept, ignore_errors=True)
@@ -142,6 +153,7 @@ def _save(
     router: fitted.LinearRouter,
     figures: dict[str, Any],
     scales: Mapping[str, Scale],
+    base: str | None,
 ) -> None:
     """The router's files; router.json, which ends a run, comes last."""
     import json
@@ -153,6 +165,7 @@ def _save(
     if config.router.experts:
         places = _places(config.router.experts, data_folder)
         content: dict[str, Any] = {
+            **({"base": _from(output, base)} if base is not None else {}),
             "experts": {name: _from(output, place) for name, place in places.items()},
             "router": ".",
             **({"fallback": config.router.fallback} if config.router.fallback else {}),
