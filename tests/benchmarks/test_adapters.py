@@ -139,6 +139,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture(scope="module")
+def ours(made: Made) -> Any:
+    """All four adapters on the base; they can be mixed."""
+    return as_adapters(made.base, made.adapters, mixed=True)
+
+
+@pytest.fixture(scope="module")
+def peers(made: Made) -> Any:
+    """All four models."""
+    return as_models(made.models)
+
+
+@pytest.fixture(scope="module")
 def asked() -> list[Any]:
     """Pairs of about three times `WORDS` tokens."""
     chance, known = random.Random(1), words()
@@ -151,21 +163,21 @@ def size(*folders: Path | str) -> int:
     return sum(file.stat().st_size for one in folders for file in Path(one).iterdir())
 
 
-def test_disk_and_parameters(made: Made, table: Figures) -> None:
+def test_disk_and_parameters(made: Made, ours: Any, peers: Any, table: Figures) -> None:
     """What is kept: the base and four adapters, or four models."""
-    ours = size(made.base, *made.adapters.values())
+    disk = size(made.base, *made.adapters.values())
     peer = size(*made.models.values())
-    info = as_adapters(made.base, made.adapters).get_model_info()
-    whole = as_models(made.models).get_model_info()["model_num_parameters"]
+    info = ours.get_model_info()
+    whole = peers.get_model_info()["model_num_parameters"]
     table.add(
         SECTION,
         f"disk, {len(DOMAINS)} domains | as many models",
-        ours / peer,
+        disk / peer,
         None,
         "at most",
         "×",
         f"an adapter {size(made.adapters[DOMAINS[0]]) / 1e6:.1f} MB, tokenizer included",
-        pairs=Pairs([float(ours)], [float(peer)], "bytes"),
+        pairs=Pairs([float(disk)], [float(peer)], "bytes"),
         dtype=FLOAT32,
     )
     count = info["model_num_parameters"]
@@ -204,18 +216,17 @@ def test_memory(made: Made, table: Figures) -> None:
     )
 
 
-def test_speed(made: Made, asked: list[Any], table: Figures) -> None:
+def test_speed(ours: Any, peers: Any, asked: list[Any], table: Figures) -> None:
     """Rows of four domains in turn, against one model for all of them."""
-    one = alone(made.models[DOMAINS[0]])
+    one = peers.pool.get(DOMAINS[0])
     one.loglikelihood(asked, True)
-    both = {"grouped by expert": {}, "mixed batches": {"mixed": True}}
-    expected = [answer[0] for answer in as_models(made.models).loglikelihood(asked, True)]
-    for what, arguments in both.items():
-        routed = as_adapters(made.base, made.adapters, **arguments)
-        found = [answer[0] for answer in routed.loglikelihood(asked, True)]
+    expected = [answer[0] for answer in peers.loglikelihood(asked, True)]
+    for what, mixed in (("grouped by expert", False), ("mixed batches", True)):
+        ours.mixed = mixed
+        found = [answer[0] for answer in ours.loglikelihood(asked, True)]
         assert found == pytest.approx(expected, abs=1e-4)
         pairs = alternate(
-            partial(routed.loglikelihood, asked, True),
+            partial(ours.loglikelihood, asked, True),
             partial(one.loglikelihood, asked, True),
             warm_up=False,
         ).swapped
@@ -233,12 +244,12 @@ def test_speed(made: Made, asked: list[Any], table: Figures) -> None:
         )
 
 
-def test_a_switch(made: Made, table: Figures) -> None:
+def test_a_switch(made: Made, ours: Any, table: Figures) -> None:
     """Making another adapter active, against loading another model."""
-    reward = as_adapters(made.base, made.adapters).reward
-    turns = iter([f"the expert {name}" for name in DOMAINS[::-1]] * 100)
-    places = iter(list(made.models.values()) * 100)
-    pairs = alternate(lambda: reward.switch(next(turns)), lambda: alone(next(places)))
+    turns = iter([f"the expert {name}" for name in DOMAINS[::-1]] * 9)
+    places = iter(list(made.models.values()) * 9)
+    switch = lambda: ours.reward.switch(next(turns))  # noqa: E731
+    pairs = alternate(switch, lambda: alone(next(places)), pairs=3)
     table.add(
         SECTION,
         "a switch to another adapter | loading another model",

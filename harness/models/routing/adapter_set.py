@@ -225,7 +225,7 @@ def put_all_onto(
         with of(name):
             adapted_model.fit_rows(model, adapter, tokenizer)
     kept = list(model.named_parameters())
-    before = {one: digests.of_tensor(tensor) for one, tensor in kept}
+    before = {one: digests.bits_of(tensor) for one, tensor in kept}
     names: dict[str, str] = {}
     made: Any = None
     for number, (name, adapter) in enumerate(adapters.items()):
@@ -236,7 +236,7 @@ def put_all_onto(
             else:
                 adapted_model.attach_further(made, adapter, names[name])
             keep_digits(made, adapter, names[name])
-        changed = [one for one, tensor in kept if digests.of_tensor(tensor) != before[one]]
+        changed = [one for one, tensor in kept if digests.bits_of(tensor) != before[one]]
         if changed:
             raise HarnessError(
                 f"{name}: {adapter.name} changes {changed[0]} of the base itself (trained biases, "

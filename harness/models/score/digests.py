@@ -118,6 +118,18 @@ def of_tensor(tensor: torch.Tensor) -> str:
     return hashlib.sha256(form + _sums(tensor)).hexdigest()[:16]
 
 
+def bits_of(tensor: torch.Tensor) -> int:
+    """The sum of a tensor's 64-bit words: tells at once whether it has changed in place."""
+    if tensor.is_meta or tensor.numel() == 0:
+        return 0
+    flat = tensor.detach().reshape(-1).view(torch.uint8)
+    if flat.storage_offset() % 8:
+        flat = flat.clone()
+    whole = flat.numel() // 8 * 8
+    words = flat[:whole].view(torch.int64).sum()
+    return int(words) + int(flat[whole:].sum())
+
+
 def _sums(tensor: torch.Tensor) -> bytes:
     """Per chunk, the sum of the elements' bits; nothing of a tensor that is not here."""
     if tensor.is_meta or tensor.numel() == 0:
