@@ -94,6 +94,23 @@ class Merges:
         finally:
             self._flush()
 
+    def unmerged(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The reward model's own body, as it is stored, by the names of `tensors`.
+
+        Raises:
+            MergeError: a file that can't be read, or that changed since it was examined.
+        """
+        own = self._views[self.layout.reward.model]
+        try:
+            for name in (*self.layout.body, *self.layout.kept):
+                tensor = own.get_tensor(name)
+                assert tensor is not None
+                yield name, tensor
+                del tensor
+            self.layout.check_inputs()
+        finally:
+            self._flush()
+
     def _run(self, task: Task) -> torch.Tensor | None:
         device = self._options.device or "cpu"
         ((_, tensor),) = SequentialExecutor(

@@ -6,15 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from dogerm_plugin.files import digests
 from harness.errors import HarnessError
 from harness.models.routing.router_file import RouterFile
-from harness.runs.identity import digest, model_files
 
 
 def of_folder(place: str) -> str:
     """The digest of a checkpoint's files, wherever its folder lies."""
-    files = model_files([Path(place)])
-    return digest(sorted((Path(path).name, text) for path, text in files.items()))
+    return digests.of_model(Path(place))
 
 
 def check_scales(made: RouterFile, places: Mapping[str, str]) -> None:
