@@ -34,9 +34,8 @@ def check_scales(made: RouterFile, places: Mapping[str, str]) -> None:
         HarnessError: naming the expert.
     """
     for name, scale in made.calibration.items():
-        if scale.files and scale.files != (
-            of_expert(name, made.recipes, places[name]) or scale.files
-        ):
+        now = of_expert(name, made.recipes, places[name]) if scale.files else ""
+        if now and now != scale.files:
             has = made.recipes[name].where if name in made.recipes else places[name]
             raise HarnessError(
                 f"the expert {name}: its calibration (mean {scale.mean:.4g}, std {scale.std:.4g}) "

@@ -93,15 +93,14 @@ class LiveSlot(Slot):
     ) -> None:
         reference = merges.layout.reward.model.model
         revision = {"revision": reference.revision} if reference.revision else {}
-        self._given = arguments
         given = {key: value for key, value in arguments.items() if key != "revision"}
         given = written_merge.with_dtype({**given, **revision}, recipe.content)
         super().__init__(
             name, reference.path, lambda one: LiveReward(one, quiet=False, **given), given
         )
-        self._own_dtype = str(getattr(merges.layout.reward.config, "dtype", None)).split(".")[-1]
-        given_dtype = str(given.get("dtype", "auto")).split(".")[-1]
-        self._dtype = self._own_dtype if given_dtype == "auto" else given_dtype
+        self._own_dtype = _name(getattr(merges.layout.reward.config, "dtype", None))
+        asked = _name(given.get("dtype", "auto"))
+        self._dtype = self._own_dtype if asked == "auto" else asked
         self._recipes = {name: recipe}
         self._merges = {name: merges}
         self._lives: dict[str, LiveMerge] = {}
@@ -110,11 +109,11 @@ class LiveSlot(Slot):
     @property
     def key(self) -> tuple[str, ...]:
         """What recipes have in common that share this model."""
-        return (*_key(self._place, self._options.get("revision"), self._dtype),)
+        return _key(self._place, self._options.get("revision"), self._dtype)
 
     def is_loaded_as(self, key: tuple[str, ...], arguments: Mapping[str, Any]) -> bool:
         """Whether a checkpoint, loaded with these arguments, is this model before any merge."""
-        given = str(arguments.get("dtype", "auto")).split(".")[-1]
+        given = _name(arguments.get("dtype", "auto"))
         dtype = self._own_dtype if given == "auto" else given
         return key[:2] == self.key[:2] and dtype == self._dtype
 
@@ -218,6 +217,10 @@ class WrittenSlot(Slot):
 
 def _recipe_place(recipe: ExpertRecipe) -> str:
     return "a recipe in the router file" if recipe.in_place else str(recipe.file)
+
+
+def _name(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _key(path: str, revision: Any, dtype: str) -> tuple[str, str, str]:
