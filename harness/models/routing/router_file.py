@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.recipe.router import ExpertRecipe, recipes
 from harness.errors import HarnessError
+from harness.models.routing.scale import Scale
 from harness.rows.columns import with_guess
 
 ORACLE = "oracle"
@@ -37,25 +38,6 @@ ALWAYS = "always"
 TASK = "task"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _SEPARATOR = ";"
-
-
-class Scale(BaseModel):
-    """An expert's rewards on the calibration rows.
-
-    Attributes:
-        mean: of its rewards.
-        std: their standard deviation.
-        files: a digest of the checkpoint that gave them; empty where nobody wrote it down.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    mean: float = Field(allow_inf_nan=False)
-    std: float = Field(gt=0, allow_inf_nan=False)
-    files: str = ""
-
-    def standard(self, reward: float) -> float:
-        """A reward in standard deviations from the mean."""
-        return (reward - self.mean) / self.std
 
 
 class RouterFile(BaseModel):
