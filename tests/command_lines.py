@@ -37,11 +37,10 @@ def model_arguments(model: str) -> set[str]:
     """The arguments that `--model_args` of a model of ours takes by name."""
     from lm_eval.models.huggingface import HFLM
 
-    from harness.models.ensemble import RewardEnsemble
     from harness.models.reward import Reward
 
     kind = MODELS[model].load()
-    if kind is RewardEnsemble:  # hands the rest to its members
+    if not issubclass(kind, HFLM):  # hands the rest to its members
         return parameters(kind, kind) | parameters(Reward, HFLM)
     return parameters(kind, HFLM)
 

@@ -20,6 +20,7 @@ from dogerm_plugin._autoload import AFTER
 from dogerm_plugin.recipe.keys import check_text
 from dogerm_plugin.run.experts.recipe import RewardExpert, RewardMixture, parse
 from harness.commands.cli import main as dogerm
+from harness.models.routing import router_file
 from harness.tasks.base.task_index import task_manager
 from harness.training.config import read_config
 from tests import command_lines
@@ -71,12 +72,16 @@ def test_commands_parse(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_yaml_is_taken(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each YAML of a page is a recipe, a task of one's own or a training configuration."""
+    """Each YAML of a page is a recipe, a task of one's own, a router's or a training's."""
     monkeypatch.chdir(tmp_path)
     for text in Page(name).blocks("yaml"):
-        if "merge_method:" in text:
+        keys = yaml.load(text, yaml.BaseLoader).keys()  # without !function
+        if "experts" in keys and "router" in keys:
+            (tmp_path / "router.yml").write_text(text, "utf-8")
+            router_file.read(tmp_path / "router.yml").checked(name)
+        elif "merge_method" in keys:
             check_text(text, name)
-        elif "experts:" in text:
+        elif "experts" in keys:
             parse(yaml.safe_load(text), name)
         elif "class: !function" in text:
             _load_task(text, tmp_path)

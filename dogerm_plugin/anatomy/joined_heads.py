@@ -83,14 +83,14 @@ def join(
     dtypes: dict[str, str] = {}
     for one in sorted(having, key=lambda one: order.index(one.model)):
         if one is not reward:
-            _check_alike(reward, one)
+            check_alike(reward, one)
         sources[one.model] = {names[final]: stored for stored, final in _head(one).items()}
         for name, stored in sources[one.model].items():
             dtypes[name] = _finest(dtypes.get(name), one.stored[stored].dtype)
     if kind is Heads.AVERAGED:
         for one in having[1:]:
-            _check_centre(reward, one)
-            _warn_of_unlike_starts(reward, one)
+            check_centre(reward, one)
+            warn_of_unlike_starts(reward, one)
     return JoinedHead(kind, sources, dtypes)
 
 
@@ -147,7 +147,7 @@ def _check_plain(anatomy: Anatomy) -> None:
         )
 
 
-def _check_alike(reward: Anatomy, other: Anatomy) -> None:
+def check_alike(reward: Anatomy, other: Anatomy) -> None:
     """Refuse heads of another class, kind or shape."""
     mine, theirs = _shapes(reward), _shapes(other)
     classes = [type(one.network).__name__ for one in (reward, other)]
@@ -178,7 +178,7 @@ def _check_alike(reward: Anatomy, other: Anatomy) -> None:
             )
 
 
-def _check_centre(reward: Anatomy, other: Anatomy) -> None:
+def check_centre(reward: Anatomy, other: Anatomy) -> None:
     """Refuse heads whose labels, or whose stored means and counters, are not the same."""
     ours, theirs = (_labels(one.config) for one in (reward, other))
     if ours and theirs and ours != theirs:
@@ -205,7 +205,7 @@ def _labels(config: Any) -> list[str]:
     return [] if all(name.startswith("LABEL_") for name in own) else own
 
 
-def _warn_of_unlike_starts(reward: Anatomy, other: Anatomy) -> None:
+def warn_of_unlike_starts(reward: Anatomy, other: Anatomy) -> None:
     """WARM's models share a head that was trained first; the mean of strangers is near zero."""
     stored = {final: name for name, final in _head(other).items()}
     for name, final in _head(reward).items():

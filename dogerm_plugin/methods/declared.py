@@ -11,6 +11,7 @@ from mergekit.merge_methods.base import (
     BasePolicy,
     InputContract,
     MergeMethod,
+    MergeMethodSpec,
     ParameterScope,
     ParameterSpec,
 )
@@ -41,7 +42,7 @@ def declared(host: MergeMethod, *, draws: bool, by_row: bool) -> Method:
     from_base = _starts_from_base(spec.contract)
     # Those beside the domain models: the reward model, and the base.
     others = 2 if from_base and spec.contract.base is BasePolicy.REQUIRED else 1
-    parameters = [_parameter(host, one) for one in spec.parameters]
+    parameters = [_parameter(spec, one) for one in spec.parameters if not _is_idle(host, one)]
     has_seed = any(one.name == SEED for one in parameters)
     single = most == 1
     return Method(
@@ -80,10 +81,12 @@ def _starts_from_base(contract: InputContract) -> bool:
     return contract.base is BasePolicy.REQUIRED and (most is None or most > 2)
 
 
-def _parameter(host: MergeMethod, one: ParameterSpec) -> Parameter:
-    spec = host.spec
-    # Task arithmetic takes a density, too, and drops nothing.
-    idle = one.name == "density" and getattr(host, "sparsification_method", True) is None
+def _is_idle(host: MergeMethod, one: ParameterSpec) -> bool:
+    """Whether a parameter changes nothing: task arithmetic takes a density, and drops nothing."""
+    return one.name == "density" and getattr(host, "sparsification_method", True) is None
+
+
+def _parameter(spec: MergeMethodSpec, one: ParameterSpec) -> Parameter:
     known = hint(spec.name, one.name, one.description)
     of_models = one.scope is not ParameterScope.SHARED
     kind = _kind(one.value_type)
@@ -96,7 +99,7 @@ def _parameter(host: MergeMethod, one: ParameterSpec) -> Parameter:
         low=known.low if is_number else Parameter.low,
         high=known.high if is_number else Parameter.high,
         usual=known.usual if is_number else None,
-        tuned=known.usual is not None and not idle,
+        tuned=known.usual is not None,
         default=REQUIRED if one.required else one.default,
         example=known.example if one.required else one.default,
         on_reward_model=f"reward_{one.name}" if of_models else None,

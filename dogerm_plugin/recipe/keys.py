@@ -42,6 +42,8 @@ def check_text(text: str, path: str = "recipe", several: bool = True) -> None:
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # 2001-99-99: a date
         raise MergeError(f"{path}: not YAML: {error}") from None
     for document in documents or [None]:
+        if isinstance(document, dict) and "experts" in document and "merge_method" not in document:
+            raise MergeError(f"{path}: has experts and no merge_method: run it by mergekit-moe")
         if not isinstance(document, dict) or "merge_method" not in document:
             what = "an empty file" if document is None else type(document).__name__
             what = (

@@ -17,7 +17,7 @@ from mergekit.config import MergeConfiguration
 from dogerm_plugin.anatomy.heads import Heads
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.methods import registry
-from dogerm_plugin.methods.declaration import Role
+from dogerm_plugin.methods.declaration import AVERAGE, HEADS, Role
 from dogerm_plugin.methods.parameter import REWARD
 from dogerm_plugin.recipe.entries import entries
 
@@ -66,7 +66,8 @@ def told_apart(
         raise MergeError(f"models: {marked[0]}: {mark} stands beside it, and it has no reward head")
     having = marked or [model for model, head in heads.items() if head and model != base]
     kind = registry.of(config.merge_method).heads
-    if kind is Heads.AVERAGED and having and not heads.get(config.base_model, having):
+    averages = config.merge_method in (AVERAGE, HEADS)  # the pretrained base has no part in these
+    if averages and having and not heads.get(config.base_model, having):
         raise MergeError(
             f"base_model {config.base_model} has no reward head, and the output of "
             f"{config.merge_method} is laid out by it: name a reward model there, or none"

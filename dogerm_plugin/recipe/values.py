@@ -28,7 +28,7 @@ def check_values(config: MergeConfiguration) -> None:
     method = registry.of(config.merge_method)
     models.check_base(config, method)
     for key in ("dtype", "out_dtype"):
-        _check_dtype(key, getattr(config, key))
+        check_dtype(key, getattr(config, key))
     models.check_tokenizer(config)
     _check_chat_template(config.chat_template)
     models.check_models(config, method)
@@ -39,7 +39,8 @@ def check_values(config: MergeConfiguration) -> None:
         raise MergeError(f"{REWARD.name}: stands above the models: write it beside one of them")
 
 
-def _check_dtype(key: str, name: str | None) -> None:
+def check_dtype(key: str, name: str | None) -> None:
+    """Refuse what is no dtype of numbers: mergekit meets it when the models are read."""
     try:
         dtype = dtype_from_name(name)
     except RuntimeError:

@@ -64,11 +64,12 @@ def merge(path: str, out_path: str, options: MergeOptions) -> None:
     _check_target(out_path, file, content, recipes)
     for recipe in recipes.values():
         _check(recipe, options)
+    calibrated = _calibrated(content, recipes)
     with _kept_beside(final) as kept:
         for name, recipe in recipes.items():
             _merge_or_keep(name, recipe, kept, out_path, options)
         with output.staged(out_path) as stage:
-            scales = _scales(content, recipes, kept)
+            scales = {name: digests.of_model(kept / name) for name in calibrated}
             for name in recipes:
                 (kept / name).rename(stage / name)
             text = yaml.safe_dump(_written(content, recipes, final, scales), sort_keys=False)
@@ -210,27 +211,23 @@ def _made_of(recipe: ExpertRecipe, options: MergeOptions) -> dict[str, Any]:
     return {"recipe": recipe.text, "inputs": inputs, "options": told, "versions": libraries}
 
 
-def _scales(
-    content: Mapping[str, Any], recipes: Mapping[str, ExpertRecipe], kept: Path
-) -> dict[str, str]:
-    """By expert, the digest of the files that its calibration is of from now on.
+def _calibrated(content: Mapping[str, Any], recipes: Mapping[str, ExpertRecipe]) -> list[str]:
+    """The merged experts whose calibration says what it is of: their folders' files from now on.
 
     Raises:
-        MergeError: a calibration is of another recipe or of other model files.
+        MergeError: it is of another recipe or of other model files.
     """
     calibration = content.get("calibration")
-    held = {}
-    for name, scale in calibration.items() if isinstance(calibration, Mapping) else ():
-        known = scale.get("files") if isinstance(scale, Mapping) else None
-        if name in recipes and known:
-            if known != recipes[name].digest:
-                raise MergeError(
-                    f"{recipes[name].where}: its calibration is of another recipe or of other "
-                    "model files; calibrate again with dogerm train router, or leave the "
-                    "calibration out"
-                )
-            held[name] = digests.of_model(kept / name)
-    return held
+    scales = calibration if isinstance(calibration, Mapping) else {}
+    told = {n: one.get("files") for n, one in scales.items() if isinstance(one, Mapping)}
+    names = [name for name in recipes if told.get(name)]
+    for name in names:
+        if told[name] != recipes[name].digest:
+            raise MergeError(
+                f"{recipes[name].where}: its calibration is of another recipe or of other model "
+                "files; calibrate again with dogerm train router, or leave the calibration out"
+            )
+    return names
 
 
 def _written(

@@ -110,7 +110,7 @@ def _merging() -> Iterator[Finding]:
         if name.startswith(f"{HEADS}_"):
             continue
         method = registry.of(name)
-        base = method.base or "any of the models"
+        base = f"{method.base or 'any of the models'}{'' if method.base_required else ', or none'}"
         parameters = ", ".join(one.name for one in method.parameters)
         yield Finding("ok", f"merge method: {name} (base_model: {base}; {parameters})")
     rules = f"{HEADS}_<rule>, for the rule of every {PREFIX}<rule>"

@@ -15,11 +15,13 @@ from harness.errors import told_in_one_line
 @click.argument("folder", type=FILE_OR_FOLDER)
 @output("The folder to write to, if not FOLDER itself.", to=NEW_FOLDER)
 def report(folder: Path, output: Path | None) -> None:
-    """Write what a sweep or a search found as report.html and report.md.
+    """Write what a sweep, a search or a router found as report.html and report.md.
 
-    FOLDER is what `dogerm sweep -o` or `dogerm search -o` wrote. The page is one file: its pictures
-    are in it, it runs no script and asks for nothing from elsewhere. report.md says the same, and
-    refers to the pictures lambda.png and margins.png.
+    FOLDER is what `dogerm sweep -o` or `dogerm search -o` wrote, or the run of a routed model with
+    --log_samples: the router beside each expert, and where each domain's rows went.
+
+    The page is one file: its pictures are in it, it runs no script and asks for nothing from
+    elsewhere. report.md says the same, and refers to the pictures beside it.
     """
     from harness.show.report import write
 

@@ -49,6 +49,11 @@ _options = together(
     metavar="K",
     help="So many reward heads on one trunk (default: the config's `heads`, 1).",
 )
+@click.option(
+    "--domains",
+    is_flag=True,
+    help="An adapter for each domain of the rows, and a router that chooses among them.",
+)
 @_options
 def reward(
     config: Path,
@@ -56,12 +61,22 @@ def reward(
     data_folder: Path | None,
     model_folder: str | None,
     heads: int | None,
+    domains: bool,
 ) -> None:
-    """Train a reward model on preference pairs."""
+    """Train a reward model on preference pairs.
+
+    With --domains the output folder has an adapter for each domain, and router/, which
+    --model reward-adapters takes as router=.
+    """
     from harness.training.reward import train_reward
 
     instead = {} if heads is None else {"heads": heads}
-    _run(train_reward, config, output, data_folder, model_folder, instead)
+    if domains and heads is not None:
+        raise click.UsageError("--heads and --domains do not go together: a domain has one head")
+    if domains:
+        _run_domains(config, output, data_folder, model_folder)
+    else:
+        _run(train_reward, config, output, data_folder, model_folder, instead)
 
 
 @train.command()
@@ -131,6 +146,20 @@ def export(adapter: Path, model: str, output: Path, dtype: str) -> None:
 
     with told_in_one_line():
         click.echo(f"{export_checkpoint(model, adapter, output, dtype)}: body in {dtype}")
+
+
+def _run_domains(
+    config: Path, output: Path, data_folder: Path | None, model_folder: str | None
+) -> None:
+    from harness.training.config import read_config
+    from harness.training.domains import train_domains
+
+    with told_in_one_line():
+        settings = read_config(config)
+        figures = train_domains(settings, output, data_folder or config.parent, model_folder)
+    told = {name: one["validation"] for name, one in figures.items()}
+    click.echo(json.dumps(told, indent=1))
+    click.echo(f"{output / 'router' / 'router.yml'}: for --model reward-adapters")
 
 
 def _run(

@@ -21,6 +21,7 @@ from harness.models.load import completeness, reward_loader
 from harness.models.load.head import (
     check_several_rewards,
     check_single_reward,
+    several_labels,
     without_adapter_wrapper,
 )
 from harness.models.score.encoder import Encoded
@@ -163,6 +164,9 @@ class Reward(ScoringLM):
             supplied = self.adapter.whole
             head = self.adapter.head(trunk_of(self.config))
             outputs = {shape[0] for shape in head.values() if len(shape) == 2}
+            if self.combination is None and len(outputs) == 1 and outputs != {1}:
+                shapes = ", ".join(f"{name} {list(shape)}" for name, shape in head.items())
+                raise HarnessError(several_labels(outputs.pop(), shapes))
             own = outputs == {1} or (self.combination is not None and len(outputs) == 1)
             if own:
                 # A language model's config knows no labels: the adapter's head is the one.

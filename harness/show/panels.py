@@ -67,14 +67,17 @@ def families(axes: Axes, sweep: SweepFile) -> None:
         color, marker, dash = look(index)
         style = {"marker": marker, "linestyle": dash, "markersize": 4, "label": other}
         _band(axes, [point.total for point in points], points, color=color, **style)
+    # it lies beside the parameters: no number of theirs is marked where it is what was chosen
+    kept = sweep.chosen_point == itself
     axes.axhline(
         itself.score,
         color="black",
-        linewidth=0.8,
-        linestyle=(0, (1, 2)),
-        label="the reward model",
+        linewidth=1.2 if kept else 0.8,
+        linestyle="-" if kept else (0, (1, 2)),
+        label="the reward model (chosen)" if kept else "the reward model",
     )
-    _mark(axes, sweep)
+    if not kept:
+        _mark(axes, sweep)
     axes.set(xlabel=_what(sweep), ylabel=f"{sweep.metric} (band: ± s.e.)")
 
 

@@ -105,13 +105,13 @@ def axes(
         HarnessError: no such parameter; one that is given twice.
     """
     strength = strength_of(recipe.method)
-    others = dict(typed)
+    others, option = dict(typed), "--weight "
     if strength is not None and strength.name in others:
         if weights:
             raise HarnessError(
                 f"--grid {strength.name}: --weight is that, too: give one of the two"
             )
-        weights = others.pop(strength.name)
+        weights, option = others.pop(strength.name), f"--grid {strength.name}="
     elif weights and (strength is None or (strength.at_rest is None and strength.name != "weight")):
         raise HarnessError(
             f"--weight {weights[0]}: {recipe.method.name} has no weight; name what to vary, as in "
@@ -120,7 +120,7 @@ def axes(
     made = []
     if weights or (strength is not None and (not others or strength.most_in_sum is not None)):
         assert strength is not None
-        made.append(Axis(strength, tuple(weights) or (_default(strength),), "--weight "))
+        made.append(Axis(strength, tuple(weights) or (_default(strength),), option))
     for name, texts in others.items():
         made.append(Axis(recipe.beside(name, f"--grid {name}"), texts, f"--grid {name}="))
     return made

@@ -17,7 +17,7 @@ import click
 
 from dogerm_plugin.files.atomic import write_text
 from dogerm_plugin.recipe.router import ExpertRecipe
-from harness.errors import HarnessError
+from harness.errors import HarnessError, at
 from harness.models.routing.experts import of_expert
 from harness.models.routing.scale import Scale
 from harness.rows.conversation import Conversation, plain_text
@@ -31,19 +31,21 @@ Row = dict[str, Any]
 
 def calibrate(
     experts: Mapping[str, str],
-    recipes: Mapping[str, ExpertRecipe],
     rows: Sequence[Row],
     count: int,
     kept: Path,
+    base: str | None = None,
+    recipes: Mapping[str, ExpertRecipe] | None = None,
 ) -> dict[str, Scale]:
     """Each expert's scale.
 
     Args:
         experts: folder or Hub id by name.
-        recipes: those of them that are made by merging: in memory, like those of a routed model.
         rows: pairs that no expert's router was fitted on, each with its domain.
         count: how many of them are scored, as many of each domain as there are.
         kept: a folder where finished scales are kept for a run that is killed.
+        base: of which the experts are adapters; None where each is a model.
+        recipes: the experts that are made by merging: in memory, like those of a routed model.
 
     Raises:
         HarnessError: no pairs, an expert that is no reward model, or one reward for all.
@@ -55,11 +57,12 @@ def calibrate(
             "give `data` pairs (chosen and rejected), or leave `experts` out"
         )
     kept.mkdir(parents=True, exist_ok=True)
+    recipes = recipes or {}
     files = {name: of_expert(name, recipes, place) for name, place in experts.items()}
     file = {name: kept / f"scale-{name}-{files[name]}.json" for name in experts}
     waiting = {n: place for n, place in experts.items() if not (files[n] and file[n].is_file())}
     merged = {name: recipe for name, recipe in recipes.items() if name in waiting}
-    for name, model in _loaded(waiting, merged):
+    for name, model in _loaded(waiting, base, merged):
         click.echo(f"calibrating {name} on {len(pairs)} pairs", err=True)
         scale = _scale(name, experts[name], model, pairs).model_copy(update={"files": files[name]})
         write_text(file[name], json.dumps(scale.model_dump()))
@@ -67,16 +70,25 @@ def calibrate(
 
 
 def _loaded(
-    places: Mapping[str, str], recipes: Mapping[str, ExpertRecipe]
+    places: Mapping[str, str], base: str | None, recipes: Mapping[str, ExpertRecipe]
 ) -> Iterator[tuple[str, Reward]]:
     """Each expert's model, one in memory at a time."""
     from harness.models.load.device import fast_dtype
+    from harness.models.reward import Reward
     from harness.models.routing.merged import slots_of
     from harness.models.routing.pool import Pool
 
     if not places:
         return
-    pool = Pool(slots_of(places, recipes, {"dtype": fast_dtype(), "batch_size": 8}), 1)
+    given: dict[str, Any] = {"dtype": fast_dtype(), "batch_size": 8}
+
+    if base is not None:
+        for name, place in places.items():
+            with at(f"the expert {name}"):
+                model = Reward(base, peft=place, **given)
+            yield name, model
+        return
+    pool = Pool(slots_of(places, recipes, given), 1)
     for name in pool.in_order():
         yield name, pool.get(name)
 

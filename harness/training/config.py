@@ -25,6 +25,9 @@ def _as_number(value: Any) -> Any:
 Number = Annotated[float, BeforeValidator(_as_number)]
 
 
+DOMAIN = "domain"  # a column of this name needs no mention
+
+
 class KnownKeys(BaseModel):
     """A mapping of the file: only the keys and the types that it names."""
 
@@ -42,7 +45,7 @@ class Columns(KnownKeys):
     tools: str | None = None  # a list, or its JSON text, for the chat template
     documents: str | None = None  # the same
     margin: str | None = None  # how much better the chosen answer is, for TRL's loss
-    domain: str | None = None  # which expert a row is for: routers, and `train reward --domains`
+    domain: str = DOMAIN  # which expert a row is for, for routers and `train reward --domains`
 
 
 class Source(KnownKeys):
@@ -119,6 +122,7 @@ class Config(KnownKeys):
 
     model: str
     data: list[Source]
+    domain: str | None = None  # train on the rows of this one alone
     heads: int = 1  # reward models only: so many on one trunk
     max_length: int = 512  # longer conversations are left out, and counted
     lora: Lora = Lora()  # not for gates, which change nothing else
@@ -245,7 +249,7 @@ def _check(config: Config, where: str) -> None:
             raise HarnessError(
                 f"{where}: each data entry needs exactly one of `file`, `hub` and `generator`"
             )
-        if source.domain is not None and source.columns.domain is not None:
+        if source.domain is not None and source.columns.domain != DOMAIN:
             raise HarnessError(
                 f"{where}: `domain` of an entry and `columns: {{domain: ...}}` are two answers to "
                 "one question: leave one out"

@@ -27,6 +27,10 @@ WHOLE_MODEL = "config.json"
 _GENERATED = b"generated_from_trainer"  # a tag of the model cards that trainers write
 
 
+class FinishedError(HarnessError):
+    """The folder holds this very run, finished."""
+
+
 def made_with(module: str, training_ids: list[list[int]]) -> dict[str, str]:
     """What makes two runs the same beside their settings: code, versions, every trained token.
 
@@ -57,7 +61,8 @@ def claim(
         finished: the file that tells a run which has come to its end.
 
     Raises:
-        HarnessError: the folder holds another run, a finished one, or things that are no run.
+        FinishedError: the folder holds this run, and it has come to its end.
+        HarnessError: the folder holds another run, or things that are no run.
     """
     record = folder / _RUN
     if record.is_file():
@@ -70,7 +75,7 @@ def claim(
                 "another folder or remove it"
             )
         if (folder / finished).is_file():
-            raise HarnessError(f"{folder}: this run is finished already: nothing to do")
+            raise FinishedError(f"{folder}: this run is finished already: nothing to do")
         checkpoint = last_checkpoint(folder)
         if checkpoint is not None:
             click.echo(f"going on from {checkpoint.name}", err=True)

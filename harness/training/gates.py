@@ -44,9 +44,8 @@ def train_gates(
     config.refuse("heads", "a mixture keeps the head that it has")
     source = model_folder or config.model
     stored = open_sparse(source)
-    tokenizer = load_tokenizer(source, may_pad_with_end=stored.pad is not None)
-    if stored.pad is not None:  # the reward is read before it, whatever the tokenizer says
-        tokenizer.pad_token_id = stored.pad
+    tokenizer = load_tokenizer(source, may_pad_with_end=True)
+    tokenizer.pad_token_id = stored.pad  # the reward is read before it, whatever the tokenizer says
     training, validation = gather_pairs(config, tokenizer, source, data_folder)
     ids = [row for part in training for row in part.ids]
     made_with = runs.made_with(__name__, trained_ids(ids)) | stored.identity

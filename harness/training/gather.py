@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,29 +42,49 @@ def gather(
     """
     wanted = config.validation
     training, validation = [], []
-    for source in wanted.data:
-        part = _encoded(source, read_rows(source, keys, folder), config.max_length, encode)
-        validation.append(part)
-    for source in config.data:
+
+    def of_domain(source: Source) -> list[dict[str, Any]]:
         rows = read_rows(source, keys, folder)
+        return [row for row in rows if config.domain in (None, row.get("domain"))]
+
+    for name, source in _named(wanted.data):
+        rows = of_domain(source)
+        validation.append(_encoded(name, source, rows, config.max_length, encode))
+    for name, source in _named(config.data):
+        rows = of_domain(source)
         held: list[dict[str, Any]] = []
         if not wanted.data:
             rows, held = split_rows(rows, wanted.share)
-            validation.append(_encoded(source, held, config.max_length, encode, quiet=True))
+            part = _encoded(name, source, held, config.max_length, encode, quiet=True)
+            validation.append(part)
         for part in validation:
             rows = without_prompts(rows, part.rows)
-        training.append(_encoded(source, rows, config.max_length, encode))
+        training.append(_encoded(name, source, rows, config.max_length, encode))
     for name, parts in (("training", training), ("validation", validation)):
         if not any(part.rows for part in parts):
             raise HarnessError(f"no {name} rows are left: see `share`, `max_length` and `rows`")
     return training, [_first(part, wanted.rows, len(validation)) for part in validation]
 
 
+def _named(sources: Sequence[Source]) -> list[tuple[str, Source]]:
+    """Each source with a name that no other has: figures are told by it."""
+    from dogerm_plugin.anatomy.joined_heads import short_names
+
+    names = []
+    for source in sources:
+        name = Path(source.file or source.hub or str(source.generator)).with_suffix("")
+        names.append(f"{name}, {source.corrupt} exchanged" if source.corrupt else str(name))
+    return list(zip(short_names(names) if names else [], sources, strict=True))
+
+
 def _encoded(
-    source: Source, rows: list[dict[str, Any]], longest: int, encode: Encode, quiet: bool = False
+    name: str,
+    source: Source,
+    rows: list[dict[str, Any]],
+    longest: int,
+    encode: Encode,
+    quiet: bool = False,
 ) -> Part:
-    name = source.file or source.hub or str(source.generator)
-    name = f"{Path(name).stem}, {source.corrupt} exchanged" if source.corrupt else Path(name).stem
     pairs = [(row, encode(row)) for row in rows]
     fitting = [(row, ids) for row, ids in pairs if ids["length"] <= longest]
     kept = choose_rows(source, [row for row, _ in fitting])

@@ -37,11 +37,22 @@ BATCH = 16
 
 
 def train_router(
-    config: Config, output: Path, data_folder: Path, model_folder: str | None = None
+    config: Config,
+    output: Path,
+    data_folder: Path,
+    model_folder: str | None = None,
+    base: str | None = None,
 ) -> dict[str, Any]:
     """Fit, validate, calibrate and save a router; return the figures.
 
     What takes long (embedding, each expert's rewards) is kept as it comes, so a killed run goes on.
+
+    Args:
+        config: its `model` embeds the prompts.
+        output: the router's folder.
+        data_folder: relative file names, and folders of experts, start here.
+        model_folder: where the config's model lies.
+        base: of which the experts are adapters; None where each is a model.
 
     Raises:
         HarnessError: see the message.
@@ -94,12 +105,11 @@ def train_router(
     if config.router.experts:
         experts, recipes = _experts(config, data_folder)
         count = config.router.calibration_rows
-        scales = calibrate(experts, recipes, rows.pairs, count, kept)
+        scales = calibrate(experts, rows.pairs, count, kept, base, recipes)
         figures["calibration"] = {name: scale.model_dump() for name, scale in scales.items()}
-    _save(config, output, data_folder, source, router, figures, scales)
-    Confusion(pair for one in drawn for pair in one.counts.elements()).draw(
-        output / "confusion.png"
-    )
+    _save(config, output, data_folder, source, router, figures, scales, base)
+    went = [pair for one in drawn for pair in one.counts.elements()]
+    Confusion(went, router.labels).draw(output / "confusion.png")
     shutil.rmtree(kept, ignore_errors=True)
     return figures
 
@@ -110,7 +120,8 @@ def _validate(
     """The confusion of a part, its figures added to `told`."""
     shares = router.probabilities(points)
     chosen = [router.labels[place] for place in shares.argmax(1)]
-    confusion = Confusion(zip((row["domain"] for row in rows), chosen, strict=True))
+    went = zip((row["domain"] for row in rows), chosen, strict=True)
+    confusion = Confusion(went, router.labels)
     accuracy, error = confusion.accuracy
     known = [place for place, row in enumerate(rows) if row["domain"] in router.labels]
     right = [shares[place, router.labels.index(rows[place]["domain"])] for place in known]
@@ -147,6 +158,7 @@ def _save(
     router: fitted.LinearRouter,
     figures: dict[str, Any],
     scales: Mapping[str, Scale],
+    base: str | None,
 ) -> None:
     """The router's files; router.json, which ends a run, comes last."""
     import json
@@ -158,6 +170,7 @@ def _save(
     if config.router.experts:
         places, recipes = _experts(config, data_folder)
         content: dict[str, Any] = {
+            **({"base": _from(output, base)} if base is not None else {}),
             "experts": {
                 name: recipes[name].seen_from(output) if name in recipes else _from(output, place)
                 for name, place in places.items()

@@ -20,6 +20,10 @@ from harness.training.turns import parse_turns
 Row = dict[str, Any]
 
 
+class NothingToTellError(HarnessError):
+    """The prompts say nothing of their domains."""
+
+
 @dataclass(frozen=True)
 class RouterRows:
     """Rows of ``prompt`` and ``domain``, those of pairs with ``chosen`` and ``rejected``.
@@ -56,7 +60,12 @@ def gather_prompts(config: Config, folder: Path) -> RouterRows:
         HarnessError: a row without a domain, or too few rows or domains.
     """
     rows = [row for source in config.data for row in _rows(source, folder)]
-    rows = _of_one_domain(rows)
+    whole, rows = rows, _of_one_domain(rows)
+    if whole and not rows:
+        raise NothingToTellError(
+            "every prompt stands in several domains, so no router can tell from a prompt whose it "
+            "is; with the domain in a column, route by that: router=oracle,domain=COLUMN"
+        )
     wanted = config.validation
     unseen: dict[str, list[Row]] = {}
     held_out: list[Row] = []
@@ -85,6 +94,31 @@ def gather_prompts(config: Config, folder: Path) -> RouterRows:
     for name, count in counts.items():
         click.echo(f"{name}: {count} prompts", err=True)
     return made
+
+
+def domains_of(config: Config, folder: Path) -> tuple[str, ...]:
+    """The domains of a config's rows, in the order of their first row.
+
+    Raises:
+        HarnessError: a row without one.
+    """
+    rows = (row for source in config.data for row in _rows(source, folder))
+    return tuple(dict.fromkeys(row["domain"] for row in rows))
+
+
+def held_out_pairs(config: Config, folder: Path) -> list[Row]:
+    """Pairs that nothing was trained on, of all domains.
+
+    Raises:
+        HarnessError: a row without a domain.
+    """
+    wanted = config.validation
+    if wanted.data:
+        rows = [row for source in wanted.data for row in _rows(source, folder)]
+    else:
+        rows = [row for source in config.data for row in _rows(source, folder)]
+        rows = split_rows(rows, wanted.share)[1]
+    return [row for row in rows if "rejected" in row]
 
 
 def prompt_turns(row: Mapping[str, Any]) -> Turns:

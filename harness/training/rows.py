@@ -15,8 +15,9 @@ from harness.rows import local_files, transcripts
 from harness.rows.columns import MEANS, ColumnCells
 from harness.rows.conversation import Conversation, Origin, as_response, plain_text
 from harness.rows.pairs import Columns, pair
+from harness.training import domain_answers
 from harness.training.balance import balance_length
-from harness.training.config import Source
+from harness.training.config import DOMAIN, Source
 from harness.training.generated import basics, sums
 from harness.training.generated.corruption import corrupted_pairs
 from harness.training.turns import parse_turns
@@ -57,6 +58,7 @@ def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
     if source.generator is not None:
         return [_with_domain(row, row, source, "") for row in _generated(source, keys)]
     place, table = _table(source, folder)
+    table = domain_answers.as_pairs(table, place)
     needed = ("prompt", "chosen") if source.corrupt and keys == PAIR else keys
     means = {**MEANS, "margin": "margin"} if keys == PAIR else MEANS
     passed = ColumnCells(vars(source.columns), means=means)
@@ -94,7 +96,8 @@ def has_pairs(source: Source, folder: Path) -> bool:
         return source.generator in _MAKERS[PAIR]
     _, table = _table(source, folder)
     first = next(iter(table), {})
-    return source.corrupt > 0 or source.columns.rejected in first
+    made = source.corrupt > 0 or domain_answers.has_them(first)
+    return made or source.columns.rejected in first
 
 
 def choose_rows(source: Source, rows: list[Row]) -> list[Row]:
@@ -234,9 +237,11 @@ def _prompt(raw: Row, doc: Mapping[str, Any], columns: Columns, origin: Origin) 
 
 def _with_domain(row: Row, raw: Row, source: Source, where: str) -> Row:
     """The row with its ``domain``, where the source says one."""
+    if source.domain is not None:
+        return {**row, "domain": source.domain}
     column = source.columns.domain
-    if column is None:
-        return row if source.domain is None else {**row, "domain": source.domain}
+    if column == DOMAIN and column not in raw:
+        return row
     value = raw.get(column)
     if value is None or not str(value).strip():
         raise HarnessError(

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,10 @@ class SparseModel:
     experts: list[str]
 
     @property
-    def pad(self) -> int | None:
+    def pad(self) -> int:
         """The token before which the reward is read."""
-        return self.anatomy.config.get_text_config().pad_token_id
+        token: int = self.anatomy.config.get_text_config().pad_token_id
+        return token
 
     @property
     def parameters(self) -> dict[str, int]:
@@ -50,18 +51,20 @@ class SparseModel:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What tells this mixture from another of the same name: gates, head, and all sizes.
+        """What tells this mixture from another of the same name: all weights, settings, experts.
 
-        The experts' numbers are not read for it, which would take as long as to load them.
+        Reading the files takes a part of the time that loading them takes, and leaves them cached.
         """
         checkpoint = self.anatomy.checkpoint
+        files = sorted({tensor.file for tensor in checkpoint.tensors.values()})
+        files += [checkpoint.folder / name for name in (_CONFIG, _RECIPE)]
         digest = sha256()
-        for name in sorted(self.trained(self.anatomy.network).values()):
-            digest.update(checkpoint.loader.get_tensor(name).float().numpy().tobytes())
-        for file in sorted({tensor.file for tensor in checkpoint.tensors.values()}):
-            digest.update(f"{file.name} {file.stat().st_size}".encode())
-        recipe = checkpoint.folder / _RECIPE
-        digest.update(recipe.read_bytes() if recipe.exists() else b"")
+        for file in files:
+            if file.exists():
+                with file.open("rb") as opened:
+                    digest.update(
+                        f"{file.name} {file_digest(opened, 'sha256').hexdigest()}".encode()
+                    )
         return {"model": digest.hexdigest()}
 
     def trained(self, network: Any) -> dict[str, str]:
@@ -107,7 +110,8 @@ def open_sparse(source: str) -> SparseModel:
     """Look at a sparse reward model: folder or Hub id.
 
     Raises:
-        HarnessError: it is dense, has no reward head of one number, or is no safetensors.
+        HarnessError: it is dense, has no reward head of one number, or is no safetensors; its gates
+            choose without weighing, or it has no padding token.
         MergeError: it can't be read.
     """
     from mergekit.common import ModelReference
@@ -128,6 +132,17 @@ def open_sparse(source: str) -> SparseModel:
         raise HarnessError(f"{source}: {error}") from None
     if any(one.file.suffix != ".safetensors" for one in anatomy.checkpoint.tensors.values()):
         raise HarnessError(f"{source}: holds pickles: save it again, as safetensors")
+    config = anatomy.config.get_text_config()
+    if count.per_token == 1 and getattr(config, "norm_topk_prob", True):
+        raise HarnessError(
+            f"{source}: each token goes to 1 expert, whose share is 1 whatever the gates say, so "
+            "pairs teach them nothing: make the mixture with experts_per_token: 2 or more"
+        )
+    if config.pad_token_id is None:
+        raise HarnessError(
+            f"{source}: config.json has no pad_token_id, and a reward is read at the last token "
+            "that is not padding; set it to the tokenizer's (an unused token, not the end token)"
+        )
     return SparseModel(anatomy, count, _names(anatomy.checkpoint.folder, count.experts))
 
 

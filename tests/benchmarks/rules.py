@@ -78,7 +78,7 @@ def recipe(rule: str, demo: Path) -> dict[str, Any]:
     method = registry.of(PREFIX + rule)
     base, reward, domain = (demo / name for name in ("base", "reward-model", "maths-model"))
     own: dict[str, Any] = {"weight": 1.0} if "weight" in method.by_name else {}
-    if "density" in method.by_name and rule != "task_arithmetic":
+    if "density" in method.by_name:
         own["density"] = DENSITY
     content: dict[str, Any] = {"merge_method": method.name}
     if method.base is Role.REWARD_MODEL or method.base is None:

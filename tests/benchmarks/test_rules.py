@@ -24,11 +24,11 @@ PAIRS = 3
 
 
 def recipe(method: str, base: Path, models: tuple[Path, Path]) -> dict[str, Any]:
-    """The first model whole, the second at half its change, six tenths of both kept."""
-    weights = zip(models, (1.0, 0.5), strict=True)
+    """The first model whole, the second at half its change; by TIES six tenths of both kept."""
+    kept = {} if method.endswith("task_arithmetic") else {"density": 0.6}
     entries = [
-        {"model": str(model), "parameters": {"weight": weight, "density": 0.6}}
-        for model, weight in weights
+        {"model": str(model), "parameters": {"weight": weight, **kept}}
+        for model, weight in zip(models, (1.0, 0.5), strict=True)
     ]
     return {"merge_method": method, "base_model": str(base), "models": entries}
 

@@ -84,7 +84,8 @@ def _make(
     if own:
         rewards = head.of_base(models.base)
     else:
-        rewards = head.of_experts(models.base, models.experts, mixture.head)
+        names = [str(expert.source_model) for expert in mixture.experts]
+        rewards = head.of_experts(models.base, models.experts, mixture.head, names)
     architecture = rehearsal.choose(mixture, models.recipe, models.base, options)
     _warn_of_shared(mixture)
     with output.staged(out_path) as stage, models.plan.inputs_unchanged():

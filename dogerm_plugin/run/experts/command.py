@@ -14,7 +14,7 @@ from mergekit.options import MergeOptions
 
 from dogerm_plugin.anatomy import adapter
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.recipe import paths
+from dogerm_plugin.recipe import configuration, paths
 from dogerm_plugin.run import prepare
 from dogerm_plugin.run.experts import recipe
 from dogerm_plugin.run.experts.build import build
@@ -30,11 +30,15 @@ def command(original: Callable[..., Any], given: dict[str, Any]) -> Any:
         given: the command's arguments and options, as click hands them over.
 
     Raises:
-        MergeError: a recipe for rewards can't be followed. Other recipes go to `original`.
+        MergeError: a recipe for rewards can't be followed, or is one for `mergekit-yaml`. Other
+            recipes go to `original`.
     """
     path = given["config_path"]
     options = MergeOptions(**{key: given[key] for key in MergeOptions.model_fields if key in given})
     content = recipe.read(path)
+    keys = content if isinstance(content, dict) else {}
+    if "experts" not in keys and configuration.is_ours(keys.get("merge_method", "")):
+        raise MergeError(f"{path}: has a merge_method and no experts: run it by mergekit-yaml")
     with paths.of_file(path):
         if not _is_for_rewards(content, options):
             return original(**given)
@@ -67,28 +71,35 @@ def called(
 
 
 def _is_for_rewards(content: Any, options: MergeOptions) -> bool:
-    """Whether a recipe's base is a reward model.
+    """Whether a recipe's base is a reward model, or an expert is and no base can be read.
 
     Raises:
-        MergeError: an expert is one, and the base is not.
+        MergeError: an expert is one, and the base is not; or it can't be read.
     """
     base, experts = recipe.references(content)
-    if base is None:
-        return False
     before, LOG.disabled = LOG.disabled, True  # a language model's recipe is none of ours
     try:
-        if _gives_rewards(base, options, thorough=True):
+        if base is not None and _gives_rewards(base, options, thorough=True):
             return True
         rewards = [one for one in experts if _gives_rewards(one, options, thorough=False)]
     finally:
         LOG.disabled = before
-    if rewards:
+    if rewards and base is not None:
+        _require_readable(base, options)
         raise MergeError(
             f"base_model {base} is a language model and the expert {rewards[0]} a reward model: "
             "the reward head would be lost; the base must be a reward model (its head is the "
             "output's), language models may be experts"
         )
-    return False
+    return bool(rewards)  # without a base: its key is misspelt, and `recipe.parse` says so
+
+
+def _require_readable(model: ModelReference, options: MergeOptions) -> None:
+    found = paths.in_value(model)
+    if found.lora is not None:
+        adapter.read(found.lora.path, found.lora.revision)
+        found = ModelReference(model=found.model)
+    prepare.examine(found, options)
 
 
 def _gives_rewards(model: ModelReference, options: MergeOptions, thorough: bool) -> bool:

@@ -2,9 +2,9 @@
 """The routers' weights, by mergekit's own gate modes.
 
 Two things differ. Random ones are drawn from the recipe's seed, not from wherever the process's
-generator stands. And hidden states are those of the examined base: mergekit loads the folder as a
-language model, which finds nothing in a checkpoint with a wrapper's names and goes on with a random
-body.
+generator stands. And hidden states are those of the examined base, with the trunk that the output
+has: mergekit loads the folder as a language model, which finds nothing in a checkpoint with a
+wrapper's names and goes on with a random body.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def gates(
         if shared.positive_prompts or drawn:
             asked.append(shared)
     tokenizer = None if drawn else _tokenizer(models.base, options)
-    with seeded(seed, "gates"), _hidden_states_of(models.base):
+    with seeded(seed, "gates"), _hidden_states_of(models):
         found = host.get_gate_params(
             recipe.base_model,
             tokenizer,
@@ -92,11 +92,12 @@ def _tokenizer(base: Anatomy, options: MergeOptions) -> Any:
 
 
 @contextmanager
-def _hidden_states_of(base: Anatomy) -> Iterator[None]:
-    """Let mergekit's router load the base as it was examined.
+def _hidden_states_of(models: Models) -> Iterator[None]:
+    """Let mergekit's router load the base as it was examined; of `trunk: average`, with the mean.
 
     Retired when `get_gate_params` loads a model by the class that its config names.
     """
+    base, trunk = models.base, models.views[models.base.model]
 
     class AsExamined:
         @staticmethod
@@ -104,17 +105,20 @@ def _hidden_states_of(base: Anatomy) -> Iterator[None]:
             kept = ("device_map", "quantization_config", "low_cpu_mem_usage")
             settings = {name: asked[name] for name in kept if name in asked}
             kind: Any = type(base.network)
-            state = {
-                f"{base.prefix}{base.fused[relative]}": _plain(base, stored)
-                for relative, stored in base.body.items()
-            }
+            view = models.recipe.base_model.lazy_loader()
+            state = {name: view.get_tensor(name) for name in sorted(trunk.names)}
+            trunk.read.clear()  # of what will be written nothing is read yet
             head = {base.head[stored]: stored for stored in base.reward_head}
             own = head.keys() & base.network.state_dict().keys()
             state |= {name: _plain(base, head[name]) for name in own}
+            config = copy.deepcopy(base.config)
+            text = config.get_text_config()
+            if text.pad_token_id is None:  # a class for rewards takes no second prompt without
+                text.pad_token_id = 0
             with quiet():
                 return kind.from_pretrained(
                     None,
-                    config=copy.deepcopy(base.config),
+                    config=config,
                     state_dict=state,
                     dtype=asked.get("torch_dtype"),
                     **settings,

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from dogerm_plugin.anatomy import joined_heads
 from dogerm_plugin.anatomy.body_and_head import Anatomy
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.methods.linear import check_finite
@@ -37,16 +37,18 @@ def of_base(base: Anatomy) -> Head:
     return Head(_weight(base))
 
 
-def of_experts(base: Anatomy, experts: Sequence[Anatomy], form: str) -> Head:
+def of_experts(base: Anatomy, experts: Sequence[Anatomy], form: str, names: Sequence[str]) -> Head:
     """The experts' heads made one.
 
     Args:
         base: whose dtype the result has.
         experts: with their heads.
         form: `average`, one head; or `apart`, one label each, named after the model.
+        names: of the experts, as the recipe has them.
 
     Raises:
-        MergeError: an expert has no head, or one of another shape.
+        MergeError: an expert has no head, or one of another shape; or its rewards are others: a
+            cost model's, of another centre or scale, or of another label where they are averaged.
     """
     own = _weight(base)
     weights = []
@@ -62,10 +64,15 @@ def of_experts(base: Anatomy, experts: Sequence[Anatomy], form: str) -> Head:
                 f"head: {form}: that of {expert.model} has shape {list(weight.shape)}, and that "
                 f"of {base.model} {list(own.shape)}: expected [1, {own.shape[1]}] of all"
             )
+        joined_heads.check_alike(base, expert)
+        if form == "average":
+            joined_heads.check_centre(base, expert)
+            if expert is not experts[0]:
+                joined_heads.warn_of_unlike_starts(experts[0], expert)
         weights.append(weight.double())
     if form == "average":
         return Head((sum(weights[1:], weights[0]) / len(weights)).to(own.dtype))
-    return Head(torch.cat(weights).to(own.dtype), tuple(_names(experts)))
+    return Head(torch.cat(weights).to(own.dtype), tuple(_labels(names)))
 
 
 def _weight(model: Anatomy) -> torch.Tensor:
@@ -82,10 +89,11 @@ def _weight(model: Anatomy) -> torch.Tensor:
     return tensor.detach().clone()
 
 
-def _names(experts: Sequence[Anatomy]) -> list[str]:
-    """The folders' names, numbered where two are the same."""
-    plain = [os.path.basename(os.path.normpath(one.model.model.path)) for one in experts]
+def _labels(names: Sequence[str]) -> list[str]:
+    """As short as tells models apart; numbered where one model stands twice."""
+    models = list(dict.fromkeys(names))
+    short = dict(zip(models, joined_heads.short_names(models), strict=True))
     return [
-        name if plain.count(name) == 1 else f"{name}-{plain[: i + 1].count(name)}"
-        for i, name in enumerate(plain)
+        short[name] if names.count(name) == 1 else f"{short[name]}-{names[: i + 1].count(name)}"
+        for i, name in enumerate(names)
     ]

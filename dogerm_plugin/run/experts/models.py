@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mergekit.common import ModelReference
+from mergekit.common import ModelReference, dtype_from_name
 from mergekit.moe.config import MoEMergeConfig
 from mergekit.options import MergeOptions
 
@@ -113,7 +113,8 @@ def _seen(
         compared = Compared(kinship, view(base), other.model, other.model in allowed)
         views[other.model] = TrunkView(view(other), other.model, compared)
     experts = tuple(anatomies[expert.source_model] for expert in recipe.experts)
-    mean = AveragedTrunk(views[base.model], [views[expert.model] for expert in experts])
+    dtype = dtype_from_name(recipe.dtype) if recipe.dtype else None
+    mean = AveragedTrunk(views[base.model], [views[expert.model] for expert in experts], dtype)
     if recipe.trunk == "average":
         _require_same_rows(plan, experts)
     seen = {

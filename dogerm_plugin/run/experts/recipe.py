@@ -18,6 +18,7 @@ from mergekit.moe import config as host
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dogerm_plugin.errors import MergeError, suggest
+from dogerm_plugin.recipe.values import check_dtype
 
 # mergekit.moe.router.get_gate_params ends in a TypeError on any other.
 PROMPTED = ("hidden", "hidden_avg", "hidden_last", "cheap_embed")
@@ -93,6 +94,9 @@ def parse(content: Any, path: str = "recipe") -> RewardMixture:
     if recipe.gate_mode not in (*PROMPTED, *DRAWN):
         close = suggest(recipe.gate_mode, (*PROMPTED, *DRAWN))
         raise MergeError(f"{path}: unknown gate_mode {recipe.gate_mode!r}{close}")
+    _check_prompts(recipe, path)
+    check_dtype(f"{path}: dtype", recipe.dtype)
+    _check_experts(recipe, path)
     _check_shared(recipe, path)
     return recipe
 
@@ -109,9 +113,41 @@ def _told(error: ValidationError) -> str:
         return f"{place}unknown key {last!r}{suggest(last, schema.model_fields)}"
     if first["type"] == "missing":
         return f"{place}{last} is missing"
+    if last in ("base_model", "source_model"):
+        return f"{place}{last}: expected a folder or a Hub id (found {first['input']!r})"
     if first["type"] == "model_type":
         return "expected keys such as base_model, gate_mode and experts"
     return f"{place}{last}: {first['msg']} (found {first['input']!r})"
+
+
+def _check_prompts(recipe: RewardMixture, path: str) -> None:
+    for key in ("experts", "shared_experts"):
+        for number, expert in enumerate(getattr(recipe, key) or (), start=1):
+            for kind in ("positive_prompts", "negative_prompts"):
+                if any(not prompt.strip() for prompt in getattr(expert, kind) or ()):
+                    raise MergeError(
+                        f"{path}: {key} entry {number}: {kind}: an empty prompt has no hidden "
+                        "states to make a gate of: write what the expert is to be asked for"
+                    )
+
+
+def _check_experts(recipe: RewardMixture, path: str) -> None:
+    """What mergekit refuses, too, without a name and a way out."""
+    wanted, count = recipe.experts_per_token, len(recipe.experts)
+    if wanted < 1:
+        raise MergeError(f"{path}: experts_per_token {wanted} is not 1 or more")
+    if count < wanted:
+        raise MergeError(
+            f"{path}: experts has {count} {'entry' if count == 1 else 'entries'}, and "
+            f"experts_per_token is {wanted}: add experts (the base may be one) or lower it"
+        )
+    for number, expert in enumerate(recipe.experts, start=1):
+        if recipe.gate_mode != "random" and not expert.positive_prompts:
+            raise MergeError(
+                f"{path}: experts entry {number}, {expert.source_model}, has no positive_prompts, "
+                f"and gate_mode {recipe.gate_mode} asks for them: add some, or write "
+                "`gate_mode: random`"
+            )
 
 
 def _check_shared(recipe: RewardMixture, path: str) -> None:

@@ -106,13 +106,17 @@ class AveragedTrunk:
     """The base, but for attention, norms and embeddings: those are the mean of the experts'.
 
     Args:
-        base: the base model; the mean has its dtype.
+        base: the base model.
         experts: one or more, each counts once.
+        dtype: of the mean; None: that of the base's own tensor.
     """
 
-    def __init__(self, base: TrunkView, experts: Sequence[TrunkView]) -> None:
+    def __init__(
+        self, base: TrunkView, experts: Sequence[TrunkView], dtype: torch.dtype | None
+    ) -> None:
         self._base = base
         self._experts = experts
+        self._dtype = dtype
 
     def get_tensor(
         self,
@@ -130,7 +134,7 @@ class AveragedTrunk:
             part = expert.get_tensor(key, device)
             assert part is not None  # the layout has it
             total += part
-        return (total / len(self._experts)).to(own.dtype)
+        return (total / len(self._experts)).to(self._dtype or own.dtype)
 
     def flush(self) -> None:
         """Close the files."""

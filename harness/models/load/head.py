@@ -86,7 +86,12 @@ def check_single_reward(model: nn.Module) -> None:
         for name, module in head_modules(without_adapter_wrapper(model)).items()
         for key, parameter in module.named_parameters()
     )
-    raise HarnessError(
+    raise HarnessError(several_labels(labels, shapes))
+
+
+def several_labels(labels: int, shapes: str) -> str:
+    """What is said of a head of several numbers where one reward is wanted."""
+    return (
         f"the model has num_labels={labels} ({shapes or 'no head'}); a reward model gives one "
         "number per conversation: its head must be [1, hidden size] and its config must say "
         "num_labels=1, or each label is a reward (reward_heads): then say what they make together "

@@ -7,6 +7,10 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Confusion:
@@ -14,14 +18,18 @@ class Confusion:
 
     Args:
         pairs: of each prompt, the domain that it is of and the expert that it went to.
+        experts: all there are, also those that nothing went to.
+
+    Attributes:
+        domains: those that there are prompts of; those with an expert first, in the experts' order.
     """
 
-    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, pairs: Iterable[tuple[str, str]], experts: Iterable[str]) -> None:
         self.counts = Counter(pairs)
-        self.domains = tuple(dict.fromkeys(domain for domain, _ in self.counts))
-        known = [name for name in self.domains if any(e == name for _, e in self.counts)]
-        others = dict.fromkeys(expert for _, expert in self.counts if expert not in known)
-        self.experts = (*known, *others)
+        self.experts = tuple(experts)
+        there = dict.fromkeys(domain for domain, _ in self.counts)
+        others = [domain for domain in there if domain not in self.experts]
+        self.domains = (*(name for name in self.experts if name in there), *others)
 
     @property
     def total(self) -> int:
@@ -44,6 +52,10 @@ class Confusion:
         return {d: {e: self.counts[d, e] for e in self.experts} for d in self.domains}
 
     def draw(self, path: Path) -> None:
+        """Write the picture."""
+        self.figure().savefig(path, dpi=120)
+
+    def figure(self) -> Figure:
         """A picture: a row a domain, a column an expert, shares of the row in colour."""
         from matplotlib.figure import Figure  # without pyplot: no display and no global state
 
@@ -61,5 +73,5 @@ class Confusion:
         axes.set_xticks(range(len(self.experts)), self.experts, rotation=30, ha="right")
         axes.set_yticks(range(len(self.domains)), self.domains)
         axes.set(xlabel="expert", ylabel="domain")
-        figure.colorbar(image, label="share of the domain's prompts")
-        figure.savefig(path, dpi=120)
+        figure.colorbar(image, label="share of the row")
+        return figure

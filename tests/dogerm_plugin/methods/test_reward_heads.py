@@ -177,6 +177,14 @@ def test_one_reward_model_is_not_enough(models: list[Path], base: Path, tmp_path
     assert "did you mean 'reward_heads_ties'?" in message
 
 
+def test_the_pretrained_base_is_no_base_model(
+    models: list[Path], base: Path, tmp_path: Path
+) -> None:
+    """Other rules have it there; here it would be one of the averaged models without a word."""
+    message = merging.refused(tmp_path, recipe("reward_heads", *models, base_model=str(base)))
+    assert f"base_model {base} has no reward head, and the output of reward_heads" in message
+
+
 def test_a_stranger_is_refused(models: list[Path], tmp_path: Path) -> None:
     """As by every method."""
     other = copied(models[1], tmp_path / "other")

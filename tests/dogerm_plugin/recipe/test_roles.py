@@ -111,9 +111,13 @@ def changed(of: Family, second: Path, case: str) -> dict[str, Any]:
     elif case == "mark above":
         made["parameters"] = {"reward": True}
     elif case == "density":
+        made["merge_method"] = "reward_preserving_ties"
         made["models"][1]["parameters"] = HALF | {"density": 1.5}
     elif case == "unknown":
+        made["merge_method"] = "reward_preserving_ties"
         made["models"][1]["parameters"] = HALF | {"densty": 0.5}
+    elif case == "density of a method that drops nothing":
+        made["models"][1]["parameters"] = HALF | {"density": 0.5}
     elif case == "seed of a method that draws none":
         made["parameters"] = {"seed": 1}
     elif case == "spread":
@@ -147,6 +151,7 @@ def changed(of: Family, second: Path, case: str) -> dict[str, Any]:
         ("marked language model", "stands beside it, and it has no reward head"),
         ("mark above", "reward: stands above the models: write it beside one of them"),
         ("density", "density 1.5 is not in 0..1: it is the model's share of the changes"),
+        ("density of a method that drops nothing", "unknown parameter 'density'; known are"),
         ("unknown", "unknown parameter 'densty'; did you mean 'density'?"),
         ("seed of a method that draws none", "unknown parameter 'seed'"),
         ("spread", "density 0.9 with epsilon 0.15: density ± epsilon must lie within 0..1"),

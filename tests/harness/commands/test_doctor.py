@@ -25,6 +25,8 @@ def test_all_good() -> None:
     for word in ("mergekit 0.1", "reward_preserving_linear", "model: reward", "rewardbench", "CPU"):
         assert word in text
     assert "mergekit-moe keeps the head" in text
+    assert "reward_preserving_ties (base_model: the pretrained base; " in text
+    assert "reward_preserving_nuslerp (base_model: the pretrained base, or none; " in text
     for name in ("model: reward-ensemble", "model: reward-implicit", "tasks: bon", *BENCHMARKS):
         assert name in text
     assert text.endswith("all good\n")

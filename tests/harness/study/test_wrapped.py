@@ -92,9 +92,11 @@ def test_two_parameters_by_name(folder: Searching, base: Path) -> None:
     study = SweepFile.model_validate(found)
     text = sweep_text.text(study)
     assert "the reward model" in text and "λ" not in text
-    above, _ = lambda_figure(study).subfigs
-    told = {text.get_text() for legend in above.legends for text in legend.get_texts()}
-    assert told >= {"density = 0.4", "density = 0.8", "the reward model"}
+    for point, itself in ((0, "the reward model (chosen)"), (2, "the reward model")):
+        above, _ = lambda_figure(study.model_copy(update={"chosen": point, "best": point})).subfigs
+        told = {text.get_text() for legend in above.legends for text in legend.get_texts()}
+        assert told >= {"density = 0.4", "density = 0.8", itself}
+        assert any(text.startswith("chosen (") for text in told) is (point != 0)
 
 
 def test_a_number_of_the_merge(folder: Searching) -> None:
@@ -120,6 +122,13 @@ def test_a_method_with_nothing_to_vary(folder: Searching) -> None:
     assert "reward_preserving_karcher has no weight; name what to vary" in result.output
     found = folder.swept("--grid", "max_iter=1,2")
     assert [p["label"] for p in found["points"]] == ["unmerged", "max_iter=1", "max_iter=2"]
+
+
+def test_a_weight_is_told_of_as_it_was_typed(folder: Searching, base: Path) -> None:
+    """By --grid, not by the short form of it."""
+    write(folder, "ties", base)
+    result = folder.sweep("--grid", "weight=0:half")
+    assert result.exit_code == 1 and "Error: --grid weight=0:half: 'half'" in result.output
 
 
 def test_what_stays_unmerged_is_in_what_a_result_was_made_with(

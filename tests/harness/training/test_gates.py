@@ -154,6 +154,13 @@ def test_user_mistakes_are_one_line(
     tmp_path: Path, sparse_model: Path, reward_model: Path, write_config: Callable[..., Path]
 ) -> None:
     """Exit status 1, no traceback, and no folder is left behind."""
+
+    def changed(**settings: Any) -> Path:
+        folder = Path(shutil.copytree(sparse_model, tmp_path / "-".join(settings)))
+        content = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**content, **settings}))
+        return folder
+
     good = {"model": "some/mixture", "data": [{"generator": "sums", "rows": 60}]}
     for kind, content, folder, message in (
         ("gates", {**good, "lora": {"rank": 4}}, sparse_model, "`lora` has no effect here"),
@@ -161,12 +168,33 @@ def test_user_mistakes_are_one_line(
         ("gates", {**good, "gates": {"balanc": 1}}, sparse_model, "did you mean `balance`"),
         ("gates", good, reward_model, "has no router, expected as many experts in every layer"),
         ("gates", good, tmp_path / "nowhere", "no such folder"),
+        ("gates", good, changed(num_experts_per_tok=1), "each token goes to 1 expert, whose share"),
+        ("gates", good, changed(pad_token_id=None), "config.json has no pad_token_id"),
         ("reward", {**good, "gates": {"balance": 1}}, sparse_model, "`gates` has no effect here"),
     ):
         config = write_config(**content)
         result = _run(kind, config, "-o", tmp_path / "out", "--model", folder)
         assert result.exit_code == 1 and message in result.output, result.output
         assert "Traceback" not in result.output and not (tmp_path / "out").exists()
+
+
+def test_a_mixture_is_told_by_all_that_it_is(tmp_path: Path, sparse_model: Path) -> None:
+    """One number of one expert, or a setting, makes it another: a run does not go on with it."""
+    from safetensors.torch import load_file, save_file
+
+    from harness.training.whole_model import open_sparse
+
+    same, experts, settings = (
+        Path(shutil.copytree(sparse_model, tmp_path / name)) for name in "abc"
+    )
+    state = load_file(experts / "model.safetensors")
+    state["model.layers.1.mlp.experts.down_proj"][2, 0, 0] += 1
+    save_file(state, experts / "model.safetensors", metadata={"format": "pt"})
+    content = json.loads((settings / "config.json").read_text())
+    (settings / "config.json").write_text(json.dumps({**content, "num_experts_per_tok": 3}))
+    own = open_sparse(str(sparse_model)).identity
+    assert open_sparse(str(same)).identity == own
+    assert open_sparse(str(experts)).identity != own != open_sparse(str(settings)).identity
 
 
 @pytest.mark.slow

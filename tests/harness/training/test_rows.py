@@ -10,7 +10,8 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.training.balance import longer_is_chosen
-from harness.training.config import Columns, Source
+from harness.training.config import Columns, Config, Source
+from harness.training.gather import gather
 from harness.training.rows import ANSWERED, PAIR, choose_rows, read_rows
 from harness.training.turns import parse_turns
 from tests.harness.training.conftest import pairs
@@ -86,6 +87,26 @@ def test_generators_are_seeded_and_known(tmp_path: Path) -> None:
         read_rows(Source(generator="nosuch", rows=1), PAIR, tmp_path)
     with pytest.raises(HarnessError, match="known here: sums"):
         read_rows(Source(generator="basics", rows=1), ANSWERED, tmp_path)
+
+
+def test_sources_of_one_name_are_told_apart(tmp_path: Path, write_jsonl: Write) -> None:
+    """Figures have an entry for each: files of one name are told by their folders."""
+    files = [f"{name}/train.jsonl" for name in ("chat", "maths")]
+    for file in files:
+        (tmp_path / file).parent.mkdir()
+        write_jsonl(file, pairs(20))
+
+    def names(*data: dict[str, Any]) -> list[list[str]]:
+        config = Config(model="m", data=[Source(**one) for one in data])
+        parts = gather(config, PAIR, tmp_path, lambda row: {"length": 1})
+        return [[part.name for part in some] for some in parts]
+
+    told = ["chat/train", "maths/train"]
+    assert names(*({"file": file} for file in files)) == [told, told]
+    sums = {"generator": "sums", "rows": 20}
+    changed = ["sums", "sums, 2 exchanged"]
+    assert names(sums, {**sums, "corrupt": 2}) == [changed, changed]
+    assert names(sums, {**sums, "seed": 1}) == [["sums-1", "sums-2"]] * 2
 
 
 def test_choice_balances_first(write_jsonl: Write) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from harness.errors import HarnessError
 from tests.harness.models.test_reward import requests, reward, some_pairs
 from tests.harness.training.conftest import pairs
 from tests.harness.training.test_runs import SMALL, Write, _run
@@ -62,6 +63,9 @@ def test_three_heads(config: Callable[..., Path], language_model: Path, tmp_path
     adapted = reward(language_model, peft=str(out), combine="mean", dtype="float32")
     for one, other in zip(adapted.loglikelihood(asked, True), exported, strict=True):
         assert one[0] == pytest.approx(other[0], rel=0.05, abs=0.05)  # the export is in bfloat16
+    for model, more in ((checkpoint, {}), (language_model, {"peft": str(out)})):
+        with pytest.raises(HarnessError, match=r"num_labels=3 .*say what they make together"):
+            reward(model, **more)
 
 
 def test_one_head_is_as_ever(

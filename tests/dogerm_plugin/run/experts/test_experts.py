@@ -1,5 +1,6 @@
 """`mergekit-moe` with a reward model as its base: a sparse reward model, whole or not at all."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -131,6 +132,53 @@ def test_gates_from_prompts(tmp_path: Path, models: list[Path], mode: str) -> No
         assert torch.equal(found, expected[layer].float()), layer
 
 
+@pytest.mark.parametrize("mode", ["hidden", "cheap_embed"])
+def test_prompts_are_read_by_the_trunk_of_the_output(
+    tmp_path: Path, models: list[Path], mode: str
+) -> None:
+    """With `trunk: average`, gates are those of a base that has the mean as its own trunk."""
+    base, one, other, _ = models
+    content = mixtures.recipe(base, one, other, gate_mode=mode, trunk="average")
+    state = merging.tensors(mixtures.made(tmp_path, content))
+    mean = Path(shutil.copytree(base, tmp_path / "mean"))
+    own = merging.tensors(base)
+    own |= {name: state[name] for name in own if ".mlp." not in name}
+    save_file(own, mean / "model.safetensors", metadata={"format": "pt"})
+    (tmp_path / "of-mean").mkdir()
+    content = mixtures.recipe(mean, one, other, gate_mode=mode)
+    expected = merging.tensors(mixtures.made(tmp_path / "of-mean", content))
+    for layer in range(4):
+        name = f"model.layers.{layer}.mlp.gate.weight"
+        assert torch.equal(state[name], expected[name]), layer
+
+
+def test_several_prompts_without_a_padding_token(tmp_path: Path, models: list[Path]) -> None:
+    """Prompts are padded with the tokenizer's token, whatever config.json lacks."""
+    bare = Path(shutil.copytree(models[0], tmp_path / "bare"))
+    settings = json.loads((bare / "config.json").read_text())
+    (bare / "config.json").write_text(json.dumps({**settings, "pad_token_id": None}))
+    gates = []
+    for base in (bare, models[0]):
+        content = mixtures.recipe(base, *models[:2], gate_mode="hidden")
+        for number, expert in enumerate(content["experts"]):
+            expert["positive_prompts"] = mixtures.TEXTS[2 * number : 2 * number + 2]
+        folder = tmp_path / f"of-{base.name}"
+        folder.mkdir()
+        state = merging.tensors(mixtures.made(folder, content))
+        gates.append(state["model.layers.2.mlp.gate.weight"])
+    assert torch.equal(*gates)
+    assert AutoConfig.from_pretrained(tmp_path / "of-bare" / "out").pad_token_id is None
+
+
+def test_empty_prompts_are_refused(tmp_path: Path, models: list[Path]) -> None:
+    """A gate made of nothing but the token that begins every text is no gate."""
+    for key, prompts in (("positive_prompts", [""]), ("negative_prompts", ["w1", " "])):
+        content = mixtures.recipe(models[0], *models[:2], gate_mode="hidden")
+        content["experts"][1][key] = prompts
+        said = mixtures.refused(tmp_path, content)
+        assert f"experts entry 2: {key}: an empty prompt" in said
+
+
 def test_averaged_trunk_and_head(tmp_path: Path, models: list[Path]) -> None:
     """Attention, norms, embeddings and head are the experts' mean; of copies, the copy."""
     base, one, other, _ = models
@@ -140,6 +188,16 @@ def test_averaged_trunk_and_head(tmp_path: Path, models: list[Path]) -> None:
     for name in ("model.embed_tokens.weight", "model.norm.weight", "score.weight"):
         mean = (states[0][name].double() + states[1][name].double()) / 2
         assert torch.equal(state[name], mean.float()), name
+    half = Path(shutil.copytree(base, tmp_path / "half"))
+    save_file(
+        {name: tensor.bfloat16() for name, tensor in merging.tensors(base).items()},
+        half / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    content = mixtures.recipe(half, one, other, trunk="average", dtype="float32")
+    finer = merging.tensors(mixtures.made(tmp_path, content))
+    for name in ("model.embed_tokens.weight", "model.norm.weight"):
+        assert torch.equal(finer[name], state[name]), name
     content = mixtures.recipe(one, one, one, one, trunk="average", head="average")
     state = merging.tensors(mixtures.made(tmp_path, content, ALL_SAME))
     assert all(torch.equal(state[n], t) for n, t in states[0].items() if ".mlp." not in n)
@@ -154,6 +212,51 @@ def test_heads_apart(tmp_path: Path, models: list[Path]) -> None:
     weight = merging.tensors(out)["score.weight"]
     for row, folder in zip(weight, (base, one, other), strict=True):
         assert torch.equal(row, merging.tensors(folder)["score.weight"][0])
+
+
+def test_labels_tell_the_experts_apart(tmp_path: Path, models: list[Path]) -> None:
+    """Folders of one name are told by those above them, and one model twice by numbers."""
+    base, one, other, _ = models
+    folders = []
+    for name, model in (("maths", one), ("code", other)):
+        (tmp_path / name).mkdir()
+        folders.append(Path(shutil.copytree(model, tmp_path / name / "best")))
+    content = mixtures.recipe(base, base, *folders, folders[0], head="apart")
+    out = mixtures.made(tmp_path, content)
+    labels = [f"{base.parent.name}/rm0", "maths/best-1", "code/best", "maths/best-2"]
+    assert list(AutoConfig.from_pretrained(out).id2label.values()) == labels
+
+
+@pytest.mark.parametrize(
+    ("form", "change", "message"),
+    [
+        ("average", {"score_type": "cost"}, "config.json says score_type cost"),
+        ("apart", {"score_type": "cost"}, "config.json says score_type cost"),
+        ("average", {"mean": 2.0}, "the rewards have unlike centres or scales"),
+        ("average", {"id2label": {"0": "harm"}}, "heads of unlike labels have no average"),
+    ],
+)
+def test_heads_that_mean_other_things(
+    tmp_path: Path, models: list[Path], form: str, change: dict, message: str
+) -> None:
+    """As those of `reward_average` and `reward_heads`."""
+    folders = [Path(shutil.copytree(model, tmp_path / model.name)) for model in models[:2]]
+    for folder, more in zip(folders, ({"id2label": {"0": "help"}}, change), strict=True):
+        settings = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**settings, **more}))
+    content = mixtures.recipe(folders[0], *folders, head=form)
+    assert message in mixtures.refused(tmp_path, content)
+
+
+def test_heads_of_unlike_starts_are_told(
+    tmp_path: Path, models: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The mean of two heads that have nothing in common is made, and warned of."""
+    other = Path(shutil.copytree(models[1], tmp_path / "other"))
+    merging.edit(other, score__weight=torch.randn(1, 32, generator=torch.Generator()))
+    content = mixtures.recipe(models[0], models[0], other, head="average")
+    mixtures.made(tmp_path, content)
+    assert "they come of unlike starts" in caplog.text
 
 
 def test_parameters_are_counted(tmp_path: Path, models: list[Path]) -> None:
@@ -295,11 +398,13 @@ def test_experts_may_be_adapters(tmp_path: Path, models: list[Path]) -> None:
         if "lora_B" in name:
             parameter.data.normal_(std=0.02)
     tuned.save_pretrained(tmp_path / "adapter")
-    content = mixtures.recipe(models[0], models[0], f"{models[0]}+{tmp_path / 'adapter'}")
+    expert = f"{models[0]}+{tmp_path / 'adapter'}"
+    content = mixtures.recipe(models[0], models[0], expert, head="apart")
     assert "add --lora-merge-cache DIR" in mixtures.refused(tmp_path, content)
     out = mixtures.made(tmp_path, content, "--lora-merge-cache", str(tmp_path / "cache"))
     down = merging.tensors(out)["model.layers.0.mlp.experts.down_proj"]
     assert 0 < float((down[0] - down[1]).abs().max()) < 1
+    assert AutoConfig.from_pretrained(out).id2label == {0: "rm0", 1: "adapter"}
 
 
 def test_a_wrappers_names(tmp_path: Path, models: list[Path]) -> None:
@@ -391,8 +496,13 @@ def test_experts_of_another_shape(tmp_path: Path, models: list[Path]) -> None:
         ({"expert": [], "experts": None}, "unknown key 'expert'; did you mean 'experts'?"),
         ({"trunk": "mean"}, "trunk: Input should be 'base' or 'average' (found 'mean')"),
         ({"gate_mode": "hiden"}, "unknown gate_mode 'hiden'; did you mean 'hidden'?"),
-        ({"experts": []}, "Must include at least as many experts as experts_per_token."),
-        ({"gate_mode": "hidden"}, "Expert 0 has no positive prompts."),
+        ({"experts": []}, "experts has 0 entries, and experts_per_token is 2: add experts"),
+        ({"experts_per_token": 3}, "experts has 2 entries, and experts_per_token is 3"),
+        ({"experts_per_token": 0}, "experts_per_token 0 is not 1 or more"),
+        ({"gate_mode": "hidden"}, "has no positive_prompts, and gate_mode hidden asks for them"),
+        ({"dtype": "bf16"}, "dtype: bf16: expected bfloat16, float16 or float32"),
+        ({"base_model": None}, "base_model: expected a folder or a Hub id (found None)"),
+        ({"base_model": "/no/such"}, "/no/such: no such folder, and not a Hub id"),
         ({"architecture": "granite"}, "architecture: granite: mergekit-moe has Mixtral, DeepSeek"),
         ({"architecture": "deepseek"}, "transformers has no class of DeepSeek MoE that gives"),
         ({"architecture": "qwen3"}, "Qwen3 MoE only supports Qwen3 input models"),
@@ -409,10 +519,24 @@ def test_recipes_are_checked(
     assert message in mixtures.refused(tmp_path, content)
 
 
+def test_a_recipe_for_the_other_command(tmp_path: Path, models: list[Path]) -> None:
+    """Each command names the one that takes it."""
+    mixture = mixtures.recipe(models[0], models[0], models[3])
+    assert "no merge_method: run it by mergekit-moe" in merging.refused(tmp_path, mixture)
+    merge = merging.recipe(models[0], (models[3], 0.3))
+    assert "no experts: run it by mergekit-yaml" in mixtures.refused(tmp_path, merge)
+
+
 def test_the_base_must_give_rewards(tmp_path: Path, models: list[Path]) -> None:
     """mergekit would drop the expert's head without a word."""
     said = mixtures.refused(tmp_path, mixtures.recipe(models[3], models[3], models[0]))
     assert "is a language model and the expert" in said
+    said = mixtures.refused(tmp_path, mixtures.recipe(tmp_path / "nope", models[3], models[0]))
+    assert "nope: no such folder" in said and "is a language model" not in said
+    content = mixtures.recipe(models[0], *models[:2])
+    content["base_modl"] = content.pop("base_model")
+    said = mixtures.refused(tmp_path, content)
+    assert "unknown key 'base_modl'; did you mean 'base_model'?" in said
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`dogerm train reward --domains`: an adapter for each domain, and the router that chooses one.
+
+out/<domain>/           the adapter, as `dogerm train reward` writes it
+out/router/             as `dogerm train router` writes it, calibrated
+out/router/router.yml   the whole, for --model reward-adapters
+
+ARLISS of arXiv 2407.17546: one small model in memory, its adapters switched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from harness.errors import HarnessError
+from harness.models.routing.router_file import ORACLE
+from harness.training import folder as runs
+from harness.training.calibrate import calibrate
+from harness.training.config import Config
+from harness.training.reward import train_reward
+from harness.training.router import train_router
+from harness.training.router_rows import NothingToTellError, domains_of, held_out_pairs
+
+ROUTER = "router"
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+
+def train_domains(
+    config: Config, output: Path, data_folder: Path, model_folder: str | None = None
+) -> dict[str, Any]:
+    """Train what is not finished yet, one domain after the other; return all figures by name.
+
+    Where every prompt stands in several domains, as in DSP, there is nothing that a router could
+    learn: then the domain's column routes.
+
+    Raises:
+        HarnessError: rows without a domain, a name that can't be a folder's, or see the message.
+    """
+    config.refuse("domain", "--domains trains one adapter for each")
+    if config.router.experts:
+        raise HarnessError("`experts` has no effect here, as the adapters are the experts")
+    names = domains_of(config, data_folder)
+    _check_names(names)
+    if output.exists() and not output.is_dir():
+        raise HarnessError(f"{output} is a file: choose another folder")
+    strange = [path.name for path in _entries(output) if path.name not in (*names, ROUTER)]
+    if strange:
+        raise HarnessError(
+            f"{output} holds {strange[0]}, which is none of the domains ({', '.join(names)}): "
+            "choose another folder"
+        )
+    figures: dict[str, Any] = {}
+    for name in names:
+        click.echo(f"domain {name}", err=True)
+        own = config.model_copy(update={"domain": name})
+        try:
+            figures[name] = train_reward(own, output / name, data_folder, model_folder)
+        except runs.FinishedError:
+            click.echo(f"domain {name}: finished already", err=True)
+            figures[name] = json.loads((output / name / "figures.json").read_text("utf-8"))
+        except HarnessError as error:
+            raise HarnessError(f"domain {name}: {error}") from error
+    figures[ROUTER] = _router(config, names, output, data_folder, model_folder)
+    return figures
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    if len(names) < 2:
+        raise HarnessError(
+            f"the rows are of {len(names)} domain ({', '.join(names)}): for one, leave --domains "
+            "out; for several, each entry of `data` has a `domain`, or a column says it"
+        )
+    for name in names:
+        if not _NAME.fullmatch(name) or name == ROUTER:
+            raise HarnessError(
+                f"the domain {name!r} becomes a folder's and an expert's name: letters, digits, "
+                f"'_', '-' and '.', and not {ROUTER!r}"
+            )
+
+
+def _entries(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name[0] != "."] if folder.is_dir() else []
+
+
+def _router(
+    config: Config,
+    names: tuple[str, ...],
+    output: Path,
+    data_folder: Path,
+    model_folder: str | None,
+) -> dict[str, Any]:
+    source = model_folder or config.model
+    adapters = {name: str(output / name) for name in names}
+    given = config.model_dump(exclude_unset=True)
+    given.pop("lora", None)
+    given.pop("heads", None)
+    settings = {**given.get("router", {}), "experts": adapters}
+    own = Config.model_validate({**given, "router": settings})
+    folder = output / ROUTER
+    try:
+        return train_router(own, folder, data_folder, model_folder, base=source)
+    except runs.FinishedError:
+        click.echo("the router: finished already", err=True)
+        figures: dict[str, Any] = json.loads((folder / "figures.json").read_text("utf-8"))
+        return figures
+    except NothingToTellError as error:
+        click.echo(f"no router: {error}", err=True)
+    pairs = held_out_pairs(config, data_folder)
+    scales = calibrate(
+        adapters, pairs, config.router.calibration_rows, runs.checkpoints(folder), source
+    )
+    base = os.path.relpath(Path(source).resolve(), folder.resolve())
+    content = {
+        "base": base if Path(source).is_dir() else source,
+        "experts": {name: os.path.join("..", name) for name in names},
+        ROUTER: ORACLE,
+        "domain": "subset",
+        "calibration": {name: scale.model_dump() for name, scale in scales.items()},
+    }
+    (folder / "router.yml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+    return {"kind": ROUTER, ROUTER: ORACLE, "labels": list(names), "validation": {}}

@@ -1,0 +1,150 @@
+"""Real runs of `dogerm train reward --domains`: an adapter for each domain, and who chooses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from harness.commands.train import train
+from tests.harness.training.test_router import COLUMNS, WORDS, rows
+
+Write = Callable[[str, list[dict[str, Any]]], Path]
+SMALL = {"batch_size": 8, "learning_rate": 1e-2, "evaluations": 1, "checkpoints": 1}
+
+
+def run(*arguments: str | Path) -> Any:
+    argv = ["reward", "--domains", *map(str, arguments)]
+    return CliRunner().invoke(train, argv, catch_exceptions=False)
+
+
+def test_adapters_and_their_router(
+    tmp_path: Path,
+    language_model: Path,
+    write_config: Callable[..., Path],
+    write_jsonl: Write,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run that is cut off after one adapter goes on with the next."""
+    from harness.training import domains
+
+    write_jsonl("prefs.jsonl", rows(24))
+    config = write_config(
+        model="some/base",
+        data=[{"file": "prefs.jsonl", "columns": COLUMNS}],
+        lora={"rank": 2},
+        training=SMALL,
+        validation={"share": 0.3},
+    )
+    out = tmp_path / "out"
+    trained: list[str] = []
+    train_reward = domains.train_reward
+
+    def cut(settings: Any, *rest: Any) -> Any:
+        if len(trained) == 1:
+            raise RuntimeError("killed")
+        trained.append(settings.domain)
+        return train_reward(settings, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr(domains, "train_reward", cut)
+        run(config, "-o", out, "--model", language_model)
+    before = (out / "math" / "adapter_model.safetensors").stat().st_mtime_ns
+    result = run(config, "-o", out, "--model", language_model)
+    assert result.exit_code == 0, result.output
+    assert "domain math: finished already" in result.output
+    assert (out / "math" / "adapter_model.safetensors").stat().st_mtime_ns == before
+    for name in WORDS:
+        figures = json.loads((out / name / "figures.json").read_text())
+        assert figures["training_rows"] == {"prefs": figures["training_rows"]["prefs"]}
+        assert 10 <= figures["training_rows"]["prefs"] <= 22  # of its own 24 rows alone
+    content = yaml.safe_load((out / "router" / "router.yml").read_text())
+    assert set(content["experts"]) == set(WORDS) == set(content["calibration"])
+    assert (out / "router" / content["base"]).resolve() == language_model.resolve()
+    again = run(config, "-o", out, "--model", language_model)
+    assert again.exit_code == 0 and "the router: finished already" in again.output
+
+
+def test_answers_by_domain_as_dsp_has_them(
+    tmp_path: Path, language_model: Path, write_config: Callable[..., Path]
+) -> None:
+    """Each domain's own answer against the others'; no prompt tells whose it is."""
+    from harness.training.config import Source
+    from harness.training.rows import PAIR, read_rows
+
+    table = [
+        {"query": f"What is {n}?", "responses": {"law": f"Law {n}", "art": f"Art {n}", "": ""}}
+        for n in range(16)
+    ]
+    (tmp_path / "dsp.json").write_text(json.dumps(table))
+    read = read_rows(Source(file="dsp.json"), PAIR, tmp_path)
+    assert len(read) == 32
+    assert read[0] == {
+        "prompt": "What is 0?",
+        "chosen": "Law 0",
+        "rejected": "Art 0",
+        "domain": "law",
+    }
+    config = write_config(
+        model="some/base",
+        data=[{"file": "dsp.json"}],
+        lora={"rank": 2},
+        training=SMALL,
+        validation={"share": 0.4},
+    )
+    out = tmp_path / "out"
+    result = run(config, "-o", out, "--model", language_model)
+    assert result.exit_code == 0, result.output
+    assert "no router: every prompt stands in several domains" in result.output
+    content = yaml.safe_load((out / "router" / "router.yml").read_text())
+    assert (content["router"], content["domain"]) == ("oracle", "subset")
+    assert set(content["experts"]) == {"law", "art"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data": [{"generator": "sums", "rows": 20}]}, "sums: its rows say no domain"),
+        ({"data": [{"generator": "sums", "rows": 20, "domain": "a"}]}, "of 1 domain (a): for one"),
+        (
+            {
+                "data": [
+                    {"generator": "sums", "rows": 20, "domain": "router"},
+                    {"generator": "basics", "rows": 20, "domain": "b"},
+                ]
+            },
+            "the domain 'router' becomes a folder's and an expert's name",
+        ),
+        ({"router": {"experts": {"a": "b"}}}, "as the adapters are the experts"),
+        ({"domain": "a"}, "`domain` has no effect here"),
+    ],
+)
+def test_mistakes_are_one_line(
+    change: dict[str, Any],
+    words: str,
+    tmp_path: Path,
+    language_model: Path,
+    write_config: Callable[..., Path],
+) -> None:
+    content = {"model": "some/base", "data": [{"generator": "sums", "rows": 20}], **change}
+    result = run(write_config(**content), "-o", tmp_path / "out", "--model", language_model)
+    assert result.exit_code != 0 and words in result.output, result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_folder_of_other_things(
+    tmp_path: Path, language_model: Path, write_config: Callable[..., Path]
+) -> None:
+    data = [
+        {"generator": "sums", "rows": 20, "domain": "a"},
+        {"generator": "basics", "rows": 20, "domain": "b"},
+    ]
+    (tmp_path / "out" / "c").mkdir(parents=True)
+    config = write_config(model="some/base", data=data)
+    result = run(config, "-o", tmp_path / "out", "--model", language_model)
+    assert result.exit_code == 1 and "holds c, which is none of the domains (a, b)" in result.output
