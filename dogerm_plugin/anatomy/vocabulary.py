@@ -75,6 +75,27 @@ def padded_embeddings(
     return padded
 
 
+def keeps_rows(layout: Layout, config: MergeConfiguration, options: MergeOptions) -> bool:
+    """Whether the output has the reward model's own tokens, each at its own row, and no other row.
+
+    Args:
+        layout: the models, matched.
+        config: the recipe, whose tokenizer has been checked to be the reward model's or of all.
+        options: mergekit's.
+    """
+    if config.tokenizer is None and config.tokenizer_source is None:
+        return True
+    source = config.tokenizer.source if config.tokenizer else config.tokenizer_source
+    own = None if source == "union" else _tokenizer(layout.reward, options)
+    if own is None:
+        return False
+    rows = len(own.get_vocab())
+    multiple = (config.tokenizer.pad_to_multiple_of if config.tokenizer else None) or 1
+    rows += -rows % multiple
+    shapes = [layout.shape(layout.reward, name) for name in layout.vocabulary]
+    return all(shape is not None and shape[0] == rows for shape in shapes)
+
+
 def _warn_of_none(lacking: Anatomy) -> None:
     LOG.warning(
         "%s has no tokenizer: it can't be checked that its rows mean the same tokens",

@@ -100,6 +100,11 @@ class RewardAdapters(MemberProcesses, RoutedLM):
                 "router.yml, base: BASE); for experts that are models of their own use --model "
                 "reward-router"
             )
+        for name, recipe in made.recipes.items():
+            raise HarnessError(
+                f"the expert {name} is a recipe ({recipe.file}), which makes a model; here experts "
+                "are adapters of one base: use --model reward-router, without base"
+            )
         base = folder_or_hub_id(made.base, "pretrained")
         places = {n: folder_or_hub_id(p, "adapters") for n, p in made.experts.items()}
         super().__init__(made, top=whole(top, "top"), all_experts=flag(all_experts, "all_experts"))

@@ -25,6 +25,7 @@ from harness.models.reward import Reward
 from harness.models.routing import fitted, router_file
 from harness.models.routing.classifier import Classifier
 from harness.models.routing.experts import check_scales
+from harness.models.routing.merged import slots_of
 from harness.models.routing.pool import Pool
 from harness.models.routing.routed_lm import RoutedLM, Router
 from harness.models.routing.router_file import ORACLE, RouterFile
@@ -41,7 +42,8 @@ class RewardRouter(MemberProcesses, RoutedLM):
     """Several reward models and who chooses among them; `Reward`'s arguments, given to each.
 
     Args:
-        pretrained: the experts, ``A;B;C`` named after their folders, or ``math=A;code=B``.
+        pretrained: the experts, ``A;B;C`` named after their folders, or ``math=A;code=B``; a
+            recipe file in the place of a folder is merged in memory.
         router: a folder of `dogerm train router`, a text classifier (folder or Hub id) whose labels
             are the experts' names, a ``router.yml``, or ``oracle``; in Python also an object as
             `Router` describes it.
@@ -97,7 +99,10 @@ class RewardRouter(MemberProcesses, RoutedLM):
                 f"router={router}: its experts are adapters of one base ({made.base}); use --model "
                 "reward-adapters"
             )
-        places = {n: folder_or_hub_id(p, "pretrained") for n, p in made.experts.items()}
+        places = {
+            name: place if name in made.recipes else folder_or_hub_id(place, "pretrained")
+            for name, place in made.experts.items()
+        }
         super().__init__(made, top=whole(top, "top"), all_experts=flag(all_experts, "all_experts"))
         most = None if max_loaded is None else whole(max_loaded, "max_loaded")
         for name in ("peft", "combine"):
@@ -107,7 +112,13 @@ class RewardRouter(MemberProcesses, RoutedLM):
                     "the adapters of one base, or score such an expert by --model reward"
                 )
         check_scales(made, places)
-        self.pool = Pool(places, lambda place: Reward(place, **kwargs), most, kwargs)
+        asked = {
+            name: place
+            for name, place in places.items()
+            if self.all_experts or name in made.routed or name == made.always
+        }
+        merged = {name: recipe for name, recipe in made.recipes.items() if name in asked}
+        self.pool = Pool(slots_of(asked, merged, kwargs), most)
         self.members = [self.pool.first]
         if router is None or isinstance(router, str):
             router = router_of(made, self.pool.first)
@@ -140,7 +151,7 @@ class RewardRouter(MemberProcesses, RoutedLM):
     def identity(self) -> dict[str, str]:
         """What a routed reward depends on beside the conversation; loads each expert once."""
         experts = {
-            f"expert {name}": json.dumps(self.pool.get(name).identity(), sort_keys=True)
+            f"expert {name}": json.dumps(self.pool.identity(name), sort_keys=True)
             for name in self.pool.in_order()
         }
         return {**super().identity(), **experts}
@@ -149,8 +160,9 @@ class RewardRouter(MemberProcesses, RoutedLM):
         """What results.json says: who chose how often, and each expert as `Reward` describes it."""
         return {
             **self.routing_info(),
-            "model_num_parameters": sum(self.pool.parameters.values()),
+            "model_num_parameters": self.pool.parameters,
             "loads": self.pool.loads,
+            "merges": self.pool.merges,
             "members": self.pool.info(),
         }
 

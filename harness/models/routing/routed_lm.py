@@ -71,9 +71,9 @@ class RoutedLM(OnlyScores, LM):
     def __init__(self, made: RouterFile, *, top: int, all_experts: bool) -> None:
         super().__init__()
         self.made, self.top, self.all_experts = made, top, all_experts
-        if not 1 <= top <= len(made.experts):
+        if not 1 <= top <= len(made.routed):
             raise HarnessError(
-                f"top={top}: there are {len(made.experts)} experts; give 1 (the likeliest alone) "
+                f"top={top}: there are {len(made.routed)} experts; give 1 (the likeliest alone) "
                 "or 2"
             )
         self.scaled = bool(made.calibration) and made.always is None
@@ -194,7 +194,7 @@ class RoutedLM(OnlyScores, LM):
                             if value is None
                             else f"its {made.domain} is {value!r}, and no expert is for that"
                         )
-                        + f"; the experts are {', '.join(made.experts)}: map the value (domains: "
+                        + f"; the experts are {', '.join(made.routed)}: map the value (domains: "
                         "in a router.yml), or give fallback=NAME"
                     )
                 chosen.append(certain(name, made))
@@ -252,7 +252,7 @@ class RoutedLM(OnlyScores, LM):
         self.shares += counted
         logger.info(
             "documents by expert: %s",
-            ", ".join(f"{name} {counted[name]}" for name in self.made.experts),
+            ", ".join(f"{name} {counted[name]}" for name in self.made.routed),
         )
 
     def set_cache_hook(self, cache_hook: CacheHook) -> None:
@@ -289,5 +289,8 @@ class RoutedLM(OnlyScores, LM):
             "router_kind": self.kind,
             "top": self.top,
             "calibrated": self.scaled,
-            "share_of_documents": {n: self.shares[n] / total for n in self.made.experts},
+            "share_of_documents": {
+                name: self.shares[name] / total
+                for name in dict.fromkeys((*self.made.routed, *self.shares))
+            },
         }

@@ -19,8 +19,8 @@ from mergekit.options import MergeOptions
 
 from dogerm_plugin.run.in_memory import Merges
 from harness.errors import HarnessError
+from harness.models.live import LiveMerge, LiveReward
 from harness.models.reward import Reward
-from harness.study.live import LiveMerge, LiveReward
 
 # One of each kind: plain, tied, experts, multimodal, latent attention, state space, hybrids.
 USUAL = ("llama", "gpt2", "mixtral", "gemma3", "deepseek_v3", "mamba2", "qwen3_next", "zamba2")
