@@ -51,8 +51,8 @@ def padded_embeddings(
             continue
         if _same_files(reward, other) and not _rows_differ(layout, other):
             continue  # to load two tokenizers takes longer than to merge a small model
-        own = own or _tokenizer(reward, options)
-        its = _tokenizer(other, options)
+        own = own or tokenizer_of(reward, options)
+        its = tokenizer_of(other, options)
         mine, theirs = (None if one is None else dict(one.get_vocab()) for one in (own, its))
         if mine is not None and theirs is not None:
             if mine != theirs:
@@ -75,27 +75,6 @@ def padded_embeddings(
     return padded
 
 
-def keeps_rows(layout: Layout, config: MergeConfiguration, options: MergeOptions) -> bool:
-    """Whether the output has the reward model's own tokens, each at its own row, and no other row.
-
-    Args:
-        layout: the models, matched.
-        config: the recipe, whose tokenizer has been checked to be the reward model's or of all.
-        options: mergekit's.
-    """
-    if config.tokenizer is None and config.tokenizer_source is None:
-        return True
-    source = config.tokenizer.source if config.tokenizer else config.tokenizer_source
-    own = None if source == "union" else _tokenizer(layout.reward, options)
-    if own is None:
-        return False
-    rows = len(own.get_vocab())
-    multiple = (config.tokenizer.pad_to_multiple_of if config.tokenizer else None) or 1
-    rows += -rows % multiple
-    shapes = [layout.shape(layout.reward, name) for name in layout.vocabulary]
-    return all(shape is not None and shape[0] == rows for shape in shapes)
-
-
 def _warn_of_none(lacking: Anatomy) -> None:
     LOG.warning(
         "%s has no tokenizer: it can't be checked that its rows mean the same tokens",
@@ -111,7 +90,7 @@ def require_same_ids(reward: Anatomy, other: Anatomy, options: MergeOptions) -> 
     """
     if _same_files(reward, other):
         return
-    own, its = _tokenizer(reward, options), _tokenizer(other, options)
+    own, its = tokenizer_of(reward, options), tokenizer_of(other, options)
     if own is None or its is None:
         _warn_of_none(reward if own is None else other)
         return
@@ -169,8 +148,12 @@ def has_tokenizer(anatomy: Anatomy) -> bool:
     return holds_tokenizer(Path(anatomy.model.model.path))
 
 
-def _tokenizer(anatomy: Anatomy, options: MergeOptions) -> Any:
-    """A model's tokenizer, or None where it has none."""
+def tokenizer_of(anatomy: Anatomy, options: MergeOptions) -> Any:
+    """A model's tokenizer, or None where it has none.
+
+    Raises:
+        MergeError: it can't be loaded.
+    """
     from transformers import AutoTokenizer
 
     if not has_tokenizer(anatomy):

@@ -19,14 +19,12 @@ from mergekit.io.tasks import LoaderCache
 from mergekit.options import MergeOptions
 
 from dogerm_plugin.anatomy import vocabulary
-from dogerm_plugin.anatomy.heads import Heads
 from dogerm_plugin.anatomy.layout import Layout
 from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.host.execution import SequentialExecutor
 from dogerm_plugin.host.view import ModelView
 from dogerm_plugin.methods import registry
-from dogerm_plugin.recipe.entries import as_written
-from dogerm_plugin.run import prepare
+from dogerm_plugin.run import body_alone, prepare
 from dogerm_plugin.run.kinship import Kinship
 
 
@@ -54,13 +52,7 @@ class Merges:
         with self._shown():
             ours = prepare.handed(config, self._options)
             self._prepared = prepare.prepare(ours, self._options)
-            written = as_written(self._prepared.layout.reward.model, config, ours)
-            self.keeps_all_but_the_body = (
-                written.lora is None
-                and self._prepared.method.heads is Heads.KEPT
-                and not (config.slices or config.modules or config.chat_template)
-                and vocabulary.keeps_rows(self._prepared.layout, ours, self._options)
-            )
+            self.keeps_all_but_the_body = body_alone.is_all(self._prepared, config, self._options)
         self._kinship = Kinship.of(self._prepared.layout, self._prepared.method)
 
     @property

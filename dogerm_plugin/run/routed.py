@@ -34,6 +34,7 @@ from dogerm_plugin.run import manifest, output, prepare
 
 LOG = logging.getLogger("dogerm")
 _MARK = ".of-dogerm"  # no expert's name begins with a dot
+_MADE = ".made"
 _WORDS = ("oracle",)  # what `router:` may say beside a folder and a Hub id
 
 
@@ -153,7 +154,14 @@ def _kept_beside(final: Path) -> Iterator[Path]:
     try:
         yield kept
     except BaseException:
-        if kept.is_dir() and [*kept.iterdir()] == [kept / _MARK]:
+        finished = sorted(one.stem[1:] for one in kept.glob(f".*{_MADE}"))
+        if finished:
+            LOG.warning(
+                "%s: what is finished (%s) waits there for the next run, and may be deleted",
+                kept,
+                ", ".join(finished),
+            )
+        elif kept.is_dir():
             shutil.rmtree(kept)  # nothing in it to go on with
         raise
     finally:
@@ -167,7 +175,7 @@ def _merge_or_keep(
     """Merge an expert, unless a run that was stopped has made the very same."""
     from mergekit import merge as host
 
-    record = kept / f".{name}.made"
+    record = kept / f".{name}{_MADE}"
     made = _made_of(recipe, options)
     if _is_finished(kept / name, record, made):
         click.echo(

@@ -12,10 +12,12 @@ from typing import Any
 
 import merging
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner, Result
 from mergekit import merge as host
 from merging import Trio
+from safetensors.torch import save_file
 
 from dogerm_plugin.files import digests
 from dogerm_plugin.recipe.router import recipes
@@ -121,6 +123,22 @@ def test_a_mistake_leaves_all_as_it_was(trio: Trio, tmp_path: Path) -> None:
     assert refused(file, out).startswith(f"{file}: the expert code: ")
     assert merging.digest(out) == before
     assert sorted(path.name for path in tmp_path.glob(".*")) == []
+
+
+def test_a_mistake_that_shows_late_leaves_what_is_finished(
+    own_trio: Trio, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Models of unlike bases are known by their weights; the experts before are told of."""
+    random = {n: torch.randn_like(t) for n, t in merging.tensors(own_trio.other).items()}
+    save_file(random, own_trio.other / "model.safetensors", metadata={"format": "pt"})
+    file, out = router_file(tmp_path / "set", own_trio), tmp_path / "new" / "out"
+    assert "router.yml: the expert code: model." in refused(file, out)
+    assert ".out.experts: what is finished (math) waits there for the next run" in caplog.text
+    assert not out.exists()
+    content = yaml.safe_load(file.read_text())
+    content["experts"]["code"] = merging.recipe(own_trio.rm, (own_trio.lm, 0.6))
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    assert f"{out / 'math'}: merged by a run that was stopped" in made(file, out)
 
 
 def stopped(monkeypatch: pytest.MonkeyPatch, after: int) -> None:

@@ -67,6 +67,10 @@ def test_every_decoder_type(model_type: str, tmp_path: Path) -> None:
     assert set(mine) == set(theirs)
     for name, tensor in theirs.items():
         assert torch.equal(mine[name], tensor), name
+    merge.unmerge()
+    merge.check_unmerged()
+    for name, tensor in live(rm, tokenizer=str(tmp_path / "tokenizer")).model.state_dict().items():
+        assert torch.equal(mine[name], tensor), name
 
 
 @pytest.fixture

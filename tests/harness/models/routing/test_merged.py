@@ -48,6 +48,20 @@ def models(
     return folder
 
 
+@pytest.fixture(scope="module")
+def in_bfloat16(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same models, stored in bfloat16."""
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(shutil.copytree(models, tmp_path_factory.mktemp("bfloat16") / "models"))
+    for one in folder.iterdir():
+        state = {n: t.bfloat16() for n, t in load_file(one / "model.safetensors").items()}
+        save_file(state, one / "model.safetensors", metadata={"format": "pt"})
+        config = json.loads((one / "config.json").read_text())
+        (one / "config.json").write_text(json.dumps({**config, "dtype": "bfloat16"}))
+    return folder
+
+
 def linear(folder: Path, *domain: str, rm: str = "rm", **more: Any) -> dict[str, Any]:
     entries = [{"model": str(folder / one), "parameters": {"weight": 0.3}} for one in domain]
     return {"merge_method": LINEAR, "base_model": str(folder / rm), "models": entries, **more}
@@ -95,22 +109,37 @@ def same_state(model: Any, other: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "more"),
+    ("stored", "arguments", "more"),
     [
-        ({}, {}),
-        ({"dtype": "bfloat16"}, {}),
-        ({}, {"dtype": "bfloat16"}),
-        ({}, {"tokenizer": {"source": "base"}}),
+        ("models", {}, {}),
+        ("in_bfloat16", {}, {}),
+        ("models", {"dtype": "bfloat16"}, {}),
+        ("models", {}, {"dtype": "bfloat16"}),
+        ("in_bfloat16", {}, {"out_dtype": "float32"}),
+        ("models", {}, {"tokenizer": {"source": "base"}}),
     ],
-    ids=["float32", "loaded in bfloat16", "merged in bfloat16", "aligned by token"],
+    ids=[
+        "float32",
+        "bfloat16",
+        "loaded in bfloat16",
+        "merged in bfloat16",
+        "merged in float32",
+        "aligned by token",
+    ],
 )
 def test_merges_in_memory_are_those_of_mergekit_yaml(
-    arguments: dict[str, Any], more: dict[str, Any], models: Path, tmp_path: Path
+    stored: str,
+    arguments: dict[str, Any],
+    more: dict[str, Any],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     """Weights to the bit, and so the rewards; whatever the live model was before."""
+    models: Path = request.getfixturevalue(stored)
     recipes = {"math": linear(models, "math-lm", **more), "code": task(models, "code-lm", **more)}
     file = write(tmp_path, {"general": str(models / "rm"), **recipes})
     model = router(None, router=file, all_experts=True, **arguments)
+    assert model.pool.loads == (2 if {"dtype", "out_dtype"} & more.keys() else 1)
     places = {name: written(tmp_path / name, one) for name, one in recipes.items()}
     places["general"] = str(models / "rm")
     asked = talks(some_pairs(5))
