@@ -445,6 +445,12 @@ def test_each_kind_of_experts_has_its_model(
     with pytest.raises(HarnessError, match=r"experts are adapters of one base .* reward-adapters"):
         RewardRouter(router=str(file))
     adapters(None, None, router=str(file))
+    (tmp_path / "merge.yml").write_text("merge_method: reward_preserving_linear\nmodels: []\n")
+    recipes = tmp_path / "recipes.yml"
+    content |= {"base": str(base), "experts": {**experts, "math": "merge.yml"}}
+    recipes.write_text(yaml.safe_dump(content))
+    with pytest.raises(HarnessError, match=r"the expert math is a recipe .*, which makes a model"):
+        adapters(None, None, router=str(recipes))
     models = {"a": str(base), "b": str(base)}
     with pytest.raises(HarnessError, match=r"is an adapter; one of the experts' own base is loade"):
         from tests.harness.models.test_router import router as routed
