@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lm_eval.models.huggingface import HFLM
 
+from dogerm_plugin.anatomy.adapter import CONFIG
 from harness.errors import HarnessError
 from harness.models.load.arguments import folder_or_hub_id, parameters, refuse_misspelt
 from harness.models.load.processes import MemberProcesses
@@ -93,12 +94,17 @@ class RewardRouter(MemberProcesses, RoutedLM):
             "router_template": router_template,
         }
         made = router_file.of_arguments(given, pretrained, ABOUT)
+        if made.base is not None and pretrained is None:
+            raise HarnessError(
+                f"router={router}: its experts are adapters of one base ({made.base}); use --model "
+                "reward-adapters"
+            )
         places = {
             name: place if name in made.recipes else folder_or_hub_id(place, "pretrained")
             for name, place in made.experts.items()
         }
-        super().__init__(made, top=_whole(top, "top"), all_experts=_flag(all_experts))
-        most = None if max_loaded is None else _whole(max_loaded, "max_loaded")
+        super().__init__(made, top=whole(top, "top"), all_experts=flag(all_experts, "all_experts"))
+        most = None if max_loaded is None else whole(max_loaded, "max_loaded")
         for name in ("peft", "combine"):
             if kwargs.get(name):
                 raise HarnessError(
@@ -178,18 +184,33 @@ def router_of(made: RouterFile, beside: Any) -> Router | None:
     folder = Path(made.router).expanduser()
     if (folder / fitted.FILE).is_file():
         return fitted.FittedRouter(folder, **about)
+    if (folder / CONFIG).is_file():
+        raise HarnessError(
+            f"router={folder} is an adapter; one of the experts' own base is loaded by --model "
+            "reward-adapters, with the experts as its adapters"
+        )
     return Classifier(made.router, template=made.template, **about)
 
 
-def _whole(value: Any, argument: str) -> int:
+def whole(value: Any, argument: str) -> int:
+    """A whole number of 1 or more.
+
+    Raises:
+        HarnessError: it is none.
+    """
     text = str(value)
     if not text.isdecimal() or int(text) < 1:
         raise HarnessError(f"{argument}={value} is no whole number of 1 or more")
     return int(text)
 
 
-def _flag(value: Any) -> bool:
+def flag(value: Any, argument: str) -> bool:
+    """True or False, however they are spelt.
+
+    Raises:
+        HarnessError: it is neither.
+    """
     text = str(value).lower()
     if text not in ("true", "false"):
-        raise HarnessError(f"all_experts={value} is unknown; it is True or False")
+        raise HarnessError(f"{argument}={value} is unknown; it is True or False")
     return text == "true"

@@ -113,6 +113,19 @@ class RoutedLM(OnlyScores, LM):
         """The experts in the order in which they are best asked."""
         return list(self.made.experts)
 
+    def scored(
+        self, requests: Sequence[Instance], wanted: Mapping[str, Sequence[int]], quiet: bool
+    ) -> dict[str, dict[int, Answer]]:
+        """Each expert's answers to the requests at the places where it is wanted, by place."""
+        made: dict[str, dict[int, Answer]] = {}
+        for expert, places in wanted.items():
+            made[expert] = {}
+            if places:
+                logger.info("scoring %d rows with %s", len(places), expert)
+                answers = self.score_with(expert, [requests[place] for place in places], quiet)
+                made[expert] = dict(zip(places, answers, strict=True))
+        return made
+
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[tuple[Any, ...]]:
@@ -130,27 +143,20 @@ class RoutedLM(OnlyScores, LM):
         for number, document in enumerate(prompts.documents):
             for place in document.requests:
                 of_request[place] = number
-        by_expert: dict[str, list[Answer | None]] = {}
-        for expert in self.order():
-            wanted = [
+        wanted = {
+            expert: [
                 place
                 for place, number in enumerate(of_request)
                 if self.all_experts or expert in choices[number].weights
             ]
-            answers: list[Answer | None] = [None] * len(requests)
-            if wanted:
-                logger.info("scoring %d rows with %s", len(wanted), expert)
-                asked = [requests[place] for place in wanted]
-                for place, answer in zip(
-                    wanted, self.score_with(expert, asked, disable_tqdm), strict=True
-                ):
-                    answers[place] = answer
-            by_expert[expert] = answers
+            for expert in self.order()
+        }
+        by_expert = self.scored(requests, wanted, disable_tqdm)
         combined = [
             self._answer(
                 choices[number],
                 domains[number],
-                {name: one for name, of in by_expert.items() if (one := of[place]) is not None},
+                {name: of[place] for name, of in by_expert.items() if place in of},
             )
             for place, number in enumerate(of_request)
         ]
@@ -271,7 +277,7 @@ class RoutedLM(OnlyScores, LM):
             "kind": self.kind,
             "router": digest({} if self.router is None else self.router.identity()),
             "settings": digest(
-                [self.made.model_dump(exclude={"experts"}), self.top, self.all_experts]
+                [self.made.model_dump(exclude={"base", "experts"}), self.top, self.all_experts]
             ),
         }
 

@@ -14,7 +14,8 @@
       general: {mean: 1.25, std: 3.1}
       math: {mean: -0.4, std: 0.8}
 
-The same can be said in ``--model_args``, which count more.
+With ``base: base-model/`` the experts are adapters of that model (`harness.models.adapters`). The
+same can be said in ``--model_args``, which count more.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class RouterFile(BaseModel):
     Attributes:
         experts: folder or Hub id by the domain's name, in the user's order; of one that is made
             by merging its recipe's file, or the router file that it stands in.
+        base: the model that all experts are adapters of; None where each is a model of its own.
         router: a folder or Hub id, ``oracle``, or ``{always: NAME}``.
         fallback: the expert for prompts that none is for.
         threshold: the fallback is taken where the likeliest expert is less likely than this.
@@ -59,6 +61,7 @@ class RouterFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     experts: dict[str, str] = {}
+    base: str | None = None
     router: str | dict[str, str] | None = None
     fallback: str | None = None
     threshold: float = Field(default=0.0, ge=0, le=1)
@@ -169,7 +172,9 @@ def read(path: Path) -> RouterFile:
     router = made.router
     if isinstance(router, str) and router != ORACLE:
         router = _beside(path, router)
-    return _having(made.model_copy(update={"experts": place, "router": router}), found)
+    base = made.base if made.base is None else _beside(path, made.base)
+    changed = {"experts": place, "base": base, "router": router}
+    return _having(made.model_copy(update=changed), found)
 
 
 def _recipes(experts: Mapping[str, Any], where: str, folder: Path) -> dict[str, ExpertRecipe]:
@@ -184,15 +189,19 @@ def _having(made: RouterFile, found: Mapping[str, ExpertRecipe]) -> RouterFile:
     return made
 
 
-def of_arguments(given: Mapping[str, Any], pretrained: Any, where: str) -> RouterFile:
+def of_arguments(
+    given: Mapping[str, Any], experts: Any, where: str, argument: str = "pretrained"
+) -> RouterFile:
     """What ``--model_args`` say of a routed set: a ``router.yml``, and what is said beside it.
 
     Args:
         given: ``router``, ``always``, ``fallback``, ``threshold``, ``domain``, ``domains``,
-            ``calibration`` and ``router_template`` as they are given; None for what is not.
-        pretrained: the experts: ``A;B;C``, named after their folders, or ``math=A;code=B``; None
-            where the file names them.
+            ``calibration``, ``router_template`` and ``base`` as they are given; None for what is
+            not.
+        experts: ``A;B;C``, named after their folders, or ``math=A;code=B``; None where the file
+            names them.
         where: for messages.
+        argument: that names the experts, for messages.
 
     Raises:
         HarnessError: it makes no sense.
@@ -215,6 +224,7 @@ def of_arguments(given: Mapping[str, Any], pretrained: Any, where: str) -> Route
             ("domain", "domain"),
             ("domains", "domains"),
             ("template", "router_template"),
+            ("base", "base"),
         )
         if given.get(name) is not None
     }
@@ -224,9 +234,9 @@ def of_arguments(given: Mapping[str, Any], pretrained: Any, where: str) -> Route
         changed["router"] = router
     if always is not None:
         changed["router"] = {ALWAYS: str(always)}
-    if pretrained is not None:
-        changed["experts"] = named_places(pretrained)
-        found = _recipes(changed["experts"], "pretrained", Path())
+    if experts is not None:
+        changed["experts"] = named_places(experts, argument)
+        found = _recipes(changed["experts"], argument, Path())
         kept = {n: s for n, s in made.calibration.items() if n in changed["experts"]}
         changed["calibration"] = kept if len(kept) == len(changed["experts"]) else {}
     if given.get("calibration") is not None:
@@ -234,15 +244,15 @@ def of_arguments(given: Mapping[str, Any], pretrained: Any, where: str) -> Route
     return _having(_validated({**made.model_dump(), **changed}, where).checked(where), found)
 
 
-def named_places(pretrained: Any) -> dict[str, str]:
+def named_places(experts: Any, argument: str = "pretrained") -> dict[str, str]:
     """Place by name of ``A;B``, ``a=A;b=B``, a list of places or a mapping.
 
     Raises:
         HarnessError: two have one name, or one has no place.
     """
-    if isinstance(pretrained, Mapping):
-        return {str(name): str(place) for name, place in pretrained.items()}
-    listed = pretrained.split(_SEPARATOR) if isinstance(pretrained, str) else list(pretrained)
+    if isinstance(experts, Mapping):
+        return {str(name): str(place) for name, place in experts.items()}
+    listed = experts.split(_SEPARATOR) if isinstance(experts, str) else list(experts)
     pairs = []
     for one in listed:
         name, equals, place = str(one).strip().rpartition("=")
@@ -252,9 +262,9 @@ def named_places(pretrained: Any) -> dict[str, str]:
         names = [name for name, _ in pairs]
         twice = next((name for name in names if names.count(name) > 1), "")
         raise HarnessError(
-            f"pretrained={pretrained}: "
+            f"{argument}={experts}: "
             + (f"two experts are called {twice}" if twice else "an expert has no place")
-            + "; write --model_args 'pretrained=math=FOLDER;code=FOLDER'"
+            + f"; write --model_args '{argument}=math=FOLDER;code=FOLDER'"
         )
     return named
 
