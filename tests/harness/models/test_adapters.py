@@ -445,9 +445,9 @@ def test_each_kind_of_experts_has_its_model(
     with pytest.raises(HarnessError, match=r"experts are adapters of one base .* reward-adapters"):
         RewardRouter(router=str(file))
     adapters(None, None, router=str(file))
-    (tmp_path / "merge.yml").write_text(
-        "merge_method: reward_preserving_linear\nbase_model: rm\nmodels: [{model: lm}]\n"
-    )
+    merge: dict[str, Any] = {"merge_method": "reward_preserving_linear", "base_model": "a"}
+    merge["models"] = [{"model": "b", "parameters": {"weight": 0.3}}]
+    (tmp_path / "merge.yml").write_text(yaml.safe_dump(merge))
     recipes = tmp_path / "recipes.yml"
     content |= {"base": str(base), "experts": {**experts, "math": "merge.yml"}}
     recipes.write_text(yaml.safe_dump(content))
