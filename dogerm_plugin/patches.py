@@ -96,8 +96,10 @@ def check_recipe_first(script: ModuleType) -> None:
     """Check the recipe file before the command parses it.
 
     mergekit's schema drops unknown keys, and a file that is not YAML ends in a traceback; nor does
-    it know where the file lay whose paths it is given. Retired when the schema forbids extra keys,
-    the command reports YAML errors in one line, and `run_merge` is told the recipe's folder.
+    it know where the file lay whose paths it is given. A router file, whose experts are recipes, is
+    several merges in one run. Retired when the schema forbids extra keys, the command reports YAML
+    errors in one line, and `run_merge` is told the recipe's folder; the router file's part when the
+    command asks a registry who reads a file.
     """
     _refuse_untested_release()
     from mergekit import merge as mergekit_merge
@@ -109,7 +111,16 @@ def check_recipe_first(script: ModuleType) -> None:
     @functools.wraps(original)
     def callback(*args: Any, **kwargs: Any) -> Any:
         from dogerm_plugin.recipe import keys, paths
+        from dogerm_plugin.run import routed
 
+        if command.name == "mergekit-yaml" and routed.is_router_file(kwargs["config_file"]):
+            from mergekit.options import MergeOptions
+
+            told = {key: kwargs[key] for key in MergeOptions.model_fields if key in kwargs}
+            options = MergeOptions(**told)
+            options.apply_global_options()
+            routed.merge(kwargs["config_file"], kwargs["out_path"], options)
+            return None
         keys.check_file(kwargs["config_file"], several=command.name != "mergekit-yaml")
         with paths.of_file(kwargs["config_file"]):
             return original(*args, **kwargs)

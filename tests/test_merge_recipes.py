@@ -18,13 +18,15 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from dogerm_plugin.methods.formula import numbers_of
+from harness.models.routing import router_file
 
 FOLDER = Path(__file__).parents[1] / "merge_recipes"
 EVERY = sorted(FOLDER.glob("*.yml"))
 MIXTURES = [path for path in EVERY if path.stem.startswith("more-")]
+ROUTED = [path for path in EVERY if path.stem.startswith("routed-")]
 BY_TASK_VECTORS = [path for path in EVERY if "base_model: meta-llama" in path.read_text()]
 OF_SEVERAL = [path for path in EVERY if path.stem.startswith("smollm2-reward")]
-OTHERS = (*BY_TASK_VECTORS, *MIXTURES, *OF_SEVERAL)
+OTHERS = (*BY_TASK_VECTORS, *MIXTURES, *OF_SEVERAL, *ROUTED)
 BY_SHARES = [path for path in EVERY if path not in OTHERS]
 
 
@@ -80,6 +82,45 @@ def test_mixture_of_tiny_models(path: Path, tmp_path: Path) -> None:
     assert mixtures.rewards(out).shape == (len(mixtures.TEXTS), 1)
     head = load_file(base / "model.safetensors")["score.weight"]
     assert torch.equal(load_file(out / "model.safetensors")["score.weight"], head)
+
+
+@pytest.mark.parametrize("path", ROUTED, ids=lambda path: path.stem)
+def test_routed_merges_of_tiny_models(path: Path, tmp_path: Path) -> None:
+    """The file and the recipes that it names, with tiny models in place of their own."""
+    router = yaml.safe_load(path.read_text())
+    rm, _ = tiny.save_pair(tmp_path / "0", "llama")
+    tokenizer(rm, tiny.SIZES["vocab_size"])
+    named = {router["experts"]["general"]: str(rm)}
+    alone = {}
+    for name, file in router["experts"].items():
+        if not file.endswith(".yml"):
+            router["experts"][name] = named[file]
+            continue
+        recipe = yaml.safe_load((FOLDER / file).read_text())
+        assert recipe["base_model"] in named
+        recipe["base_model"] = str(rm)
+        for entry in recipe["models"]:
+            if entry["model"] not in named:
+                folder = tmp_path / str(len(named))
+                tiny.save_language_model(folder, "llama", len(named))
+                tokenizer(folder, tiny.SIZES["vocab_size"])
+                named[entry["model"]] = str(folder)
+            entry["model"] = named[entry["model"]]
+        (tmp_path / file).write_text(yaml.safe_dump(recipe))
+        (tmp_path / name).mkdir()
+        alone[name] = merging.merged(tmp_path / name, recipe)
+    file = tmp_path / path.name
+    file.write_text(yaml.safe_dump(router, sort_keys=False))
+    out = tmp_path / "out"
+    done = CliRunner().invoke(mergekit_yaml, [str(file), str(out)])
+    assert done.exit_code == 0, done.output
+    assert alone.keys() == {"math", "code", "all"}
+    for name, expected in alone.items():
+        made = merging.tensors(out / name)
+        assert made.keys() == expected.keys()
+        assert all(torch.equal(made[one], tensor) for one, tensor in expected.items())
+    written = router_file.read(out / "router.yml").checked("out/router.yml")
+    assert written.beside == ["all"] and not written.recipes
 
 
 @pytest.mark.parametrize("path", BY_TASK_VECTORS, ids=lambda path: path.stem)
@@ -143,7 +184,7 @@ def test_recipe_of_several_reward_models(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_header_and_index(path: Path) -> None:
     """Each header has goal, sources, command and state; the folder's README lists the file."""
-    header = path.read_text().split("merge_method")[0]
+    header = path.read_text().split("merge_method")[0].split("experts:")[0]
     for word in ("# Goal:", "# Sources:", "# Run:", "# State:", f"merge_recipes/{path.name}"):
         assert word in header
     assert f"({path.name})" in (FOLDER / "README.md").read_text()

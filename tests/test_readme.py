@@ -39,6 +39,10 @@ METHODS = [
     for method in merge_methods.registered_methods()
     if method.spec.name.startswith("reward_preserving_")
 ]
+RECIPE = (
+    "{merge_method: reward_preserving_linear, base_model: rm/, "
+    "models: [{model: lm/, parameters: {weight: 0.3}}]}"
+)
 # How CI begins; .ci/run reads this very line.
 CI = (
     "python3 -m venv .venv && . .venv/bin/activate && "
@@ -78,6 +82,9 @@ def test_yaml_is_taken(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         keys = yaml.load(text, yaml.BaseLoader).keys()  # without !function
         if "experts" in keys and "router" in keys:
             (tmp_path / "router.yml").write_text(text, "utf-8")
+            for place in map(str, yaml.safe_load(text)["experts"].values()):
+                if place.endswith(".yml"):  # a recipe file beside it
+                    (tmp_path / place).write_text(RECIPE, "utf-8")
             router_file.read(tmp_path / "router.yml").checked(name)
         elif "merge_method" in keys:
             check_text(text, name)

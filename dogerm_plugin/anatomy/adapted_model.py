@@ -14,6 +14,8 @@ from dogerm_plugin.errors import MergeError
 
 LOG = logging.getLogger("dogerm")
 
+FIRST = "default"  # what PEFT calls the adapter that comes with its model
+
 
 def tokens(base: str, adapter: Adapter, **options: Any) -> Any:
     """The tokenizer that an adapter was trained with: its own, or its base model's.
@@ -74,15 +76,56 @@ def attach(model: Any, adapter: Adapter) -> Any:
     Raises:
         MergeError: the two don't belong together, or something of the adapter has no place.
     """
-    from peft import PeftConfig, PeftModel, get_peft_model_state_dict
+    from peft import PeftModel
 
-    try:
-        config = PeftConfig.from_pretrained(str(adapter.folder))
-        if config.task_type == LANGUAGE_MODEL and not hasattr(
-            model, "prepare_inputs_for_generation"
-        ):
-            config.task_type = None  # a reward model trained as a language model with a value head
+    with _fitting(model, adapter):
+        config = _settings(model, adapter)
         made = PeftModel.from_pretrained(model, str(adapter.folder), config=config)
+    _check_placed(made, adapter, FIRST)
+    return made
+
+
+def attach_further(made: Any, adapter: Adapter, name: str) -> None:
+    """Put one more adapter beside those of PEFT's model, each with a head of its own.
+
+    Its head may have another number of outputs than the others'.
+
+    Args:
+        made: PEFT's model, changed in place; which adapter is active stays.
+        adapter: goes onto the same base.
+        name: what PEFT is to call it; no part of another one's name.
+
+    Raises:
+        MergeError: as `attach`.
+    """
+    model = made.get_base_model()
+    with _fitting(model, adapter):
+        config = _settings(model, adapter)
+        config.inference_mode = True
+        made.add_adapter(name, config)
+        _fit_head(made, adapter, name)
+        made.load_adapter(str(adapter.folder), name)
+    _check_placed(made, adapter, name)
+
+
+def _settings(model: Any, adapter: Adapter) -> Any:
+    from peft import PeftConfig
+
+    config = PeftConfig.from_pretrained(str(adapter.folder))
+    if config.task_type == LANGUAGE_MODEL and not hasattr(model, "prepare_inputs_for_generation"):
+        config.task_type = None  # a reward model trained as a language model with a value head
+    return config
+
+
+@contextmanager
+def _fitting(model: Any, adapter: Adapter) -> Iterator[None]:
+    """Tell an adapter that does not fit from one that does.
+
+    Raises:
+        MergeError: in place of what PEFT and torch raise.
+    """
+    try:
+        yield
     except (ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
         first = next(filter(None, (line.strip() for line in str(error).splitlines())), "")
         detail = next((line.strip() for line in str(error).splitlines() if "size mis" in line), "")
@@ -90,13 +133,23 @@ def attach(model: Any, adapter: Adapter) -> Any:
             f"{adapter.name}: does not fit {type(model).__name__} ({first} {detail}): it was "
             f"trained on {adapter.settings.get('base_model_name_or_path')}"
         ) from None
-    placed = set(get_peft_model_state_dict(made, save_embedding_layers=False))
-    named = made.named_parameters(remove_duplicate=False)
-    own = {name.replace(".default", "") for name, _ in named}
-    left = [name for name in adapter.shapes if name not in placed and name not in own]
-    left = [name for name in left if not name.endswith(".base_layer.weight")]
+
+
+def _check_placed(made: Any, adapter: Adapter, name: str) -> None:
+    """Refuse an adapter of which PEFT has left something out.
+
+    Raises:
+        MergeError: naming the first tensor.
+    """
+    from peft import get_peft_model_state_dict
+
+    model = made.get_base_model()
+    placed = {*get_peft_model_state_dict(made, adapter_name=name, save_embedding_layers=False)}
+    own = {n.replace(f".{name}", "") for n, _ in made.named_parameters(remove_duplicate=False)}
+    left = [one for one in adapter.shapes if one not in placed and one not in own]
+    left = [one for one in left if not one.endswith(".base_layer.weight")]
     if model.get_output_embeddings() is None:  # a language model's head is no part of a reward
-        left = [name for name in left if not plain(name).startswith(("lm_head.", "embed_out."))]
+        left = [one for one in left if not plain(one).startswith(("lm_head.", "embed_out."))]
     if left:
         raise MergeError(
             f"{adapter.name}: {len(left)} of its tensors ({left[0]} "
@@ -104,7 +157,23 @@ def attach(model: Any, adapter: Adapter) -> Any:
             "be left out: it was trained on another model or class "
             f"({adapter.settings.get('base_model_name_or_path')})"
         )
-    return made
+
+
+def _fit_head(made: Any, adapter: Adapter, name: str) -> None:
+    """Give an adapter's copy of a head layer as many outputs as the adapter stores."""
+    from torch import nn
+
+    for path, layer in list(made.named_modules()):
+        where = f".modules_to_save.{name}"
+        if where not in path or not isinstance(layer, nn.Linear):
+            continue
+        shape = adapter.whole.get(plain(f"{path}.weight".replace(where, "")))
+        if shape is None or shape[1:] != layer.weight.shape[1:] or shape == layer.weight.shape:
+            continue
+        wider = nn.Linear(shape[1], shape[0], bias=layer.bias is not None)
+        wider.to(layer.weight.device, layer.weight.dtype).requires_grad_(False)
+        parent, _, last = path.rpartition(".")
+        made.get_submodule(parent).add_module(last, wider)
 
 
 def merged(

@@ -51,8 +51,8 @@ def padded_embeddings(
             continue
         if _same_files(reward, other) and not _rows_differ(layout, other):
             continue  # to load two tokenizers takes longer than to merge a small model
-        own = own or _tokenizer(reward, options)
-        its = _tokenizer(other, options)
+        own = own or tokenizer_of(reward, options)
+        its = tokenizer_of(other, options)
         mine, theirs = (None if one is None else dict(one.get_vocab()) for one in (own, its))
         if mine is not None and theirs is not None:
             if mine != theirs:
@@ -90,7 +90,7 @@ def require_same_ids(reward: Anatomy, other: Anatomy, options: MergeOptions) -> 
     """
     if _same_files(reward, other):
         return
-    own, its = _tokenizer(reward, options), _tokenizer(other, options)
+    own, its = tokenizer_of(reward, options), tokenizer_of(other, options)
     if own is None or its is None:
         _warn_of_none(reward if own is None else other)
         return
@@ -148,8 +148,12 @@ def has_tokenizer(anatomy: Anatomy) -> bool:
     return holds_tokenizer(Path(anatomy.model.model.path))
 
 
-def _tokenizer(anatomy: Anatomy, options: MergeOptions) -> Any:
-    """A model's tokenizer, or None where it has none."""
+def tokenizer_of(anatomy: Anatomy, options: MergeOptions) -> Any:
+    """A model's tokenizer, or None where it has none.
+
+    Raises:
+        MergeError: it can't be loaded.
+    """
     from transformers import AutoTokenizer
 
     if not has_tokenizer(anatomy):

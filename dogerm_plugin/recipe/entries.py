@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from mergekit.common import ModelReference
 from mergekit.config import MergeConfiguration
 
 
@@ -23,3 +24,20 @@ def lists(config: MergeConfiguration) -> Iterator[tuple[str, list[Any]]]:
 def entries(config: MergeConfiguration) -> list[Any]:
     """Every model entry of a recipe, as written."""
     return [entry for _, models in lists(config) for entry in models]
+
+
+def as_written(
+    model: ModelReference, config: MergeConfiguration, found: MergeConfiguration
+) -> ModelReference:
+    """A model by the name that the user's recipe has for it: with its adapter, as the path is.
+
+    Args:
+        model: of `found`.
+        config: the recipe as it is written.
+        found: the recipe as mergekit is handed it.
+    """
+    names = [config.base_model, *(entry.model for entry in entries(config))]
+    handed = [found.base_model, *(entry.model for entry in entries(found))]
+    name = names[handed.index(model)]
+    assert name is not None
+    return name

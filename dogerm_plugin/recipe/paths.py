@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -51,20 +51,33 @@ def in_value(value: _Parsed) -> _Parsed:
     return found
 
 
-def in_content(content: Any, folder: Path, key: str = "") -> Any:
+def in_content(content: Any, folder: Path) -> Any:
     """A recipe's YAML, of a file in `folder`, with its models' folders as they are found."""
+    return with_models(content, lambda path, revision: find(path, folder, revision))
+
+
+def seen_from(content: Any, folder: Path) -> Any:
+    """A recipe's YAML, as `in_content` gives it, for a file in `folder`: local paths lead there."""
+    return with_models(content, lambda path, _: from_folder(path, folder))
+
+
+def from_folder(path: str, folder: Path) -> str:
+    """A folder that is there as it is reached from another one; a Hub id as it is."""
+    if not os.path.isdir(path):
+        return path
+    return os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
+
+
+def with_models(content: Any, change: Callable[[str, str], str], key: str = "") -> Any:
+    """A recipe's YAML with other paths: `change` is given each one and its revision, or ""."""
     if isinstance(content, dict):
-        return {name: in_content(value, folder, str(name)) for name, value in content.items()}
+        return {name: with_models(value, change, str(name)) for name, value in content.items()}
     if isinstance(content, list):
-        return [in_content(value, folder, key) for value in content]
+        return [with_models(value, change, key) for value in content]
     if not isinstance(content, str) or key not in _KEYS:
         return content
-    return "+".join(_with_revision(part, folder) for part in content.split("+"))
-
-
-def _with_revision(part: str, folder: Path) -> str:
-    path, at, revision = part.partition("@")
-    return f"{find(path, folder, revision)}{at}{revision}"
+    parts = (one.partition("@") for one in content.split("+"))
+    return "+".join(f"{change(path, rev)}{at}{rev}" for path, at, rev in parts)
 
 
 def _in_parsed(value: Any, folder: Path | None) -> Any:

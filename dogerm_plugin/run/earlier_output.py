@@ -189,8 +189,20 @@ def read_unasked(new: Path) -> Callable[[str], bool]:
     """Whether a user's file of a name would be loaded with the new output: see `READ_UNASKED`.
 
     Beside the fixed names, these are the modules of code that the new output's configs name, and
-    all chat templates of `TEMPLATES`.
+    all chat templates of `TEMPLATES`; the same in each model that lies in a folder of the output.
     """
+    own = _loaded_with(new)
+    inner = {file.parent.name: _loaded_with(file.parent) for file in new.glob(f"*/{manifest.NAME}")}
+
+    def unasked(name: str) -> bool:
+        folder, _, rest = name.partition("/")
+        return own(name) or (folder in inner and inner[folder](rest))
+
+    return unasked
+
+
+def _loaded_with(new: Path) -> Callable[[str], bool]:
+    """`read_unasked` of one model's folder."""
     loaded = set(READ_UNASKED)
     for config in ("config.json", "tokenizer_config.json"):
         try:

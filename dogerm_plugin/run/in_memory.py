@@ -24,7 +24,7 @@ from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.host.execution import SequentialExecutor
 from dogerm_plugin.host.view import ModelView
 from dogerm_plugin.methods import registry
-from dogerm_plugin.run import prepare
+from dogerm_plugin.run import body_alone, prepare
 from dogerm_plugin.run.kinship import Kinship
 
 
@@ -37,6 +37,8 @@ class Merges:
 
     Attributes:
         layout: where every output tensor comes from.
+        keeps_all_but_the_body: whether the output is the reward model's own checkpoint with another
+            body: its layers, head, tokenizer and template.
 
     Raises:
         MergeError: the recipe or its models; see `prepare.prepare`.
@@ -50,6 +52,7 @@ class Merges:
         with self._shown():
             ours = prepare.handed(config, self._options)
             self._prepared = prepare.prepare(ours, self._options)
+            self.keeps_all_but_the_body = body_alone.is_all(self._prepared, config, self._options)
         self._kinship = Kinship.of(self._prepared.layout, self._prepared.method)
 
     @property
@@ -91,6 +94,23 @@ class Merges:
                 del tensor
             self.layout.check_inputs()
             self._kinship.conclude()
+        finally:
+            self._flush()
+
+    def unmerged(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The reward model's own body, as it is stored, by the names of `tensors`.
+
+        Raises:
+            MergeError: a file that can't be read, or that changed since it was examined.
+        """
+        own = self._views[self.layout.reward.model]
+        try:
+            for name in (*self.layout.body, *self.layout.kept):
+                tensor = own.get_tensor(name)
+                assert tensor is not None
+                yield name, tensor
+                del tensor
+            self.layout.check_inputs()
         finally:
             self._flush()
 

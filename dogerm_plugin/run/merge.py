@@ -30,7 +30,7 @@ from dogerm_plugin.host.execution import SequentialExecutor
 from dogerm_plugin.methods.declaration import Role
 from dogerm_plugin.methods.linear import check_finite
 from dogerm_plugin.recipe import configuration, keys, paths, reward_line
-from dogerm_plugin.recipe.entries import entries
+from dogerm_plugin.recipe.entries import as_written
 from dogerm_plugin.run import output, output_config, prepare, trial_load, verify
 from dogerm_plugin.run.kinship import Kinship
 
@@ -115,7 +115,7 @@ def _run(
         told = {**dict(ours), "base_model": plan.reward.model}
         known = prepare.LaidOut(**told, architecture=ready.architecture)
         if ready.method.base is not Role.REWARD_MODEL:
-            source = reward_line.added(source, _as_written(config, ours, plan.reward.model))
+            source = reward_line.added(source, as_written(plan.reward.model, config, ours))
         with output.staged(out_path) as stage, plan.inputs_unchanged():
             with (
                 vocabulary.alignment_repaired(plan.reward.model),
@@ -146,15 +146,6 @@ def _of_head(ready: prepare.Prepared) -> str:
     if joined.labels is None:
         return f"head averaged over {len(joined.sources)} reward models"
     return f"{len(joined.labels)} heads kept ({', '.join(joined.labels)})"
-
-
-def _as_written(
-    config: MergeConfiguration, ours: MergeConfiguration, model: ModelReference
-) -> ModelReference | None:
-    """A model by the name that the user's recipe has for it: with its adapter, as the path is."""
-    written = [config.base_model, *(entry.model for entry in entries(config))]
-    found = [ours.base_model, *(entry.model for entry in entries(ours))]
-    return written[found.index(model)]
 
 
 def _folders(models: list[ModelReference]) -> list[Path]:

@@ -39,7 +39,7 @@ def staged(target_name: str) -> Iterator[Path]:
         MergeError: the folder can't be replaced or its parent can't be written.
     """
     final = Path(os.path.realpath(target_name))
-    prefix = f".{_short(final.name)}.merging-"
+    prefix = f".{short(final.name)}.merging-"
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         with locked(final.parent):
@@ -72,7 +72,7 @@ def staged(target_name: str) -> Iterator[Path]:
                 os.close(lock)
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """A name that leaves room, of 255 bytes, for what is put around it."""
     return name if len(os.fsencode(name)) <= 220 else sha256(os.fsencode(name)).hexdigest()[:32]
 
@@ -137,7 +137,7 @@ def _clean_up(final: Path, prefix: str) -> None:
     for left in sorted(final.parent.iterdir()):
         if left.name.startswith(prefix) and left.is_dir() and not left.is_symlink():
             _settle_left(left, final)
-    earlier = final.parent / f".{_short(final.name)}.replaced"  # what a former version's swap left
+    earlier = final.parent / f".{short(final.name)}.replaced"  # what a former version's swap left
     if earlier.is_dir() and not final.exists():
         earlier.rename(final)
 

@@ -26,7 +26,7 @@ class RoutedTask:
 
     Attributes:
         metric: the task's first.
-        experts: names, in the run's order.
+        experts: that prompts are for, in the run's order.
         counts: rows by expert.
         went: (domain, expert) of each row whose domain is known.
         values: of the metric, by who scored: `ROUTED`, each expert where all scored, `ORACLE`.
@@ -124,7 +124,8 @@ def _read(file: Path) -> tuple[RoutedTask | None, str]:
             if "domain" in details:
                 task.went.append((details["domain"], details["expert"]))
             task.values.setdefault(ROUTED, []).append(float(sample[metric]))
-            for other in (*task.experts, ORACLE):
+            # Experts that stand beside have no probability, and score where all do.
+            for other in dict.fromkeys((*task.experts, *details.get("experts", ()), ORACLE)):
                 if f"{metric}_{other}" in sample:
                     value = float(sample[f"{metric}_{other}"])
                     task.values.setdefault(other, []).append(value)

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from dogerm_plugin.files.digests import of_file
 from harness.demo.package import SHA256
 from harness.errors import HarnessError
 from harness.models.load.device import fast_dtype
@@ -108,7 +109,7 @@ def made_with() -> str:
     files = [*here.glob("adapters/*/*"), *tasks, FOLDER / "minipref/data.jsonl"]
     return identity.digest(
         {
-            **{file.relative_to(here.parent).as_posix(): identity.of_file(file) for file in files},
+            **{file.relative_to(here.parent).as_posix(): of_file(file) for file in files},
             **identity.software((*identity.LIBRARIES, "gguf")),
             **identity.code(
                 __name__, "harness.models.reward", "harness.tasks.base.preference", *HOOKS

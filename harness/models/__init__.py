@@ -3,6 +3,7 @@
 # What users write after --model, and where lm-eval finds it when they do, not before.
 NAMES = {
     "reward": "harness.models.reward:Reward",
+    "reward-adapters": "harness.models.adapters:RewardAdapters",
     "reward-ensemble": "harness.models.ensemble:RewardEnsemble",
     "reward-implicit": "harness.models.implicit:RewardImplicit",
     "reward-router": "harness.models.router:RewardRouter",

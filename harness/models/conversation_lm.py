@@ -162,7 +162,11 @@ class ConversationLM(OnlyScores, HFLM):
                 ) from error
         super()._create_model(pretrained, **quantization.taken_from(kwargs, pretrained))
         if peft and self.adapter is not None:
-            self._model: Any = adapters.put_onto(self.model, self.adapter, self.tokenizer)
+            self._model: Any = self._adapted(self.model, self.adapter)
+
+    def _adapted(self, model: Any, adapter: Adapter) -> Any:
+        """The loaded model with what ``peft=`` names on it."""
+        return adapters.put_onto(model, adapter, self.tokenizer)
 
     def apply_chat_template(
         self, chat_history: list[Message], add_generation_prompt: bool = True

@@ -17,7 +17,7 @@ from transformers import AutoModelForSequenceClassification
 from dogerm_plugin.anatomy.adapted_model import trunk_of, without_load_report
 from harness.errors import HarnessError
 from harness.models.combination import Combination
-from harness.models.load import completeness, reward_loader
+from harness.models.load import adapters, completeness, reward_loader
 from harness.models.load.head import (
     check_several_rewards,
     check_single_reward,
@@ -188,6 +188,8 @@ class Reward(ScoringLM):
             raise explained from error
         finally:
             del self.AUTO_MODEL_CLASS
+        if own:
+            adapters.forget_base_head(self._model)
         completeness.refuse_if_incomplete(
             pretrained,
             getattr(self.config, "architectures", None),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lm_eval.models.huggingface import HFLM
 
+from dogerm_plugin.anatomy.adapter import CONFIG
 from harness.errors import HarnessError
 from harness.models.load.arguments import folder_or_hub_id, parameters, refuse_misspelt
 from harness.models.load.processes import MemberProcesses
@@ -41,7 +42,8 @@ class RewardRouter(MemberProcesses, RoutedLM):
     """Several reward models and who chooses among them; `Reward`'s arguments, given to each.
 
     Args:
-        pretrained: the experts, ``A;B;C`` named after their folders, or ``math=A;code=B``.
+        pretrained: the experts, ``A;B;C`` named after their folders, or ``math=A;code=B``; a
+            recipe file in the place of a folder is merged in memory.
         router: a folder of `dogerm train router`, a text classifier (folder or Hub id) whose labels
             are the experts' names, a ``router.yml``, or ``oracle``; in Python also an object as
             `Router` describes it.
@@ -98,9 +100,17 @@ class RewardRouter(MemberProcesses, RoutedLM):
             "router_template": router_template,
         }
         made = router_file.of_arguments(given, pretrained, ABOUT)
-        places = {n: folder_or_hub_id(p, "pretrained") for n, p in made.experts.items()}
-        super().__init__(made, top=_whole(top, "top"), all_experts=_flag(all_experts))
-        most = None if max_loaded is None else _whole(max_loaded, "max_loaded")
+        if made.base is not None and pretrained is None:
+            raise HarnessError(
+                f"router={router}: its experts are adapters of one base ({made.base}); use --model "
+                "reward-adapters"
+            )
+        places = {
+            name: place if name in made.recipes else folder_or_hub_id(place, "pretrained")
+            for name, place in made.experts.items()
+        }
+        super().__init__(made, top=whole(top, "top"), all_experts=flag(all_experts, "all_experts"))
+        most = None if max_loaded is None else whole(max_loaded, "max_loaded")
         for name in ("peft", "combine"):
             if kwargs.get(name):
                 raise HarnessError(
@@ -108,23 +118,39 @@ class RewardRouter(MemberProcesses, RoutedLM):
                     "the adapters of one base, or score such an expert by --model reward"
                 )
         check_scales(made, places)
-        if ray is not None and devices is not None:
-            raise HarnessError(f"ray={ray} and devices= both say where the experts go: give one")
+        asked = {
+            name: place
+            for name, place in places.items()
+            if self.all_experts or name in made.routed or name == made.always
+        }
+        merged = {name: recipe for name, recipe in made.recipes.items() if name in asked}
+        if ray is not None and (devices is not None or merged):
+            raise HarnessError(
+                f"ray={ray} and devices= both say where the experts go: give one"
+                if devices is not None
+                else f"ray={ray}: the expert {next(iter(merged))} is a recipe, and actors load "
+                "checkpoints: write its merge (mergekit-yaml), or leave ray= out"
+            )
         self.pool: OnDevices | RayExperts = (
-            OnDevices(places, chosen(devices, kwargs), most, kwargs)
+            OnDevices(asked, merged, chosen(devices, kwargs), most, kwargs)
             if ray is None
-            else RayExperts(places, str(ray), most, kwargs)
+            else RayExperts(asked, str(ray), most, kwargs)
         )
         self.members = [self.pool.first]
         if router is None or isinstance(router, str):
             router = router_of(made, self.pool.first)
         self.use(router, str(made.router))
 
-    def score_all(
-        self, wanted: Mapping[str, list[Instance]], quiet: bool
-    ) -> dict[str, list[Answer]]:
-        """Each expert's rewards of the requests that are its own; on several devices at once."""
-        return self.pool.score_all(wanted, quiet)
+    def scored(
+        self, requests: Sequence[Instance], wanted: Mapping[str, Sequence[int]], quiet: bool
+    ) -> dict[str, dict[int, Answer]]:
+        """Each expert's answers; on several devices, or in actors, at once."""
+        rows = {name: [requests[one] for one in places] for name, places in wanted.items()}
+        answers = self.pool.score_all({name: own for name, own in rows.items() if own}, quiet)
+        return {
+            name: dict(zip(wanted[name], answers[name], strict=True)) if rows[name] else {}
+            for name in wanted
+        }
 
     def apply_chat_template(
         self, chat_history: list[Message], add_generation_prompt: bool = True
@@ -155,6 +181,7 @@ class RewardRouter(MemberProcesses, RoutedLM):
             **self.routing_info(),
             "model_num_parameters": self.pool.parameters,
             "loads": self.pool.loads,
+            "merges": self.pool.merges,
             "members": self.pool.info(),
         }
 
@@ -176,18 +203,33 @@ def router_of(made: RouterFile, beside: Any) -> Router | None:
     folder = Path(made.router).expanduser()
     if (folder / fitted.FILE).is_file():
         return fitted.FittedRouter(folder, **about)
+    if (folder / CONFIG).is_file():
+        raise HarnessError(
+            f"router={folder} is an adapter; one of the experts' own base is loaded by --model "
+            "reward-adapters, with the experts as its adapters"
+        )
     return Classifier(made.router, template=made.template, **about)
 
 
-def _whole(value: Any, argument: str) -> int:
+def whole(value: Any, argument: str) -> int:
+    """A whole number of 1 or more.
+
+    Raises:
+        HarnessError: it is none.
+    """
     text = str(value)
     if not text.isdecimal() or int(text) < 1:
         raise HarnessError(f"{argument}={value} is no whole number of 1 or more")
     return int(text)
 
 
-def _flag(value: Any) -> bool:
+def flag(value: Any, argument: str) -> bool:
+    """True or False, however they are spelt.
+
+    Raises:
+        HarnessError: it is neither.
+    """
     text = str(value).lower()
     if text not in ("true", "false"):
-        raise HarnessError(f"all_experts={value} is unknown; it is True or False")
+        raise HarnessError(f"{argument}={value} is unknown; it is True or False")
     return text == "true"

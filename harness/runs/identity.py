@@ -6,7 +6,6 @@ A result is stale where any part is another one now.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -15,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dogerm_plugin.files import digests
 from harness.runs import source
 
 # What a score depends on.
@@ -29,15 +29,6 @@ LIBRARIES = (
     "jinja2",
 )
 
-# Beside what `dogerm_plugin.files.model_files` knows as parts of a model.
-_OF_A_MODEL = (
-    "*.safetensors",
-    "*.bin",
-    "*.json",
-    "*.jinja",
-    "additional_chat_templates/*.jinja",
-    "*.py",
-)
 _PROJECT, _CODE = "version of dogerm", "code of "
 _LONGEST, _LISTED = 120, 3
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -80,7 +71,7 @@ def _in_words(change: Change) -> str:
 
 def digest(value: Any) -> str:
     """A short digest of an identity or of any settings: the same for the same ones."""
-    return hashlib.sha256(as_text(value).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return digests.of_text(as_text(value))
 
 
 def as_text(value: Any) -> str:
@@ -110,21 +101,13 @@ def software(libraries: Iterable[str] = LIBRARIES) -> dict[str, str]:
 
 def model_files(folders: Iterable[Path]) -> dict[str, str]:
     """The digest of each file of a model in these folders, by path: weights, configs, tokenizer."""
-    from dogerm_plugin.files.model_files import OF_A_MODEL
-
-    digests = {}
-    for folder in folders:
-        wanted = {file for one in (*OF_A_MODEL, *_OF_A_MODEL) for file in folder.glob(one)}
-        for file in sorted(wanted):
-            if file.is_file() and file.name != "mergekit_config.yml":
-                digests[str(file)] = of_file(file)
-    return digests
+    return {str(f): digests.of_file(f) for folder in folders for f in digests.parts(folder)}
 
 
 def argument_files(arguments: Mapping[str, Any]) -> dict[str, str]:
     """The digests of files that model arguments name, such as a chat template."""
     return {
-        f"file {name}={value}": of_file(Path(value).expanduser())
+        f"file {name}={value}": digests.of_file(Path(value).expanduser())
         for name, value in arguments.items()
         if isinstance(value, str) and _is_file(value)
     }
@@ -136,12 +119,6 @@ def device(arguments: Mapping[str, Any]) -> str:
 
     given = arguments.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
     return str(given).partition(":")[0]
-
-
-def of_file(file: Path) -> str:
-    """The digest of a file's content."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
 
 
 def _is_file(text: str) -> bool:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -19,7 +17,7 @@ from harness.study.spec import Settings
 
 if TYPE_CHECKING:
     from dogerm_plugin.anatomy.layout import Layout
-    from harness.study.live import LiveMerge, LiveReward
+    from harness.models.live import LiveMerge, LiveReward
 
 # With all that these import: what makes the scores of a merge's rows.
 MEASURED_BY = ("harness.study.worker", *HOOKS)
@@ -99,7 +97,7 @@ class MergedModel:
 
     @cached_property
     def _loaded(self) -> tuple[LiveReward, dict[str, LiveMerge]]:
-        from harness.study.live import LiveMerge
+        from harness.models.live import LiveMerge
 
         if self._is_reward_model:
             self._say("loading the reward model")
@@ -125,32 +123,24 @@ class MergedModel:
 
         With another tokenizer or template, or an adapter, that is how to know what the output is.
         """
-        from mergekit.merge import run_merge
-
         from dogerm_plugin.errors import MergeError
+        from harness.models import written_merge
 
         self._say("writing the merge with λ = 0 to a temporary folder, and loading it")
-        with tempfile.TemporaryDirectory(prefix="dogerm-") as folder:
-            out = os.path.join(folder, "merged")
-            try:
-                run_merge(self.recipe.configuration(self.recipe.rest), out, self._options)
-            except MergeError as error:
-                raise HarnessError(
-                    f"{out}: the merge with λ = 0, which shows what the recipe's output is, can't "
-                    f"be written: {error}; TMPDIR names another place for temporary folders"
-                ) from error
-            model = self._load(out)
-            for tensor in [*model.model.parameters(), *model.model.buffers()]:
-                tensor.data = tensor.data.clone()  # else it is mapped, and keeps the deleted file
-        return model
+        config = self.recipe.configuration(self.recipe.rest)
+        try:
+            return written_merge.load(config, self._options, self._load)
+        except MergeError as error:
+            raise HarnessError(
+                f"{self.recipe.path}: the merge with λ = 0, which shows what the recipe's output "
+                f"is, can't be written: {error}; TMPDIR names another place for temporary folders"
+            ) from error
 
     def _load(self, pretrained: str, **options: Any) -> LiveReward:
-        from harness.study.live import LiveReward
+        from harness.models import written_merge
+        from harness.models.live import LiveReward
 
-        content, arguments = self.recipe.content, dict(self.settings.model_args)
-        rounded = content.get("out_dtype") or content.get("dtype")
-        if rounded and arguments.get("dtype", "auto") == "auto":
-            arguments["dtype"] = rounded  # what a written merge would be loaded in
+        arguments = written_merge.with_dtype(self.settings.model_args, self.recipe.content)
         if self._options.trust_remote_code:
             arguments.setdefault("trust_remote_code", True)
         return LiveReward(
@@ -160,7 +150,7 @@ class MergedModel:
     def _by(self, method: str) -> LiveMerge:
         """The loaded model as it is merged by another method."""
         from dogerm_plugin.run.in_memory import Merges
-        from harness.study.live import LiveMerge
+        from harness.models.live import LiveMerge
 
         recipe = self.recipe.by(method)
         return LiveMerge(

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.errors import HarnessError
-from harness.models.routing.experts import of_folder
-from harness.models.routing.router_file import Scale
+from dogerm_plugin.files.atomic import write_text
+from dogerm_plugin.recipe.router import ExpertRecipe
+from harness.errors import HarnessError, at
+from harness.models.routing.experts import of_expert
+from harness.models.routing.scale import Scale
 from harness.rows.conversation import Conversation, plain_text
 from harness.training.router_rows import prompt_turns
+
+if TYPE_CHECKING:
+    from harness.models.reward import Reward
 
 Row = dict[str, Any]
 
@@ -30,6 +35,7 @@ def calibrate(
     count: int,
     kept: Path,
     base: str | None = None,
+    recipes: Mapping[str, ExpertRecipe] | None = None,
 ) -> dict[str, Scale]:
     """Each expert's scale.
 
@@ -39,6 +45,7 @@ def calibrate(
         count: how many of them are scored, as many of each domain as there are.
         kept: a folder where finished scales are kept for a run that is killed.
         base: of which the experts are adapters; None where each is a model.
+        recipes: the experts that are made by merging: in memory, like those of a routed model.
 
     Raises:
         HarnessError: no pairs, an expert that is no reward model, or one reward for all.
@@ -50,32 +57,45 @@ def calibrate(
             "give `data` pairs (chosen and rejected), or leave `experts` out"
         )
     kept.mkdir(parents=True, exist_ok=True)
-    scales = {}
-    for name, place in experts.items():
-        files = of_folder(place) if Path(place).is_dir() else ""
-        file = kept / f"scale-{name}-{files}.json"
-        if not (files and file.is_file()):
-            click.echo(f"calibrating {name} on {len(pairs)} pairs", err=True)
-            scale = _scale(name, place, pairs, base)
-            content = scale.model_copy(update={"files": files}).model_dump()
-            partial = file.with_suffix(".partial")
-            partial.write_text(json.dumps(content), encoding="utf-8")
-            partial.rename(file)
-        scales[name] = Scale.model_validate_json(file.read_text("utf-8"))
-    return scales
+    recipes = recipes or {}
+    files = {name: of_expert(name, recipes, place) for name, place in experts.items()}
+    file = {name: kept / f"scale-{name}-{files[name]}.json" for name in experts}
+    waiting = {n: place for n, place in experts.items() if not (files[n] and file[n].is_file())}
+    merged = {name: recipe for name, recipe in recipes.items() if name in waiting}
+    for name, model in _loaded(waiting, base, merged):
+        click.echo(f"calibrating {name} on {len(pairs)} pairs", err=True)
+        scale = _scale(name, experts[name], model, pairs).model_copy(update={"files": files[name]})
+        write_text(file[name], json.dumps(scale.model_dump()))
+    return {name: Scale.model_validate_json(one.read_text("utf-8")) for name, one in file.items()}
 
 
-def _scale(name: str, place: str, pairs: Sequence[Row], base: str | None) -> Scale:
-    from lm_eval.api.instance import Instance
-
+def _loaded(
+    places: Mapping[str, str], base: str | None, recipes: Mapping[str, ExpertRecipe]
+) -> Iterator[tuple[str, Reward]]:
+    """Each expert's model, one in memory at a time."""
     from harness.models.load.device import fast_dtype
     from harness.models.reward import Reward
+    from harness.models.routing.merged import slots_of
+    from harness.models.routing.pool import Pool
 
-    try:
-        adapter: dict[str, Any] = {"peft": place} if base is not None else {}
-        model = Reward(base or place, dtype=fast_dtype(), batch_size=8, **adapter)
-    except HarnessError as error:
-        raise HarnessError(f"the expert {name}: {error}") from error
+    if not places:
+        return
+    given: dict[str, Any] = {"dtype": fast_dtype(), "batch_size": 8}
+
+    if base is not None:
+        for name, place in places.items():
+            with at(f"the expert {name}"):
+                model = Reward(base, peft=place, **given)
+            yield name, model
+        return
+    pool = Pool(slots_of(places, recipes, given), 1)
+    for name in pool.in_order():
+        yield name, pool.get(name)
+
+
+def _scale(name: str, place: str, model: Reward, pairs: Sequence[Row]) -> Scale:
+    from lm_eval.api.instance import Instance
+
     asked = []
     for number, row in enumerate(pairs):
         turns = prompt_turns(row)

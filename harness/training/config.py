@@ -110,7 +110,9 @@ class Router(KnownKeys):
 
     kind: str = "probe"  # or centroid
     template: str | None = None  # a Jinja file or `plain`, for an encoder without a chat template
-    experts: dict[str, str] = {}  # reward model by domain, to be calibrated
+    # Reward model by domain, or the recipe that makes it, to be calibrated.
+    experts: dict[str, str | dict[str, Any]] = {}
+    beside: list[str] = []  # of them, those that no prompt is for, to be compared with
     fallback: str | None = None  # of them, for what no other is for
     calibration_rows: int = 400  # pairs that each expert scores, at most
 

@@ -17,11 +17,14 @@ from typing import Any
 import click
 import numpy as np
 
+from dogerm_plugin.errors import MergeError
+from dogerm_plugin.recipe import router as router_recipes
+from dogerm_plugin.recipe.router import ExpertRecipe
 from harness.errors import HarnessError
 from harness.models.routing import fitted
 from harness.models.routing.confusion import Confusion
 from harness.models.routing.embedder import Embedder
-from harness.models.routing.router_file import Scale
+from harness.models.routing.scale import Scale
 from harness.rows.columns import with_guess
 from harness.training import folder as runs
 from harness.training.calibrate import calibrate
@@ -63,6 +66,7 @@ def train_router(
     source = model_folder or config.model
     rows = gather_prompts(config, data_folder)
     _check_experts(config, rows.domains)
+    _experts(config, data_folder)  # a mistake in a recipe is told before anything is embedded
     seen = [[row["domain"], str(row["prompt"])] for row in rows.training]
     claimed = runs.made_with(__name__, seen) | _of_encoder(source)
     runs.claim(output, config.as_dict(), claimed, fitted.FILE)
@@ -99,8 +103,9 @@ def train_router(
     del embedder
     scales: dict[str, Scale] = {}
     if config.router.experts:
-        experts = _places(config.router.experts, data_folder)
-        scales = calibrate(experts, rows.pairs, config.router.calibration_rows, kept, base)
+        experts, recipes = _experts(config, data_folder)
+        count = config.router.calibration_rows
+        scales = calibrate(experts, rows.pairs, count, kept, base, recipes)
         figures["calibration"] = {name: scale.model_dump() for name, scale in scales.items()}
     _save(config, output, data_folder, source, router, figures, scales, base)
     went = [pair for one in drawn for pair in one.counts.elements()]
@@ -163,12 +168,16 @@ def _save(
     text = json.dumps(figures, indent=1)
     (output / "figures.json").write_text(text + "\n", encoding="utf-8")
     if config.router.experts:
-        places = _places(config.router.experts, data_folder)
+        places, recipes = _experts(config, data_folder)
         content: dict[str, Any] = {
             **({"base": _from(output, base)} if base is not None else {}),
-            "experts": {name: _from(output, place) for name, place in places.items()},
+            "experts": {
+                name: recipes[name].seen_from(output) if name in recipes else _from(output, place)
+                for name, place in places.items()
+            },
             "router": ".",
             **({"fallback": config.router.fallback} if config.router.fallback else {}),
+            **({"beside": config.router.beside} if config.router.beside else {}),
             "calibration": {name: scale.model_dump() for name, scale in scales.items()},
         }
         (output / "router.yml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
@@ -189,8 +198,15 @@ def _check_experts(config: Config, domains: Sequence[str]) -> None:
             f"`fallback` names the expert {with_guess(fallback, tuple(experts))}; there are "
             f"{', '.join(experts) or 'none'}"
         )
+    beside = config.router.beside
+    for name in beside:
+        if name not in experts or name in domains or name == fallback:
+            raise HarnessError(
+                f"`beside` names {name}, which is "
+                + ("an expert that prompts are for" if name in experts else "none of `experts`")
+            )
     for name in experts:
-        if name not in domains and name != fallback:
+        if name not in domains and name != fallback and name not in beside:
             raise HarnessError(
                 f"`experts` has {with_guess(name, tuple(domains))}, and no row is of that domain: "
                 f"the rows are of {', '.join(domains)}"
@@ -225,12 +241,27 @@ def _of_encoder(source: str) -> dict[str, str]:
     return {"encoder's files": of_folder(source)} if Path(source).is_dir() else {}
 
 
-def _places(experts: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Folders that are written relative to the data folder, and Hub ids as they are."""
-    return {
-        name: str(folder / place) if (folder / place).is_dir() else place
-        for name, place in experts.items()
+def _experts(config: Config, folder: Path) -> tuple[dict[str, str], dict[str, ExpertRecipe]]:
+    """Each expert's place, and the recipes of those that are made by merging.
+
+    Folders that are written relative to the data folder are found there; Hub ids are as they are.
+
+    Raises:
+        HarnessError: a recipe that is not there, or can't be followed.
+    """
+    try:
+        recipes = router_recipes.recipes(config.router.experts, "`experts`", folder)
+    except MergeError as error:
+        raise HarnessError(str(error)) from error
+    places = {
+        name: str(recipes[name].file if name in recipes else _found(str(place), folder))
+        for name, place in config.router.experts.items()
     }
+    return places, recipes
+
+
+def _found(place: str, folder: Path) -> str:
+    return str(folder / place) if (folder / place).is_dir() else place
 
 
 def _from(output: Path, place: str) -> str:

@@ -164,9 +164,9 @@ def measure(folder: Path, dtype: str) -> dict[str, Any]:
     """Measure merges in this process: its steps, and the bytes of the live model."""
     memory = Memory()
     with memory.step("import the libraries"):
+        from harness.models.live import LiveMerge  # noqa: F401  (transformers and all that it needs)
         from harness.runs.quiet import quiet
         from harness.study import recipe_file
-        from harness.study.live import LiveMerge  # noqa: F401  (transformers and all that it needs)
         from harness.study.merged_model import MergedModel
         from harness.study.spec import Settings, Spec
         from harness.study.worker import Job, Worker

@@ -10,7 +10,7 @@ from dogerm_plugin.anatomy import adapted_model
 from dogerm_plugin.anatomy.adapter import Adapter, plain, read
 from dogerm_plugin.errors import MergeError
 from harness.errors import HarnessError
-from harness.models.load.head import without_adapter_wrapper
+from harness.models.load.head import head_modules, without_adapter_wrapper
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -83,18 +83,37 @@ def put_onto(model: Any, adapter: Adapter, tokenizer: Any) -> Any:
         made = adapted_model.attach(model, adapter)
     except MergeError as error:
         raise HarnessError(f"peft={error}") from None
-    _keep_digits(made, adapter)
+    keep_digits(made, adapter)
     return made
 
 
-def _keep_digits(made: Any, adapter: Adapter) -> None:
-    """Give the head the numbers that the adapter stores, in their dtype, where that is finer."""
+def forget_base_head(made: Any) -> None:
+    """Empty the base's head, which the adapter's stands for: a language model's is random.
+
+    Two models of the same files would else differ in weights that nothing uses.
+    """
+    for module in head_modules(without_adapter_wrapper(made)).values():
+        for name, parameter in module.named_parameters():
+            if name.startswith("original_module."):
+                parameter.data.zero_()
+
+
+def keep_digits(made: Any, adapter: Adapter, name: str = adapted_model.FIRST) -> None:
+    """Give the head the numbers that the adapter stores, in their dtype, where that is finer.
+
+    Args:
+        made: PEFT's model.
+        adapter: one that it has.
+        name: what PEFT calls it.
+    """
     base = without_adapter_wrapper(made)
     stored = adapter.tensors(adapter.head(str(base.base_model_prefix)))
-    for name, parameter in made.named_parameters():
-        if ".original_module." in name or plain(name) not in stored:
+    for path, parameter in made.named_parameters():
+        key = plain(path.replace(f".{name}.", f".{adapted_model.FIRST}."))
+        others = name != adapted_model.FIRST and f".{name}." not in path
+        if others or ".original_module." in path or key not in stored:
             continue
-        tensor = stored[plain(name)]
+        tensor = stored[key]
         if tensor.is_floating_point() and tensor.element_size() > parameter.element_size():
             base.head_loaded_in = parameter.dtype
             parameter.data = tensor.to(parameter.device)

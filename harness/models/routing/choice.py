@@ -18,7 +18,8 @@ class Choice:
 
     Attributes:
         weights: what each expert's reward counts, summing to 1; the likeliest first.
-        probabilities: of every expert, as the router sees them; 1 and 0 where nobody was asked.
+        probabilities: of every expert that prompts are for, as the router sees them; 1 and 0 where
+            nobody was asked.
     """
 
     weights: Mapping[str, float]
@@ -32,7 +33,8 @@ class Choice:
 
 def certain(name: str, made: RouterFile) -> Choice:
     """The choice of one expert, whatever the prompt."""
-    return Choice({name: 1.0}, {one: float(one == name) for one in made.experts})
+    experts = dict.fromkeys((*made.routed, name))
+    return Choice({name: 1.0}, {one: float(one == name) for one in experts})
 
 
 def check_labels(labels: Sequence[str], router: str, made: RouterFile) -> None:
@@ -41,14 +43,15 @@ def check_labels(labels: Sequence[str], router: str, made: RouterFile) -> None:
     Raises:
         HarnessError: a label without an expert and no fallback, or an expert that is never chosen.
     """
-    strange = [label for label in labels if label not in made.experts]
-    unused = [one for one in made.experts if one not in labels and one != made.fallback]
+    strange = [label for label in labels if label not in made.routed]
+    unused = [one for one in made.routed if one not in labels and one != made.fallback]
     if (strange and made.fallback is None) or unused:
         told = f"no expert is called {strange[0]!r}" if strange else f"none is for {unused[0]!r}"
         raise HarnessError(
             f"router={router} is for other experts: its labels are {', '.join(labels)}, the "
-            f"experts {', '.join(made.experts)}, and {told}; name the experts after the labels "
-            "('pretrained=math=FOLDER;code=FOLDER'), or give fallback=NAME for what has no expert"
+            f"experts {', '.join(made.routed)}, and {told}; name the experts after the labels "
+            "('pretrained=math=FOLDER;code=FOLDER'), or give fallback=NAME for what has no expert; "
+            "one that is there to be compared with is listed under `beside:` in a router.yml"
         )
 
 
@@ -63,7 +66,7 @@ def choose(probabilities: Mapping[str, float], made: RouterFile, top: int) -> Ch
         made: the experts.
         top: how many of the likeliest score, each counting its probability among them.
     """
-    whole = dict.fromkeys(made.experts, 0.0)
+    whole = dict.fromkeys(made.routed, 0.0)
     for label, share in probabilities.items():
         name = label if label in whole else made.fallback
         if name is not None:
@@ -93,7 +96,7 @@ def domain_of(doc: Any, task: str, made: RouterFile) -> tuple[str | None, str | 
     for pattern, expert in made.domains.items():
         if fnmatchcase(text, pattern):
             return expert, text
-    return (text if text in made.experts else None), text
+    return (text if text in made.routed else None), text
 
 
 def _value(doc: Any, column: str) -> Any:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from harness.errors import HarnessError, first_line
@@ -64,6 +64,21 @@ def padded(
         )
         mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
         yield places, ids.to(device), mask.to(device)
+
+
+def softmax(
+    model: Any, batches: Iterable[tuple[list[int], Any, Any]], count: int
+) -> list[list[float]]:
+    """Each row's probability of each label, by a classifier's own forward; see `padded`."""
+    import torch
+
+    made: list[list[float]] = [[]] * count
+    for places, ids, mask in batches:
+        with torch.inference_mode():
+            logits = model(input_ids=ids, attention_mask=mask).logits
+        for place, row in zip(places, logits.double().softmax(-1).tolist(), strict=True):
+            made[place] = row
+    return made
 
 
 class Classifier:
@@ -129,16 +144,9 @@ class Classifier:
 
     def probabilities(self, prompts: Sequence[Turns]) -> list[list[float]]:
         """Each prompt's probability of each label."""
-        import torch
-
         rows = [self.encoder.encode(prompt)[0] for prompt in prompts]
-        made: list[list[float]] = [[]] * len(rows)
-        for places, ids, mask in padded(rows, self.pad, self.batch_size, self.model.device):
-            with torch.inference_mode():
-                logits = self.model(input_ids=ids, attention_mask=mask).logits
-            for place, row in zip(places, logits.double().softmax(-1).tolist(), strict=True):
-                made[place] = row
-        return made
+        batches = padded(rows, self.pad, self.batch_size, self.model.device)
+        return softmax(self.model, batches, len(rows))
 
     def identity(self) -> dict[str, str]:
         """What a choice depends on beside the prompt."""

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The experts on one or several devices: each device has its share, and all score at once.
 
-Devices work in threads. Models are loaded between their turns only, by the main thread: while
+Devices work in threads. Models are loaded and merged between their turns, by the main thread: while
 transformers loads one, torch's default dtype is that model's, for every thread.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -18,6 +18,7 @@ from harness.errors import HarnessError, at
 from harness.models.load.arguments import COMMANDS_DEVICE, check_device
 from harness.models.load.processes import started_processes
 from harness.models.reward import Reward
+from harness.models.routing.merged import slots_of
 from harness.models.routing.pool import Pool
 from harness.models.score import bounds, progress
 from harness.models.score.requests import key_of
@@ -26,6 +27,8 @@ from harness.rows.conversation import Message
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
+
+    from dogerm_plugin.recipe.router import ExpertRecipe
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -92,9 +95,10 @@ class OnDevices:
     """Experts in this process, on one device or on several; as `Pool`, and all at once.
 
     Args:
-        places: folder or Hub id by name, in the user's order.
+        places: folder or Hub id by name, in the user's order; of a recipe, what tells of it.
+        recipes: the experts that are made by merging.
         devices: as `chosen` gives them.
-        most: experts in memory at a time, on each device; None for all.
+        most: models in memory at a time, on each device; None for all.
         arguments: of the models.
 
     Raises:
@@ -104,15 +108,12 @@ class OnDevices:
     def __init__(
         self,
         places: Mapping[str, str],
+        recipes: Mapping[str, ExpertRecipe],
         devices: Sequence[str],
         most: int | None,
         arguments: Mapping[str, Any],
     ) -> None:
         self._names = list(places)
-
-        def loader(options: Mapping[str, Any]) -> Callable[[str], Reward]:
-            return lambda place: Reward(place, **options)
-
         used = devices[: len(places)]
         if len(used) < len(devices):
             logger.warning("there are %d experts: %s stays idle", len(places), devices[len(used)])
@@ -123,7 +124,8 @@ class OnDevices:
             if len(used) > 1:
                 logger.info("%s: %s", used[number], ", ".join(share))
             own = {name: places[name] for name in share}
-            self._pools.append(Pool(own, loader(options), most, options))
+            merged = {name: recipe for name, recipe in recipes.items() if name in own}
+            self._pools.append(Pool(slots_of(own, merged, options), most))
 
     @property
     def first(self) -> Reward:
@@ -138,11 +140,16 @@ class OnDevices:
     @property
     def parameters(self) -> int:
         """Weights of all experts that have been loaded."""
-        return sum(count for pool in self._pools for count in pool.parameters.values())
+        return sum(pool.parameters for pool in self._pools)
+
+    @property
+    def merges(self) -> int:
+        """How often a merge was written into a loaded model."""
+        return sum(pool.merges for pool in self._pools)
 
     def model(self, name: str) -> Reward:
         """An expert's model, loaded."""
-        return next(pool for pool in self._pools if name in pool).get(name)
+        return self._pool(name).get(name)
 
     def identities(self) -> dict[str, dict[str, str]]:
         """What each expert's reward depends on; loads each once."""
@@ -180,10 +187,14 @@ class OnDevices:
             while any(queues):
                 turns: list[list[tuple[str, Reward]]] = []
                 for pool, queue in zip(self._pools, queues, strict=True):
-                    now, queue[:] = queue[: pool.most], queue[pool.most :]
+                    now = pool.at_once(queue)
+                    queue[:] = [name for name in queue if name not in now]
                     turns.append([(name, pool.get(name)) for name in now])
                 answers |= _at_once(turns, wanted, bar)
         return answers
+
+    def _pool(self, name: str) -> Pool:
+        return next(pool for pool in self._pools if name in pool)
 
 
 def _at_once(

@@ -6,15 +6,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from dogerm_plugin.files import digests
+from dogerm_plugin.recipe.router import ExpertRecipe
 from harness.errors import HarnessError
 from harness.models.routing.router_file import RouterFile
-from harness.runs.identity import digest, model_files
 
 
 def of_folder(place: str) -> str:
     """The digest of a checkpoint's files, wherever its folder lies."""
-    files = model_files([Path(place)])
-    return digest(sorted((Path(path).name, text) for path, text in files.items()))
+    return digests.of_model(Path(place))
+
+
+def of_expert(name: str, recipes: Mapping[str, ExpertRecipe], place: str) -> str:
+    """The digest of what an expert is made of; "" of a Hub id, which is not looked into.
+
+    Of one that is made by merging: of its recipe and its models' files.
+    """
+    if name in recipes:
+        return recipes[name].digest
+    return of_folder(place) if Path(place).is_dir() else ""
 
 
 def check_scales(made: RouterFile, places: Mapping[str, str]) -> None:
@@ -24,9 +34,11 @@ def check_scales(made: RouterFile, places: Mapping[str, str]) -> None:
         HarnessError: naming the expert.
     """
     for name, scale in made.calibration.items():
-        if scale.files and Path(places[name]).is_dir() and scale.files != of_folder(places[name]):
+        now = of_expert(name, made.recipes, places[name]) if scale.files else ""
+        if now and now != scale.files:
+            has = made.recipes[name].where if name in made.recipes else places[name]
             raise HarnessError(
                 f"the expert {name}: its calibration (mean {scale.mean:.4g}, std {scale.std:.4g}) "
-                f"is of other files than {places[name]} has now; calibrate again with dogerm train "
+                f"is of other files than {has} has now; calibrate again with dogerm train "
                 "router, or leave the calibration out"
             )

@@ -176,7 +176,8 @@ class FittedRouter:
 
     def identity(self) -> dict[str, str]:
         """What a choice depends on beside the prompt."""
-        from harness.runs.identity import digest, model_files, of_file
+        from dogerm_plugin.files.digests import of_file
+        from harness.runs.identity import digest, model_files
 
         encoder = Path(self.about["encoder"])
         files = model_files([encoder]) if encoder.is_dir() else {}

@@ -5,15 +5,12 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from typing import Any
 
-from transformers import AutoConfig
-
-from harness.errors import HarnessError, at
-from harness.models.load import published, remote_code
-from harness.models.load.stored_tensors import beside, stored_shapes
+from harness.errors import at
 from harness.models.reward import Reward
+from harness.models.routing.slots import Slot
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -25,108 +22,115 @@ class Pool:
     scored; of the others config and head are looked at.
 
     Args:
-        places: folder or Hub id by name.
-        load: makes a place a model.
+        slots: what is loaded: a checkpoint, or a model that becomes several experts in turn.
         most: that are loaded at a time; None for all.
-        options: what `load` gives to ``from_pretrained``, for looking at the others.
 
     Attributes:
-        most: as given, or all.
         first: the model that was loaded first; it goes on telling of processes and templates when
             its weights are gone.
         loads: how often a model was loaded.
-        parameters: numbers of weights by name, of the experts that have been loaded.
 
     Raises:
         HarnessError: an expert is no reward model.
     """
 
-    def __init__(
-        self,
-        places: Mapping[str, str],
-        load: Callable[[str], Reward],
-        most: int | None,
-        options: Mapping[str, Any],
-    ) -> None:
-        self._places, self._load = dict(places), load
-        self.most = len(self._places) if most is None else most
-        self._loaded: dict[str, Reward] = {}  # the least recently used first
+    def __init__(self, slots: Sequence[Slot], most: int | None) -> None:
+        self._slots = slots
+        self._of = {name: slot for slot in slots for name in slot.names}
+        self._most = len(slots) if most is None else most
+        self._loaded: dict[Slot, Reward] = {}  # the least recently used first
         self._told: dict[str, dict[str, Any]] = {}
+        self._parameters: dict[Slot, int] = {}
         self.loads = 0
-        self.parameters: dict[str, int] = {}
-        names = list(self._places)
-        for name in names[self.most :]:
-            look_at(name, self._places[name], options)
-        for name in names[: self.most]:
-            self.get(name)
+        for slot in slots[self._most :]:
+            with at(slot.where(slot.names[0])):
+                slot.look_at()
+        for slot in slots[: self._most]:
+            self._load(slot)
         self.first = next(iter(self._loaded.values()))
+
+    @property
+    def parameters(self) -> int:
+        """Weights of all models that have been loaded, each counted once."""
+        return sum(self._parameters.values())
+
+    @property
+    def merges(self) -> int:
+        """How often a merge was written into a loaded model."""
+        return sum(slot.merges for slot in self._slots)
 
     def __contains__(self, name: str) -> bool:
         """Whether the expert is one of these, loaded or not."""
-        return name in self._places
+        return name in self._of
+
+    def at_once(self, names: Sequence[str]) -> list[str]:
+        """The first of these that can be in memory together."""
+        chosen: dict[Slot, str] = {}
+        for name in names:
+            if self._of[name] not in chosen and len(chosen) < self._most:
+                chosen[self._of[name]] = name
+        return list(chosen.values())
 
     def in_order(self) -> list[str]:
         """All names, those that are loaded first: what is asked in this order is loaded once."""
-        return [*self._loaded, *(name for name in self._places if name not in self._loaded)]
+        slots = [*self._loaded, *(slot for slot in self._slots if slot not in self._loaded)]
+        return [name for slot in slots for name in slot.in_order()]
 
     def get(self, name: str) -> Reward:
-        """The model of this name, loaded."""
-        if name not in self._loaded:
-            while len(self._loaded) >= self.most:
-                self._release(next(iter(self._loaded)))
-            logger.info("loading the expert %s", name)
-            with at(f"the expert {name}"):
-                self._loaded[name] = self._load(self._places[name])
-            self.loads += 1
-            network = self._loaded[name].model
-            self.parameters[name] = sum(one.numel() for one in network.parameters())
-        self._loaded[name] = self._loaded.pop(name)
-        return self._loaded[name]
+        """The model of this name, loaded; of no other name until it is asked for again."""
+        slot = self._of[name]
+        model = self._load(slot, name)
+        if slot.now != name:
+            if slot.now is not None:
+                self._told[slot.now] = model.get_model_info()
+            with at(slot.where(name)):
+                slot.become(name, model)
+        return model
+
+    def identity(self, name: str) -> dict[str, str]:
+        """What the expert's rewards depend on beside the conversation."""
+        slot = self._of[name]
+        recipe = slot.identity(name)
+        if recipe is None:
+            return self.get(name).identity()
+        own = self._load(slot, name).identity()
+        # What it is merged from tells its weights, which need not be made for that.
+        return {part: text for part, text in own.items() if part != "weights"} | recipe
 
     def info(self) -> list[dict[str, Any]]:
         """What results.json says of each expert, in the user's order."""
-        for name, model in self._loaded.items():
-            self._told[name] = model.get_model_info()
+        for slot, model in self._loaded.items():
+            if slot.now is not None:
+                self._told[slot.now] = model.get_model_info()
         return [
             {
                 "name": name,
-                "pretrained": place,
+                "pretrained": slot.place(name),
                 "device": str(self.first.device),
                 **self._told.get(name, {}),
             }
-            for name, place in self._places.items()
+            for name, slot in self._of.items()
         ]
 
-    def _release(self, name: str) -> None:
+    def _load(self, slot: Slot, name: str | None = None) -> Reward:
+        if slot not in self._loaded:
+            while len(self._loaded) >= self._most:
+                self._release(next(iter(self._loaded)))
+            name = name or slot.names[0]
+            logger.info("loading the expert %s", name)
+            with at(slot.where(name)):
+                self._loaded[slot] = slot.load()
+            self.loads += 1
+            network = self._loaded[slot].model
+            self._parameters[slot] = sum(one.numel() for one in network.parameters())
+        self._loaded[slot] = self._loaded.pop(slot)
+        return self._loaded[slot]
+
+    def _release(self, slot: Slot) -> None:
         """Let go of a model's weights; the object stays, for who asks it of processes."""
-        model = self._loaded.pop(name)
-        self._told[name] = model.get_model_info()
+        model = self._loaded.pop(slot)
+        if slot.now is not None:
+            self._told[slot.now] = model.get_model_info()
+        slot.release()
         model.release()
         gc.collect()
-
-
-def look_at(name: str, place: str, options: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint without a reward head, by its config and the shapes of its tensors.
-
-    Raises:
-        HarnessError: it has none, or can't be read.
-    """
-    where = {key: options[key] for key in ("revision", "trust_remote_code") if options.get(key)}
-    try:
-        config = AutoConfig.from_pretrained(place, **where)
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"the expert {name}: {place} holds no model: {error}") from error
-    if remote_code.auto_class(place, config, where.get("trust_remote_code") is True) is not None:
-        return
-    stored = stored_shapes(place, **where)
-    if not stored:
-        return
-    extra = beside(place, stored, **where).tensors
-    stored = stored | {key: tuple(tensor.shape) for key, tensor in extra.items()}
-    activation = options.get("head_activation")
-    head = published.find_head(place, config, stored, activation)
-    if head is None and not published.own_head(config, stored)[1]:
-        raise HarnessError(
-            f"the expert {name}: {place} has no reward head of one number, so it is no reward "
-            "model; merge it into one (mergekit-yaml), or name another"
-        )

@@ -8,12 +8,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, at
 from harness.models.actors.pool import ActorPool, Made, Words
 from harness.models.load.processes import OneProcess, started_processes
+from harness.models.reward import Reward
 from harness.models.routing.devices import distinct
 from harness.models.routing.expert_actor import Expert, Job, Outcome, Row
-from harness.models.routing.pool import look_at
+from harness.models.routing.slots import Slot
 from harness.models.score import progress
 from harness.rows.answer import Answer
 from harness.rows.conversation import Message
@@ -34,12 +35,15 @@ class RayExperts:
         arguments: of the models.
 
     Attributes:
+        merges: none.
         first: what is asked about processes, and on whose device a router runs.
         loads: how often a model was loaded.
 
     Raises:
         HarnessError: an expert is no reward model; there is no such cluster.
     """
+
+    merges = 0
 
     def __init__(
         self,
@@ -68,7 +72,9 @@ class RayExperts:
         workers = min(most or len(places), len(places))
         names = list(places)
         for name in names[workers:]:
-            look_at(name, places[name], arguments)
+            slot = Slot(name, places[name], lambda place: Reward(place, **arguments), arguments)
+            with at(slot.where(name)):
+                slot.look_at()
         paths = [*places.values(), *(one for one in arguments.values() if isinstance(one, str))]
         self._pool: ActorPool[Job, Outcome] = ActorPool(
             Made(Expert, (dict(arguments),), [path for path in paths if os.path.exists(path)]),

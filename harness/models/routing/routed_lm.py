@@ -71,9 +71,9 @@ class RoutedLM(OnlyScores, LM):
     def __init__(self, made: RouterFile, *, top: int, all_experts: bool) -> None:
         super().__init__()
         self.made, self.top, self.all_experts = made, top, all_experts
-        if not 1 <= top <= len(made.experts):
+        if not 1 <= top <= len(made.routed):
             raise HarnessError(
-                f"top={top}: there are {len(made.experts)} experts; give 1 (the likeliest alone) "
+                f"top={top}: there are {len(made.routed)} experts; give 1 (the likeliest alone) "
                 "or 2"
             )
         self.scaled = bool(made.calibration) and made.always is None
@@ -113,16 +113,18 @@ class RoutedLM(OnlyScores, LM):
         """The experts in the order in which they are best asked."""
         return list(self.made.experts)
 
-    def score_all(
-        self, wanted: Mapping[str, list[Instance]], quiet: bool
-    ) -> dict[str, list[Answer]]:
-        """Each expert's rewards of the requests that are its own; here one after the other."""
-        answers = {}
-        for expert in self.order():
-            if expert in wanted:
-                logger.info("scoring %d rows with %s", len(wanted[expert]), expert)
-                answers[expert] = self.score_with(expert, wanted[expert], quiet)
-        return answers
+    def scored(
+        self, requests: Sequence[Instance], wanted: Mapping[str, Sequence[int]], quiet: bool
+    ) -> dict[str, dict[int, Answer]]:
+        """Each expert's answers to the requests at the places where it is wanted, by place."""
+        made: dict[str, dict[int, Answer]] = {}
+        for expert, places in wanted.items():
+            made[expert] = {}
+            if places:
+                logger.info("scoring %d rows with %s", len(places), expert)
+                answers = self.score_with(expert, [requests[place] for place in places], quiet)
+                made[expert] = dict(zip(places, answers, strict=True))
+        return made
 
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = False
@@ -141,24 +143,20 @@ class RoutedLM(OnlyScores, LM):
         for number, document in enumerate(prompts.documents):
             for place in document.requests:
                 of_request[place] = number
-        places = {
+        wanted = {
             expert: [
                 place
                 for place, number in enumerate(of_request)
                 if self.all_experts or expert in choices[number].weights
             ]
-            for expert in self.made.experts
+            for expert in self.order()
         }
-        wanted = {name: [requests[place] for place in own] for name, own in places.items() if own}
-        by_expert = {
-            name: dict(zip(places[name], answers, strict=True))
-            for name, answers in self.score_all(wanted, disable_tqdm).items()
-        }
+        by_expert = self.scored(requests, wanted, disable_tqdm)
         combined = [
             self._answer(
                 choices[number],
                 domains[number],
-                {n: by_expert[n][place] for n in wanted if place in by_expert[n]},
+                {name: of[place] for name, of in by_expert.items() if place in of},
             )
             for place, number in enumerate(of_request)
         ]
@@ -196,7 +194,7 @@ class RoutedLM(OnlyScores, LM):
                             if value is None
                             else f"its {made.domain} is {value!r}, and no expert is for that"
                         )
-                        + f"; the experts are {', '.join(made.experts)}: map the value (domains: "
+                        + f"; the experts are {', '.join(made.routed)}: map the value (domains: "
                         "in a router.yml), or give fallback=NAME"
                     )
                 chosen.append(certain(name, made))
@@ -254,7 +252,7 @@ class RoutedLM(OnlyScores, LM):
         self.shares += counted
         logger.info(
             "documents by expert: %s",
-            ", ".join(f"{name} {counted[name]}" for name in self.made.experts),
+            ", ".join(f"{name} {counted[name]}" for name in self.made.routed),
         )
 
     def set_cache_hook(self, cache_hook: CacheHook) -> None:
@@ -279,7 +277,7 @@ class RoutedLM(OnlyScores, LM):
             "kind": self.kind,
             "router": digest({} if self.router is None else self.router.identity()),
             "settings": digest(
-                [self.made.model_dump(exclude={"experts"}), self.top, self.all_experts]
+                [self.made.model_dump(exclude={"base", "experts"}), self.top, self.all_experts]
             ),
         }
 
@@ -291,5 +289,8 @@ class RoutedLM(OnlyScores, LM):
             "router_kind": self.kind,
             "top": self.top,
             "calibrated": self.scaled,
-            "share_of_documents": {n: self.shares[n] / total for n in self.made.experts},
+            "share_of_documents": {
+                name: self.shares[name] / total
+                for name in dict.fromkeys((*self.made.routed, *self.shares))
+            },
         }

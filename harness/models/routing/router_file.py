@@ -3,17 +3,19 @@
 
     experts:
       general: general-rm/          # a folder, beside this file or in the current one, or a Hub id
-      math: ./math-rm/
+      math: math-merge.yml          # or a recipe that makes it, here or in place
     router: router/                 # or a text classifier, `oracle`, `{always: math}`
     fallback: general               # for what no expert is for, and below the threshold
     threshold: 0.5
     domain: subset                  # the column that says a row's domain, or `task`
     domains: {math-prm: math, "hep-*": code}
+    beside: [all]                   # experts that are never chosen, for `all_experts` alone
     calibration:
       general: {mean: 1.25, std: 3.1}
       math: {mean: -0.4, std: 0.8}
 
-The same can be said in ``--model_args``, which count more.
+With ``base: base-model/`` the experts are adapters of that model (`harness.models.adapters`). The
+same can be said in ``--model_args``, which count more.
 """
 
 from __future__ import annotations
@@ -24,9 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
+from dogerm_plugin.errors import MergeError
+from dogerm_plugin.recipe.router import ExpertRecipe, recipes
 from harness.errors import HarnessError
+from harness.models.routing.scale import Scale
 from harness.rows.columns import with_guess
 
 ORACLE = "oracle"
@@ -36,49 +41,46 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _SEPARATOR = ";"
 
 
-class Scale(BaseModel):
-    """An expert's rewards on the calibration rows.
-
-    Attributes:
-        mean: of its rewards.
-        std: their standard deviation.
-        files: a digest of the checkpoint that gave them; empty where nobody wrote it down.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    mean: float = Field(allow_inf_nan=False)
-    std: float = Field(gt=0, allow_inf_nan=False)
-    files: str = ""
-
-    def standard(self, reward: float) -> float:
-        """A reward in standard deviations from the mean."""
-        return (reward - self.mean) / self.std
-
-
 class RouterFile(BaseModel):
     """What is known of a routed set of experts before anything is loaded.
 
     Attributes:
-        experts: folder or Hub id by the domain's name, in the user's order.
+        experts: folder or Hub id by the domain's name, in the user's order; of one that is made
+            by merging its recipe's file, or the router file that it stands in.
+        base: the model that all experts are adapters of; None where each is a model of its own.
         router: a folder or Hub id, ``oracle``, or ``{always: NAME}``.
         fallback: the expert for prompts that none is for.
         threshold: the fallback is taken where the likeliest expert is less likely than this.
         domain: the column of a document that says its domain, or ``task`` for the task's name.
         domains: expert by value of that column; ``*`` and ``?`` stand for anything. A value that
             is an expert's name needs no entry.
+        beside: experts that no prompt is for, to be compared with.
         calibration: the scale of each expert's rewards.
         template: what renders a prompt for a text classifier: as ``chat_template=``, or ``plain``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     experts: dict[str, str] = {}
+    base: str | None = None
     router: str | dict[str, str] | None = None
     fallback: str | None = None
     threshold: float = Field(default=0.0, ge=0, le=1)
     domain: str | None = None
     domains: dict[str, str] = {}
+    beside: list[str] = []
     calibration: dict[str, Scale] = {}
     template: str | None = None
+    _recipes: dict[str, ExpertRecipe] = PrivateAttr(default_factory=dict)
+
+    @property
+    def recipes(self) -> dict[str, ExpertRecipe]:
+        """The experts that are made by merging."""
+        return self._recipes
+
+    @property
+    def routed(self) -> list[str]:
+        """The experts that prompts are for."""
+        return [name for name in self.experts if name not in self.beside]
 
     @property
     def always(self) -> str | None:
@@ -91,10 +93,10 @@ class RouterFile(BaseModel):
         Raises:
             HarnessError: naming what is missing or unknown.
         """
-        if len(self.experts) < 2:
+        if len(self.routed) < 2:
             raise HarnessError(
                 f"{where}: a router chooses among two or more experts, and here are "
-                f"{len(self.experts)}; for one use --model reward"
+                f"{len(self.routed)}; for one use --model reward"
             )
         bad = [name for name in self.experts if not _NAME.fullmatch(name)]
         if bad:
@@ -117,6 +119,7 @@ class RouterFile(BaseModel):
             *([("fallback", self.fallback)] if self.fallback is not None else []),
             *(("domains", name) for name in self.domains.values()),
             *(("calibration", name) for name in self.calibration),
+            *(("beside", name) for name in self.beside),
         ]
         for key, name in named:
             if name not in self.experts:
@@ -124,6 +127,12 @@ class RouterFile(BaseModel):
                     f"{where}: {key} names the expert {with_guess(name, tuple(self.experts))}; "
                     f"there are {', '.join(self.experts)}"
                 )
+        chosen = [name for key, name in named if key in ("fallback", "domains")]
+        if never := next((name for name in chosen if name in self.beside), None):
+            raise HarnessError(
+                f"{where}: {never} is listed beside, so no prompt is for it, and it is named as "
+                "the fallback or for a domain: leave one of the two out"
+            )
         lacking = [name for name in self.experts if name not in self.calibration]
         if self.calibration and lacking:
             raise HarnessError(
@@ -154,23 +163,45 @@ def read(path: Path) -> RouterFile:
         raise HarnessError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise HarnessError(f"{path}: expected `key: value` lines, with `experts:` among them")
+    experts = content.get("experts")
+    found = _recipes(experts, str(path), path.parent) if isinstance(experts, dict) else {}
+    for name, recipe in found.items():
+        content = {**content, "experts": {**content["experts"], name: str(recipe.file)}}
     made = _validated(content, str(path))
     place = {name: _beside(path, expert) for name, expert in made.experts.items()}
     router = made.router
     if isinstance(router, str) and router != ORACLE:
         router = _beside(path, router)
-    return made.model_copy(update={"experts": place, "router": router})
+    base = made.base if made.base is None else _beside(path, made.base)
+    changed = {"experts": place, "base": base, "router": router}
+    return _having(made.model_copy(update=changed), found)
 
 
-def of_arguments(given: Mapping[str, Any], pretrained: Any, where: str) -> RouterFile:
+def _recipes(experts: Mapping[str, Any], where: str, folder: Path) -> dict[str, ExpertRecipe]:
+    try:
+        return recipes(experts, where, folder)
+    except MergeError as error:
+        raise HarnessError(str(error)) from error
+
+
+def _having(made: RouterFile, found: Mapping[str, ExpertRecipe]) -> RouterFile:
+    made._recipes = dict(found)
+    return made
+
+
+def of_arguments(
+    given: Mapping[str, Any], experts: Any, where: str, argument: str = "pretrained"
+) -> RouterFile:
     """What ``--model_args`` say of a routed set: a ``router.yml``, and what is said beside it.
 
     Args:
         given: ``router``, ``always``, ``fallback``, ``threshold``, ``domain``, ``domains``,
-            ``calibration`` and ``router_template`` as they are given; None for what is not.
-        pretrained: the experts: ``A;B;C``, named after their folders, or ``math=A;code=B``; None
-            where the file names them.
+            ``calibration``, ``router_template`` and ``base`` as they are given; None for what is
+            not.
+        experts: ``A;B;C``, named after their folders, or ``math=A;code=B``; None where the file
+            names them.
         where: for messages.
+        argument: that names the experts, for messages.
 
     Raises:
         HarnessError: it makes no sense.
@@ -184,6 +215,7 @@ def of_arguments(given: Mapping[str, Any], pretrained: Any, where: str) -> Route
         folder_file = Path(router).expanduser() / "router.yml"
     if folder_file is not None and folder_file.is_file():
         made = read(folder_file)
+    found = made.recipes
     changed: dict[str, Any] = {
         key: given[name]
         for key, name in (
@@ -192,6 +224,7 @@ def of_arguments(given: Mapping[str, Any], pretrained: Any, where: str) -> Route
             ("domain", "domain"),
             ("domains", "domains"),
             ("template", "router_template"),
+            ("base", "base"),
         )
         if given.get(name) is not None
     }
@@ -201,24 +234,25 @@ def of_arguments(given: Mapping[str, Any], pretrained: Any, where: str) -> Route
         changed["router"] = router
     if always is not None:
         changed["router"] = {ALWAYS: str(always)}
-    if pretrained is not None:
-        changed["experts"] = named_places(pretrained)
+    if experts is not None:
+        changed["experts"] = named_places(experts, argument)
+        found = _recipes(changed["experts"], argument, Path())
         kept = {n: s for n, s in made.calibration.items() if n in changed["experts"]}
         changed["calibration"] = kept if len(kept) == len(changed["experts"]) else {}
     if given.get("calibration") is not None:
         changed["calibration"] = given["calibration"]
-    return _validated({**made.model_dump(), **changed}, where).checked(where)
+    return _having(_validated({**made.model_dump(), **changed}, where).checked(where), found)
 
 
-def named_places(pretrained: Any) -> dict[str, str]:
+def named_places(experts: Any, argument: str = "pretrained") -> dict[str, str]:
     """Place by name of ``A;B``, ``a=A;b=B``, a list of places or a mapping.
 
     Raises:
         HarnessError: two have one name, or one has no place.
     """
-    if isinstance(pretrained, Mapping):
-        return {str(name): str(place) for name, place in pretrained.items()}
-    listed = pretrained.split(_SEPARATOR) if isinstance(pretrained, str) else list(pretrained)
+    if isinstance(experts, Mapping):
+        return {str(name): str(place) for name, place in experts.items()}
+    listed = experts.split(_SEPARATOR) if isinstance(experts, str) else list(experts)
     pairs = []
     for one in listed:
         name, equals, place = str(one).strip().rpartition("=")
@@ -228,9 +262,9 @@ def named_places(pretrained: Any) -> dict[str, str]:
         names = [name for name, _ in pairs]
         twice = next((name for name in names if names.count(name) > 1), "")
         raise HarnessError(
-            f"pretrained={pretrained}: "
+            f"{argument}={experts}: "
             + (f"two experts are called {twice}" if twice else "an expert has no place")
-            + "; write --model_args 'pretrained=math=FOLDER;code=FOLDER'"
+            + f"; write --model_args '{argument}=math=FOLDER;code=FOLDER'"
         )
     return named
 

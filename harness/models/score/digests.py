@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import sys
@@ -41,6 +42,28 @@ def of_adapters(model: nn.Module) -> str:
     if not isinstance(configs, dict):
         return "none"
     return identity.digest({name: _without_origin(one.to_dict()) for name, one in configs.items()})
+
+
+def of_adapter(model: nn.Module, name: str) -> str:
+    """The digest of one adapter of a PEFT model: its config, and its tensors by the base's names.
+
+    Args:
+        model: PEFT's.
+        name: what PEFT calls the adapter; it is not part of the digest.
+    """
+    config: Any = getattr(model, "peft_config", {})[name]
+    tensors = [[path, of_tensor(tensor)] for path, tensor in adapter_tensors(model, name)]
+    return identity.digest([_without_origin(config.to_dict()), tensors])
+
+
+def adapter_tensors(model: nn.Module, name: str) -> list[tuple[str, torch.Tensor]]:
+    """The parameters of one adapter of a PEFT model, by their names without its own."""
+    part = f".{name}"
+    return [
+        (path.replace(part, ""), tensor)
+        for path, tensor in model.named_parameters()
+        if f"{part}." in path or path.endswith(part)
+    ]
 
 
 def of_tokenizer(tokenizer: Any) -> str:
@@ -83,23 +106,44 @@ def of_weights(model: nn.Module) -> str:
     times a number that depends on its place: rows that change places change it too.
     """
     digest = hashlib.sha256()
-    patterns: dict[torch.device, torch.Tensor] = {}
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
-        if tensor.is_meta or tensor.numel() == 0:
-            continue
-        flat = tensor.detach().reshape(-1)
-        bits = flat.view(_SAME_SIZE_INT[flat.element_size()])
-        if bits.device not in patterns:
-            patterns[bits.device] = _pattern().to(bits.device)
-        pattern = patterns[bits.device]
-        sums = [(part * pattern[: part.numel()]).sum() for part in bits.split(_CHUNK)]
-        digest.update(torch.stack(sums).cpu().numpy().tobytes())
+        digest.update(_sums(tensor))
     return digest.hexdigest()[:16]
 
 
-def _pattern() -> torch.Tensor:
+def of_tensor(tensor: torch.Tensor) -> str:
+    """The digest of one tensor, as it enters that of all weights."""
+    form = f"{tuple(tensor.shape)} {tensor.dtype} ".encode()
+    return hashlib.sha256(form + _sums(tensor)).hexdigest()[:16]
+
+
+def bits_of(tensor: torch.Tensor) -> int:
+    """The sum of a tensor's 64-bit words: tells at once whether it has changed in place."""
+    if tensor.is_meta or tensor.numel() == 0:
+        return 0
+    flat = tensor.detach().reshape(-1).view(torch.uint8)
+    if flat.storage_offset() % 8:
+        flat = flat.clone()
+    whole = flat.numel() // 8 * 8
+    words = flat[:whole].view(torch.int64).sum()
+    return int(words) + int(flat[whole:].sum())
+
+
+def _sums(tensor: torch.Tensor) -> bytes:
+    """Per chunk, the sum of the elements' bits; nothing of a tensor that is not here."""
+    if tensor.is_meta or tensor.numel() == 0:
+        return b""
+    flat = tensor.detach().reshape(-1)
+    bits = flat.view(_SAME_SIZE_INT[flat.element_size()])
+    pattern = _pattern(bits.device)
+    sums = [(part * pattern[: part.numel()]).sum() for part in bits.split(_CHUNK)]
+    return torch.stack(sums).cpu().numpy().tobytes()
+
+
+@functools.cache
+def _pattern(device: torch.device) -> torch.Tensor:
     """One odd 64-bit number per place of a chunk, without order (products wrap around)."""
     place = torch.arange(1, _CHUNK + 1)
     mixed = place * 0x1E3779B97F4A7C15
-    return (mixed ^ (mixed >> 29)) * 0x3F58476D1CE4E5B9 | 1
+    return ((mixed ^ (mixed >> 29)) * 0x3F58476D1CE4E5B9 | 1).to(device)

@@ -31,11 +31,13 @@ class Encoded(NamedTuple):
         ids: at most ``max_length`` of them.
         truncated: the beginning was cut off.
         start: index of the first token of the last turn; 0 where nobody asked.
+        expert: who is to score it, where rows of several share a batch.
     """
 
     ids: list[int]
     truncated: bool
     start: int = 0
+    expert: str = ""
 
 
 class Encoder:

@@ -44,6 +44,11 @@ _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
 _TOLERANCE_HALF = 0.1
 
 
+def tolerance(dtype: torch.dtype) -> float:
+    """What two ways to compute a reward in a dtype may differ by, relative to its spread."""
+    return _TOLERANCE.get(dtype, _TOLERANCE_HALF)
+
+
 def pooled_position(ids: Sequence[int], pad_token_id: int | None) -> int:
     """The index in an unpadded row that transformers pools at.
 
@@ -245,7 +250,7 @@ class Scorer:
         except Exception as error:  # a structure not ours to know, or a model that is broken
             self.own_forward, self.pads = True, False
             return alone.format(f"body and head cannot be run apart ({error})")
-        allowed = _TOLERANCE.get(self.compute_dtype, _TOLERANCE_HALF) * max(spread, 1e-6)
+        allowed = tolerance(self.compute_dtype) * max(spread, 1e-6)
         if not bool(expected.isfinite().all()):
             self.own_forward, self.pads = True, False
             return alone.format("its rewards of made-up rows are NaN or infinite")

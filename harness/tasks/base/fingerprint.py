@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dogerm_plugin.files.digests import of_file
 from harness.runs import source
-from harness.runs.identity import as_text, of_file
+from harness.runs.identity import as_text
 
 if TYPE_CHECKING:
     from harness.tasks.base.candidates import CandidateTask

@@ -327,7 +327,7 @@ def test_tokenizers_are_loaded_where_their_files_differ(
             config = json.loads(file.read_text()) | {"auto_map": {"AutoTokenizer": ["a.B", None]}}
             file.write_text(json.dumps(config))
     loaded = []
-    monkeypatch.setattr(vocabulary, "_tokenizer", lambda one, _: loaded.append(one.model))
+    monkeypatch.setattr(vocabulary, "tokenizer_of", lambda one, _: loaded.append(one.model))
     merging.merged(tmp_path, merging.recipe(rm, (lm, WEIGHT)))
     assert len(loaded) == (0 if change == "none" else 2)
 

@@ -15,6 +15,7 @@ from mergekit.io.tasks import LoaderCache
 from mergekit.merge import run_merge
 from mergekit.options import MergeOptions
 from mergekit.plan import MergePlanner
+from merging import Trio
 
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.run.in_memory import Merges
@@ -205,3 +206,33 @@ def test_damage_is_told_as_by_the_command(tmp_path: Path) -> None:
         with pytest.raises(MergeError, match=words):
             in_memory(merges, form, 0.3)
     assert LoaderCache().loaders is LoaderCache.loaders
+
+
+@pytest.mark.parametrize(
+    ("more", "keeps"),
+    [
+        ({}, True),
+        ({"dtype": "bfloat16"}, True),
+        ({"tokenizer": {"source": "base"}}, True),
+        ({"tokenizer": {"source": "union"}}, False),
+        ({"tokenizer": {"source": "base", "pad_to_multiple_of": 64}}, False),
+        ({"chat_template": "chatml"}, False),
+    ],
+    ids=str,
+)
+def test_whose_output_is_the_reward_model_with_another_body(
+    more: dict, keeps: bool, trio: Trio
+) -> None:
+    """All but the body is the reward model's own checkpoint's."""
+    config = configuration(merging.recipe(trio.rm, (trio.lm, 0.3), **more))
+    assert Merges(config).keeps_all_but_the_body is keeps
+
+
+def test_the_reward_models_own_body(trio: Trio) -> None:
+    """By the names of a merge, to the bit."""
+    config = configuration(merging.recipe(trio.rm, (trio.lm, 0.3)))
+    merges = Merges(config)
+    own = merging.tensors(trio.rm)
+    found = dict(merges.unmerged())
+    assert found.keys() == dict(merges.tensors(config)).keys() - {merging.HEAD}
+    assert all(torch.equal(tensor, own[name]) for name, tensor in found.items())

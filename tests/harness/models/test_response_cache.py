@@ -168,6 +168,15 @@ def test_where_a_config_was_saved_changes_nothing(save_reward_model: Save, tmp_p
     cached(reward(folder), tmp_path / "cache.db")
 
 
+def test_an_adapter_on_a_language_model_is_one_model(language_model: Path, tmp_path: Path) -> None:
+    """The head that transformers makes for the base is random, and nothing uses it."""
+    from tests.harness.models.load.test_adapters import trained
+
+    trained(language_model, tmp_path / "adapter")
+    for _ in range(2):
+        cached(reward(language_model, peft=str(tmp_path / "adapter")), tmp_path / "cache.db")
+
+
 def test_the_scale_of_an_adapter_is_part_of_the_model(reward_model: Path, tmp_path: Path) -> None:
     """`lora_alpha` is written in adapter_config.json alone."""
     from peft import LoraConfig, get_peft_model

@@ -48,7 +48,7 @@ OF_A_SWEEP = (
     "harness.study.merged_model",
     "harness.study.division",
     "harness.study.evaluate",
-    "harness.study.live",
+    "harness.models.live",
     "harness.study.remembering",
     "harness.study.rungs",
     "harness.study.worker",

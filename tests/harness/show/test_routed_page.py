@@ -34,7 +34,8 @@ def run_folder(
     text = "".join(f"{json.dumps(row)}\n" for row in rows)
     (folder / "data" / "rewardbench.jsonl").write_text(text)
     content = {
-        "experts": experts,
+        "experts": {**experts, "all": experts["code"]},
+        "beside": ["all"],
         "router": str(classifier),
         "domain": "subset",
         "domains": {"hep-*": "code", "math-prm": "math"},
@@ -57,9 +58,10 @@ def test_a_routed_run_is_read_as_it_was(run_folder: Path) -> None:
         "rewardbench-hep-go": 7,
         "rewardbench-math-prm": 9,
     }
-    assert set(run.others()) == {*NAMES, "oracle"}
+    assert set(run.others()) == {*NAMES, "all", "oracle"}
+    assert {task.experts for task in run.tasks.values()} == {NAMES}
     code, math = run.tasks["rewardbench-hep-go"], run.tasks["rewardbench-math-prm"]
-    assert code.values["oracle"] == code.values["code"] != []
+    assert code.values["oracle"] == code.values["code"] == code.values["all"] != []
     assert math.values["oracle"] == math.values["math"] != []
     assert run.confusion is not None and run.confusion.total == 16
     assert set(run.confusion.domains) == {"code", "math"}
@@ -75,6 +77,7 @@ def test_its_report(run_folder: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     text = (out / "report.md").read_text()
     assert "each row's own expert (oracle)" in text and "general alone" in text
+    assert "all alone" in text and "to all" not in text
     assert "confusion.png" in text and (out / "confusion.png").stat().st_size > 2000
     assert "<svg" in (out / "report.html").read_text()
     assert "routed reward (classifier), not calibrated" in text

@@ -20,8 +20,8 @@ from mergekit.options import MergeOptions
 
 from dogerm_plugin.errors import MergeError
 from harness.errors import HarnessError
+from harness.models.live import LiveReward
 from harness.study import recipe_file, rows
-from harness.study.live import LiveReward
 from harness.study.measuring import Measuring
 from harness.study.merged_model import MergedModel
 from harness.study.recipe import Point

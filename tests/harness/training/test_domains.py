@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from harness.commands.train import train
+from tests.harness.models.test_reward import requests, reward, rewards, some_pairs
 from tests.harness.training.test_router import COLUMNS, WORDS, rows
 
 Write = Callable[[str, list[dict[str, Any]]], Path]
@@ -31,6 +32,7 @@ def test_adapters_and_their_router(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A run that is cut off after one adapter goes on with the next."""
+    from harness.models.adapters import RewardAdapters
     from harness.training import domains
 
     write_jsonl("prefs.jsonl", rows(24))
@@ -68,6 +70,12 @@ def test_adapters_and_their_router(
     assert (out / "router" / content["base"]).resolve() == language_model.resolve()
     again = run(config, "-o", out, "--model", language_model)
     assert again.exit_code == 0 and "the router: finished already" in again.output
+    model = RewardAdapters(router=str(out / "router"), device="cpu", batch_size=4)
+    answers = model.loglikelihood(requests(some_pairs(4)), True)
+    assert model.get_model_info()["calibrated"] and len(answers) == 8
+    alone = reward(language_model, peft=str(out / "math"))
+    raw = [answer.score for answer in model.score_with("math", requests(some_pairs(4)), True)]
+    assert raw == pytest.approx(rewards(alone, some_pairs(4)), abs=1e-5)
 
 
 def test_answers_by_domain_as_dsp_has_them(

@@ -196,6 +196,62 @@ def test_the_probabilities_mean_something() -> None:
         assert right.mean() > 0.6
 
 
+def test_experts_that_are_made_by_merging(
+    tmp_path: Path,
+    reward_model: Path,
+    language_model: Path,
+    write_config: Callable[..., Path],
+    write_jsonl: Write,
+) -> None:
+    """Calibrated in memory, and held against their recipes where the router's folder is used."""
+    from harness.errors import HarnessError
+    from harness.models.router import RewardRouter
+
+    write_jsonl("prefs.jsonl", rows(20))
+
+    def recipe(weight: float) -> dict[str, Any]:
+        entry = {"model": str(language_model), "parameters": {"weight": weight}}
+        return {
+            "merge_method": "reward_preserving_linear",
+            "base_model": str(reward_model),
+            "models": [entry],
+        }
+
+    config = write_config(
+        model=str(language_model),
+        data=[{"file": "prefs.jsonl", "columns": COLUMNS}],
+        router={
+            "experts": {
+                "chat": str(reward_model),
+                "math": "math-merge.yml",
+                "code": recipe(0.2),
+                "all": recipe(0.4),
+            },
+            "beside": ["all"],
+            "calibration_rows": 9,
+        },
+        validation={"share": 0.3},
+    )
+    file = config.parent / "math-merge.yml"
+    file.write_text(yaml.safe_dump(recipe(0.3)))
+    out = tmp_path / "router"
+    result = run(config, "-o", out)
+    assert result.exit_code == 0, result.output
+    content = yaml.safe_load((out / "router.yml").read_text())
+    assert content["beside"] == ["all"]
+    assert (out / content["experts"]["math"]).samefile(file)
+    assert (out / content["experts"]["code"]["base_model"]).samefile(reward_model)
+    scales = content["calibration"]
+    assert len({scale["mean"] for scale in scales.values()}) == 4
+    assert all(scale["files"] for scale in scales.values())
+
+    model = RewardRouter(router=str(out), device="cpu", batch_size=4, all_experts=True)
+    assert (model.scaled, model.pool.loads) == (True, 1)
+    file.write_text(yaml.safe_dump(recipe(0.5)))
+    with pytest.raises(HarnessError, match=r"the expert math: its calibration .* of other files"):
+        RewardRouter(router=str(out), device="cpu")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -218,6 +274,18 @@ def test_the_probabilities_mean_something() -> None:
         ),
         ({"router": {"experts": {"math": "x", "code": "y"}}}, "has none for the domain chat"),
         ({"router": {"fallback": "chat"}}, "`fallback` names the expert 'chat'; there are none"),
+        (
+            {"router": {"experts": {n: "x" for n in WORDS}, "beside": ["law"]}},
+            "`beside` names law, which is none of `experts`",
+        ),
+        (
+            {"router": {"experts": {n: "x" for n in WORDS}, "beside": ["math"]}},
+            "`beside` names math, which is an expert that prompts are for",
+        ),
+        (
+            {"router": {"experts": {**{n: "x" for n in WORDS}, "math": "nowhere.yml"}}},
+            "`experts`: the expert math: nowhere.yml: there is no such recipe file",
+        ),
         ({"router": {"kind": "knn"}}, "`kind` is probe or centroid"),
         ({"lora": {"rank": 4}}, "`lora` has no effect here"),
         ({"model": "./nowhere"}, "./nowhere: no tokenizer"),

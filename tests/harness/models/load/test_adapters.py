@@ -31,6 +31,7 @@ def trained(
     auto: str = "AutoModelForSequenceClassification",
     rows: int | None = None,
     labels: int = 1,
+    seed: int = 4,
     **settings: Any,
 ) -> Any:
     """An adapter with random weights on `base`, saved; the model that it makes, in eval mode."""
@@ -40,7 +41,7 @@ def trained(
 
     kind = "CAUSAL_LM" if "Causal" in auto else "SEQ_CLS"
     more = {} if kind == "CAUSAL_LM" else {"num_labels": labels}
-    torch.manual_seed(4)
+    torch.manual_seed(seed)
     model = getattr(transformers, auto).from_pretrained(base, **more)
     if rows is not None:
         model.resize_token_embeddings(rows, mean_resizing=False)

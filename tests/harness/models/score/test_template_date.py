@@ -153,7 +153,7 @@ def test_a_file_with_a_template_without_end(reward_model: Path, tmp_path: Path) 
 
 
 def test_a_sweeps_model_has_the_same_date(dated: Path) -> None:
-    from harness.study.live import LiveReward
+    from harness.models.live import LiveReward
 
     pairs = some_pairs(3)
     model = LiveReward(str(dated), device="cpu", batch_size=4)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,19 +32,24 @@ if TYPE_CHECKING:
 class LiveReward(Reward):
     """``--model reward`` that renders and tokenizes a conversation once, however often it scores.
 
+    Args:
+        pretrained: as `Reward` takes it, like the other arguments.
+        quiet: no progress bar, for what has a progress of its own.
+
     Raises:
         HarnessError: an argument that makes a model whose weights can't be written, or as `Reward`.
     """
 
-    def __init__(self, pretrained: Any = None, **kwargs: Any) -> None:
+    def __init__(self, pretrained: Any = None, *, quiet: bool = True, **kwargs: Any) -> None:
         for name in ("peft", "delta", "load_in_4bit", "load_in_8bit", "gguf_file"):
             if kwargs.get(name):
                 raise HarnessError(
-                    f"--model_args {name}=: a sweep writes merged weights into the loaded model, "
-                    f"so it can't have {name}; merge an adapter into the recipe's models instead "
+                    f"--model_args {name}=: merged weights are written into the loaded model, so "
+                    f"it can't have {name}; merge an adapter into the recipe's models instead "
                     "(model+adapter)"
                 )
         super().__init__(pretrained, **kwargs)
+        self._quiet = quiet
         self._encoded: dict[bytes, tuple[array[int], bool]] = {}
 
     def encode(self, request: Instance) -> Encoded:
@@ -59,12 +64,12 @@ class LiveReward(Reward):
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[tuple[Any, ...]]:
-        """See `ScoringLM.loglikelihood`; quiet, as a sweep has its own progress.
+        """See `ScoringLM.loglikelihood`.
 
         The counts of rows that the results give are those of these requests, not of all weights.
         """
         self.scored_rows = self.truncated_rows = 0
-        return super().loglikelihood(requests, disable_tqdm=True)
+        return super().loglikelihood(requests, disable_tqdm or self._quiet)
 
     def set_cache_hook(self, cache_hook: CacheHook) -> None:
         """Refuse a cache: its keys don't tell one merge from another."""
@@ -121,9 +126,19 @@ class LiveMerge:
             MergeError: see `Merges.tensors`; the model then holds no merge at all, and must be set
                 again before it scores.
         """
-        with torch.no_grad():
-            for target, tensor in self._written(config):
-                self._state[target].copy_(tensor)
+        self._write(self._merges.tensors(config))
+
+    def unmerge(self) -> None:
+        """Write the reward model's own body into the model, as its files have it.
+
+        Raises:
+            MergeError: a file that can't be read, or has changed.
+        """
+        self._write(self._merges.unmerged())
+
+    def check_unmerged(self) -> None:
+        """`check` against the reward model's own body."""
+        self._check(self._merges.unmerged())
 
     def check(self, config: MergeConfiguration) -> None:
         """Hold the model, as it was loaded, against the merge that `config` gives; set it to that.
@@ -134,8 +149,23 @@ class LiveMerge:
         Raises:
             HarnessError: a tensor of the loaded model has other values.
         """
+        self._check(self._merges.tensors(config))
+
+    def _write(self, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
         with torch.no_grad():
-            for target, tensor in self._written(config):
+            for target, tensor in self._held(tensors):
+                held = self._state[target]
+                if held.shape != tensor.shape:  # else some would be broadcast without a word
+                    raise HarnessError(
+                        f"{self._merges.layout.reward.model}: the loaded model's {target} is "
+                        f"{list(held.shape)} and the merge's {list(tensor.shape)}, so it can't be "
+                        "merged in memory; merge with mergekit-yaml"
+                    )
+                held.copy_(tensor)
+
+    def _check(self, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
+        with torch.no_grad():
+            for target, tensor in self._held(tensors):
                 held = self._state[target]
                 wanted = tensor.to(device=held.device, dtype=held.dtype)
                 if torch.equal(held, wanted):
@@ -144,14 +174,16 @@ class LiveMerge:
                     raise HarnessError(
                         f"{self._merges.layout.reward.model}: the loaded model's tensor {target} "
                         "is not the one that a merge would write, so it can't be merged in memory; "
-                        "merge each λ with mergekit-yaml and compare with dogerm compare"
+                        "merge with mergekit-yaml and compare with dogerm compare"
                     )
                 held.copy_(wanted)
 
-    def _written(self, config: MergeConfiguration) -> Iterator[tuple[str, torch.Tensor]]:
-        """The merge as the class holds it: each tensor's name in the trunk, and the tensor."""
+    def _held(
+        self, tensors: Iterable[tuple[str, torch.Tensor]]
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """A merge as the class holds it: each tensor's name in the trunk, and the tensor."""
         waiting: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
-        for name, tensor in self._merges.tensors(config):
+        for name, tensor in tensors:
             target = self._target.get(name)
             if target is None:
                 continue  # the head
@@ -187,7 +219,7 @@ class LiveMerge:
                 f"{self._merges.layout.reward.model}: {type(self._trunk).__name__} as loaded "
                 f"{'lacks ' + unknown[0] if unknown else 'has ' + lacking[0]}, which the merge "
                 f"{'makes' if unknown else 'does not make'}: it can't be merged in memory; merge "
-                "each λ with mergekit-yaml and compare with dogerm compare"
+                "with mergekit-yaml and compare with dogerm compare"
             )
 
 

@@ -19,8 +19,8 @@ from mergekit.options import MergeOptions
 
 from dogerm_plugin.run.in_memory import Merges
 from harness.errors import HarnessError
+from harness.models.live import LiveMerge, LiveReward
 from harness.models.reward import Reward
-from harness.study.live import LiveMerge, LiveReward
 
 # One of each kind: plain, tied, experts, multimodal, latent attention, state space, hybrids.
 USUAL = ("llama", "gpt2", "mixtral", "gemma3", "deepseek_v3", "mamba2", "qwen3_next", "zamba2")
@@ -66,6 +66,10 @@ def test_every_decoder_type(model_type: str, tmp_path: Path) -> None:
     mine, theirs = reward.model.state_dict(), fresh.model.state_dict()
     assert set(mine) == set(theirs)
     for name, tensor in theirs.items():
+        assert torch.equal(mine[name], tensor), name
+    merge.unmerge()
+    merge.check_unmerged()
+    for name, tensor in live(rm, tokenizer=str(tmp_path / "tokenizer")).model.state_dict().items():
         assert torch.equal(mine[name], tensor), name
 
 
