@@ -141,6 +141,10 @@ class RewardRouter(MemberProcesses, RoutedLM):
             router = router_of(made, self.pool.first)
         self.use(router, str(made.router))
 
+    def order(self) -> list[str]:
+        """The experts, those in memory first."""
+        return self.pool.in_order()
+
     def scored(
         self, requests: Sequence[Instance], wanted: Mapping[str, Sequence[int]], quiet: bool
     ) -> dict[str, dict[int, Answer]]:

@@ -147,13 +147,17 @@ class OnDevices:
         """How often a merge was written into a loaded model."""
         return sum(pool.merges for pool in self._pools)
 
-    def model(self, name: str) -> Reward:
+    def in_order(self) -> list[str]:
+        """All names, on each device those that are loaded first."""
+        return [name for pool in self._pools for name in pool.in_order()]
+
+    def get(self, name: str) -> Reward:
         """An expert's model, loaded."""
         return self._pool(name).get(name)
 
     def identities(self) -> dict[str, dict[str, str]]:
         """What each expert's reward depends on; loads each once."""
-        return {name: pool.get(name).identity() for pool in self._pools for name in pool.in_order()}
+        return {name: self._pool(name).identity(name) for name in self.in_order()}
 
     def info(self) -> list[dict[str, Any]]:
         """What results.json says of each expert, in the user's order."""
@@ -181,7 +185,7 @@ class OnDevices:
         if len(self._pools) == 1:
             for name in queues[0]:
                 logger.info("scoring %d rows with %s", len(wanted[name]), name)
-                answers[name] = ask(name, self.model(name), wanted[name], quiet)
+                answers[name] = ask(name, self.get(name), wanted[name], quiet)
             return answers
         with progress.together(sum(distinct(wanted).values()), hidden=quiet) as bar:
             while any(queues):

@@ -92,6 +92,10 @@ class RayExperts:
         """Weights of all experts that have been loaded."""
         return sum(self._weights.values())
 
+    def in_order(self) -> list[str]:
+        """All names; which actor has which, the pool of actors knows."""
+        return list(self._places)
+
     def identities(self) -> dict[str, dict[str, str]]:
         """What each expert's reward depends on; loads each once."""
         jobs = [Job(name, place, tell="identity") for name, place in self._places.items()]

@@ -109,7 +109,7 @@ def test_one_bar_counts_all_rows(
 
 def test_a_failure_ends_the_run_and_names_its_expert(experts: dict[str, str]) -> None:
     model = router(experts, devices="cpu;cpu", all_experts=True)
-    network = model.pool.model("math").model
+    network = model.pool.get("math").model
     with torch.no_grad():
         network.score.weight.fill_(float("nan"))
     asked = requests(talks(some_pairs(40)))

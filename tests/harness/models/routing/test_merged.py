@@ -201,9 +201,9 @@ def test_recipes_that_need_models_of_their_own(
     }
     file = write(tmp_path, {**recipes, "general": str(models / "code-lm" / ".." / "rm")})
     model = router(None, router=file, all_experts=True)
-    kinds = [type(slot) for slot in model.pool._slots]
+    kinds = [type(slot) for slot in model.pool._pools[0]._slots]
     assert kinds == [LiveSlot, LiveSlot, WrittenSlot]
-    assert model.pool._slots[0].names == ("general", "math")
+    assert model.pool._pools[0]._slots[0].names == ("general", "math")
     asked = talks(some_pairs(3))
     answers = model.loglikelihood(requests(asked), True)
     bounded = router(None, router=file, all_experts=True, max_loaded=1)
