@@ -377,3 +377,18 @@ def test_a_process_of_lm_eval(
         )
         assert (done.returncode != 0) == bool(status), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_merges_on_several_devices(models: Path, tmp_path: Path) -> None:
+    """Each device merges its share in turn, while nobody scores; actors take checkpoints alone."""
+    merges = {lm.removesuffix("-lm"): linear(models, lm) for lm in ("math-lm", "code-lm")}
+    experts = {"general": str(models / "rm"), **merges}
+    file = write(tmp_path, experts)
+    asked = requests(talks(some_pairs(6)))
+    expected = router(None, router=file, all_experts=True).loglikelihood(asked, True)
+    model = router(None, router=file, all_experts=True, device=None, devices="cpu;cpu")
+    for _ in range(2):
+        assert model.loglikelihood(asked, True) == expected
+    assert (model.pool.loads, len(model.get_model_info()["members"])) == (2, 3)
+    with pytest.raises(HarnessError, match="ray=local: the expert math is a recipe, and actors"):
+        router(None, router=file, all_experts=True, ray="local")
