@@ -95,30 +95,31 @@ def alone(place: str) -> Any:
     return Reward(place, dtype=FLOAT32, device="cpu", batch_size="auto")
 
 
+def tokenizer() -> Any:
+    """A word each; a turn is its role and its text."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {word: number for number, word in enumerate(["<pad>", "<unk>", *words()])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>")
+    made.chat_template = "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}"
+    return made
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Base, adapters and models on disk."""
     import torch
     from peft import LoraConfig, get_peft_model
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import (
-        AutoModelForSequenceClassification,
-        LlamaConfig,
-        LlamaForCausalLM,
-        PreTrainedTokenizerFast,
-    )
+    from transformers import AutoModelForSequenceClassification, LlamaConfig, LlamaForCausalLM
 
     folder = tmp_path_factory.mktemp("adapters")
-    vocabulary = {word: number for number, word in enumerate(["<pad>", "<unk>", *words()])}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>"
-    )
-    tokenizer.chat_template = "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}"
     torch.manual_seed(0)
     LlamaForCausalLM(LlamaConfig(**SMOLLM2)).save_pretrained(folder / "base")
-    tokenizer.save_pretrained(folder / "base")
+    words_alone = tokenizer()
+    words_alone.save_pretrained(folder / "base")
     found = Made(folder / "base", {}, {})
     for name in DOMAINS:
         network = AutoModelForSequenceClassification.from_pretrained(folder / "base", num_labels=1)
@@ -128,11 +129,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         )  # fmt: skip
         adapted = get_peft_model(network, lora)
         adapted.save_pretrained(folder / f"{name}-adapter")
-        tokenizer.save_pretrained(folder / f"{name}-adapter")
+        words_alone.save_pretrained(folder / f"{name}-adapter")
         merged = adapted.merge_and_unload()
         merged.config.num_labels = 1
         merged.save_pretrained(folder / f"{name}-model")
-        tokenizer.save_pretrained(folder / f"{name}-model")
+        words_alone.save_pretrained(folder / f"{name}-model")
         found.adapters[name] = str(folder / f"{name}-adapter")
         found.models[name] = str(folder / f"{name}-model")
     return found
