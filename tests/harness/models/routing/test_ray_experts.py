@@ -108,12 +108,11 @@ def test_rows_of_a_killed_actor_are_scored_by_another(
     asked = requests(talks(some_pairs(6)))
     expected = router(experts, max_length=60).loglikelihood(asked, True)
     same(in_actors.loglikelihood(asked, True), expected)
-    victim = in_actors.pool._pool._workers[0]
-    name = victim.subject
-    os.kill(victim.pid, signal.SIGKILL)
+    os.kill(in_actors.pool._pool._workers[0].pid, signal.SIGKILL)
     with caplog.at_level(logging.INFO):
         same(in_actors.loglikelihood(asked, True), expected)
-    assert f"the worker of the expert {name} was lost (" in caplog.text
+    # Whose rows it had is the pool's choice: what it held last may not be asked for now.
+    assert re.search(r"the worker of the expert \w+ was lost \(", caplog.text)
     assert "; another one takes its place" in caplog.text
 
 
