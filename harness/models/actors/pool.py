@@ -153,23 +153,19 @@ class ActorPool(Generic[J, R]):
             raise IndexError("no job was submitted")
         while True:
             self._hand_out()
-            busy = [worker for worker in self._workers if worker.doing is not None]
-            # Those that start come first, so that a stream of outcomes does not keep them waiting.
-            busy.sort(key=lambda worker: worker.pid is not None)
-            (done,), _ = self._ray.wait([worker.doing for worker in busy], num_returns=1)
-            worker = next(worker for worker in busy if worker.doing == done)
-            try:
-                result = self._result(worker)
-            except _Lost as lost:
-                self._replace(worker, str(lost))
-                continue
-            worker.doing = None
-            if worker.task is None:
-                worker.pid, self._lost_at_start = result, 0
-                continue
-            worker.task = None
-            outcome: R = result
-            return outcome
+            worker, result = self._step()
+            if worker is not None:
+                outcome: R = result
+                return outcome
+
+    def wait_for_all(self) -> None:
+        """Wait until every actor has started, before the first job: then each gets one of its own.
+
+        Raises:
+            HarnessError: one can't be started.
+        """
+        while any(worker.pid is None for worker in self._workers):
+            self._step()
 
     def close(self) -> None:
         """Let the actors go, whatever they do, and end Ray where this has started or joined it."""
@@ -184,6 +180,28 @@ class ActorPool(Generic[J, R]):
     def _add(self) -> None:
         actor, made = self._actor.remote(self._setting), self._made
         self._workers.append(_Worker(actor, actor.start.remote(made.by, made.given, made.files)))
+
+    def _step(self) -> tuple[_Worker | None, Any]:
+        """Wait until an actor has done something: who has done a job, and its outcome; or nobody.
+
+        Nobody has where one was lost or has started.
+        """
+        busy = [worker for worker in self._workers if worker.doing is not None]
+        # Those that start come first, so that a stream of outcomes does not keep them waiting.
+        busy.sort(key=lambda worker: worker.pid is not None)
+        (done,), _ = self._ray.wait([worker.doing for worker in busy], num_returns=1)
+        worker = next(worker for worker in busy if worker.doing == done)
+        try:
+            result = self._result(worker)
+        except _Lost as lost:
+            self._replace(worker, str(lost))
+            return None, None
+        worker.doing = None
+        if worker.task is None:
+            worker.pid, self._lost_at_start = result, 0
+            return None, None
+        worker.task = None
+        return worker, result
 
     def _hand_out(self) -> None:
         for task in list(self._waiting):

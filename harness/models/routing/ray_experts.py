@@ -85,6 +85,11 @@ class RayExperts:
             say=logger.info,
             words=Words("ray=", "max_loaded="),
         )
+        try:
+            self._pool.wait_for_all()
+        except BaseException:
+            self._pool.close()
+            raise
         self._done([Job(name, places[name]) for name in names[:workers]])
 
     @property
