@@ -40,7 +40,7 @@ def error_of(result: Result, status: int = 1) -> str:
         (("--model_args", "tokenizer=x"), "--model_args tokenizer=: the recipe says"),
         (("--model_args", "revision=x"), "--model_args revision=: write it in the recipe"),
         (("--model_args", "dtype"), "--model_args dtype: expected NAME=VALUE"),
-        (("--model_args", "peft=x"), "--model_args peft=: a sweep writes merged weights"),
+        (("--model_args", "peft=x"), "--model_args peft=: merged weights are written"),
         (("--model_args", "load_in_4bit=True"), "it can't have load_in_4bit"),
         (("--model_args", "dtype=flot32"), "dtype=flot32 is no dtype of torch"),
         (("--model_args", "chat_tmplate=x"), "chat_tmplate"),
