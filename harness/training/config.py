@@ -96,6 +96,7 @@ class Training(KnownKeys):
     center_rewards: Number | None = None  # TRL's center_rewards_coefficient; reward models only
     evaluations: int = 4  # how often validation runs, evenly spread
     checkpoints: int = 4
+    dtype: str = "auto"  # bfloat16 where it is fast, else float32
     seed: int = 0
 
 
@@ -228,6 +229,7 @@ def _check(config: Config, where: str) -> None:
         (t.epochs > 0, "`epochs` must be above 0"),
         (t.batch_size > 0 and t.accumulate > 0, "`batch_size` and `accumulate` must be above 0"),
         (0 <= t.warmup < 1, "`warmup` is a share of all steps, from 0 to below 1"),
+        (t.dtype in ("auto", "bfloat16", "float32"), "`dtype` is auto, bfloat16 or float32"),
         (t.evaluations > 0 and t.checkpoints > 0, "`evaluations` and `checkpoints` start at 1"),
         (lora.rank > 0 and lora.alpha > 0, "`rank` and `alpha` must be above 0"),
         (0 <= lora.dropout < 1, "`dropout` must be from 0 to below 1"),

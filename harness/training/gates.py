@@ -9,11 +9,11 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from harness.models.load.device import fast_dtype
 from harness.training import folder as runs
 from harness.training.config import Config
 from harness.training.figures import pair_figures
 from harness.training.gather import Part, by_length
+from harness.training.machine import settle
 from harness.training.reward import gather_pairs, score, score_in_fp32, trained_ids
 from harness.training.routing import Shares, draw_shares, load_balance, recorded
 from harness.training.trainer import (
@@ -22,7 +22,6 @@ from harness.training.trainer import (
     load_tokenizer,
     train,
     trainer_arguments,
-    warn_about_memory,
 )
 from harness.training.whole_model import open_sparse, save_whole
 
@@ -42,18 +41,16 @@ def train_gates(
 
     config.refuse("lora", "gates are trained as they are, and nothing else is")
     config.refuse("heads", "a mixture keeps the head that it has")
+    dtype = settle(config.training.dtype)
     source = model_folder or config.model
     stored = open_sparse(source)
     tokenizer = load_tokenizer(source, may_pad_with_end=True)
     tokenizer.pad_token_id = stored.pad  # the reward is read before it, whatever the tokenizer says
     training, validation = gather_pairs(config, tokenizer, source, data_folder)
     ids = [row for part in training for row in part.ids]
-    made_with = runs.made_with(__name__, trained_ids(ids)) | stored.identity
+    made_with = runs.made_with(__name__, trained_ids(ids)) | {"dtype": dtype} | stored.identity
     checkpoint = runs.claim(output, config.as_dict(), made_with, runs.WHOLE_MODEL)
-    warn_about_memory()
     set_seed(config.training.seed)
-    # where bf16 is emulated, the way back through frozen experts takes ten times as long in it
-    dtype = "float32" if fast_dtype() == "float32" else "bfloat16"
     model = load_model(AutoModelForSequenceClassification, source, dtype)
     score_in_fp32(model)
     trained = stored.trained(model)
@@ -62,13 +59,13 @@ def train_gates(
         if name in trained:
             parameter.data = parameter.data.float()
     before, shares_before = _validate(model, validation, tokenizer, config.training.batch_size)
-    arguments = trainer_arguments(config, runs.checkpoints(output), len(ids))
+    arguments = trainer_arguments(config, runs.checkpoints(output), len(ids), dtype)
     trainer = _trainer(config.gates.balance)(
         model=model,
         args=RewardConfig(
             center_rewards_coefficient=config.training.center_rewards,
             remove_unused_columns=False,  # the sampler wants `length`
-            **{**arguments, "bf16": dtype == "bfloat16"},
+            **arguments,
         ),
         train_dataset=Dataset.from_list(ids),
         eval_dataset=Dataset.from_list(by_length(validation)),

@@ -12,6 +12,7 @@ from harness.training import folder as runs
 from harness.training.config import Config
 from harness.training.figures import pair_figures
 from harness.training.gather import Part, by_length, gather
+from harness.training.machine import settle
 from harness.training.row_check import RowCheck
 from harness.training.rows import PAIR
 from harness.training.several_heads import put_on, trainer_of_several
@@ -24,7 +25,6 @@ from harness.training.trainer import (
     lora_settings,
     train,
     trainer_arguments,
-    warn_about_memory,
 )
 from harness.training.turns import parse_turns
 
@@ -47,15 +47,15 @@ def train_reward(
     from trl import RewardConfig, RewardTrainer
 
     config.refuse("gates", "a dense model has none")
+    dtype = settle(config.training.dtype)
     source = model_folder or config.model
     tokenizer = load_tokenizer(source, may_pad_with_end=False)
     training, validation = gather_pairs(config, tokenizer, source, data_folder)
     ids = [row for part in training for row in part.ids]
-    made_with = runs.made_with(__name__, trained_ids(ids))
+    made_with = runs.made_with(__name__, trained_ids(ids)) | {"dtype": dtype}
     checkpoint = runs.claim(output, config.as_dict(), made_with)
-    warn_about_memory()
     set_seed(config.training.seed)  # the head starts at random
-    model = load_model(AutoModelForSequenceClassification, source, num_labels=1)
+    model = load_model(AutoModelForSequenceClassification, source, dtype, num_labels=1)
     if not hasattr(model, "score"):
         raise HarnessError(f"{source}: {type(model).__name__} has no linear head named `score`")
     several = config.heads > 1
@@ -63,7 +63,7 @@ def train_reward(
         put_on(model, config.heads, config.training.seed)
     score_in_fp32(model)
     share_prefix(model)
-    arguments = trainer_arguments(config, runs.checkpoints(output), len(ids))
+    arguments = trainer_arguments(config, runs.checkpoints(output), len(ids), dtype)
     trainer = (trainer_of_several() if several else RewardTrainer)(
         model=model,
         args=RewardConfig(

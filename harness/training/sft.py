@@ -8,6 +8,7 @@ from typing import Any
 from harness.training import folder as runs
 from harness.training.config import Config
 from harness.training.gather import by_length, gather
+from harness.training.machine import settle
 from harness.training.row_check import RowCheck
 from harness.training.rows import ANSWERED
 from harness.training.shared_prefix import share_prefix
@@ -19,7 +20,6 @@ from harness.training.trainer import (
     lora_settings,
     train,
     trainer_arguments,
-    warn_about_memory,
 )
 from harness.training.turns import parse_turns
 
@@ -41,6 +41,7 @@ def train_sft(
 
     config.refuse("gates", "a dense model has none")
     config.refuse("heads", "a language model has no reward heads")
+    dtype = settle(config.training.dtype)
     source = model_folder or config.model
     tokenizer = load_tokenizer(source, may_pad_with_end=True)
     require_chat_template(tokenizer, source)
@@ -56,13 +57,14 @@ def train_sft(
     )
     shown.tell()
     ids = [row for part in training for row in part.ids]
-    made_with = runs.made_with(__name__, [r["input_ids"] + r["labels"] for r in ids])
+    made_with = runs.made_with(__name__, [r["input_ids"] + r["labels"] for r in ids]) | {
+        "dtype": dtype
+    }
     checkpoint = runs.claim(output, config.as_dict(), made_with)
-    warn_about_memory()
     set_seed(config.training.seed)
-    model = load_model(AutoModelForCausalLM, source)
+    model = load_model(AutoModelForCausalLM, source, dtype)
     share_prefix(model)
-    arguments = trainer_arguments(config, runs.checkpoints(output), len(ids))
+    arguments = trainer_arguments(config, runs.checkpoints(output), len(ids), dtype)
     trainer = SFTTrainer(
         model=model,
         args=SFTConfig(dataset_kwargs={"skip_prepare_dataset": True}, **arguments),

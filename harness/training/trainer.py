@@ -19,7 +19,7 @@ from harness.training.figures import write_figures
 from harness.training.gather import Part
 
 
-def trainer_arguments(config: Config, output: Path, rows: int) -> dict[str, Any]:
+def trainer_arguments(config: Config, output: Path, rows: int, dtype: str) -> dict[str, Any]:
     """Keyword arguments that TRL's RewardConfig and SFTConfig share.
 
     Validation and checkpoints are spread evenly over the steps, the last ones at the end.
@@ -43,7 +43,7 @@ def trainer_arguments(config: Config, output: Path, rows: int) -> dict[str, Any]
         "seed": t.seed,
         "data_seed": t.seed,
         "use_cpu": on_cpu,
-        "bf16": True,
+        "bf16": dtype == "bfloat16",
         "gradient_checkpointing": False,
         "max_length": None,  # the rows are chosen and tokenized before
         "train_sampling_strategy": "group_by_length",
@@ -129,8 +129,8 @@ def load_tokenizer(source: str, *, may_pad_with_end: bool) -> Any:
     return tokenizer
 
 
-def load_model(kind: Any, source: str, dtype: str = "bfloat16", **settings: Any) -> Any:
-    """`kind.from_pretrained(source)`, in bf16 by default; what is trained on it is in fp32.
+def load_model(kind: Any, source: str, dtype: str, **settings: Any) -> Any:
+    """`kind.from_pretrained(source)` in `dtype`; what is trained on it is in fp32.
 
     Raises:
         HarnessError: not found or not readable.
@@ -180,22 +180,3 @@ def finish(
     write_figures(output, figures, history)
     runs.remove_checkpoints(output)
     return figures
-
-
-def warn_about_memory() -> None:
-    """On Linux CPUs, say so if glibc's allocator is in use.
-
-    Batches of unlike lengths make its heap grow without end (22 GB were seen at 135M parameters).
-    """
-    import torch
-
-    maps = Path("/proc/self/maps")
-    if torch.cuda.is_available() or not maps.exists():
-        return
-    loaded = maps.read_text()
-    if "jemalloc" not in loaded and "tcmalloc" not in loaded:
-        click.echo(
-            "note: training on a CPU with glibc's allocator can take much memory; "
-            "LD_PRELOAD=libjemalloc.so.2 (Debian: libjemalloc2) keeps it small and is faster",
-            err=True,
-        )
