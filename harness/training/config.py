@@ -126,7 +126,7 @@ class Config(KnownKeys):
     domain: str | None = None  # train on the rows of this one alone
     heads: int = 1  # reward models only: so many on one trunk
     max_length: int = 512  # longer conversations are left out, and counted
-    lora: Lora = Lora()  # not for gates, which change nothing else
+    lora: Lora | None = Lora()  # null: all weights; not for gates, which change nothing else
     gates: Gates = Gates()
     router: Router = Router()
     training: Training = Training()
@@ -220,7 +220,7 @@ def _place(file: str, steps: list[int | str]) -> str:
 
 def _check(config: Config, where: str) -> None:
     """Refuse values of the right type that make no sense."""
-    t, lora, validation = config.training, config.lora, config.validation
+    t, lora, validation = config.training, config.lora or Lora(), config.validation
     rules = (
         (bool(config.data), "`data` is empty"),
         (config.heads > 0, "`heads` must be above 0"),

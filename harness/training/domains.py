@@ -44,6 +44,8 @@ def train_domains(
         HarnessError: rows without a domain, a name that can't be a folder's, or see the message.
     """
     config.refuse("domain", "--domains trains one adapter for each")
+    if config.lora is None:
+        raise HarnessError("`lora: null` trains a whole model, and --domains trains adapters")
     if config.router.experts:
         raise HarnessError("`experts` has no effect here, as the adapters are the experts")
     names = domains_of(config, data_folder)

@@ -5,85 +5,101 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.errors import HarnessError
-from harness.training import folder as runs
 from harness.training.config import Config
 from harness.training.figures import pair_figures
 from harness.training.gather import Part, by_length, gather
-from harness.training.machine import settle
 from harness.training.row_check import RowCheck
 from harness.training.rows import PAIR
+from harness.training.run import Ids, Training, run
 from harness.training.several_heads import put_on, trainer_of_several
 from harness.training.shared_prefix import share_prefix
 from harness.training.tokens import conversation_ids, require_chat_template
-from harness.training.trainer import (
-    finish,
-    load_model,
-    load_tokenizer,
-    lora_settings,
-    train,
-    trainer_arguments,
-)
+from harness.training.trainer import load_model, load_tokenizer, lora_settings
 from harness.training.turns import parse_turns
 
 
 def train_reward(
     config: Config, output: Path, data_folder: Path, model_folder: str | None = None
 ) -> dict[str, Any]:
-    """Train, validate and save an adapter with its head; return the figures.
+    """Train, validate and save a reward model; see `run`."""
+    return run(RewardTraining, config, output, data_folder, model_folder)
+
+
+class RewardTraining(Training):
+    """A reward model by the Bradley-Terry loss.
 
     Rewards are `AutoModelForSequenceClassification(...)(**inputs).logits` of the conversation as
     the tokenizer's chat template renders it; the same ids are trained on (TRL is given token ids,
     because given text it would tokenize by rules of its own). Of several heads, validation takes
     the mean.
-
-    Raises:
-        HarnessError: see the message.
     """
-    from datasets import Dataset
-    from transformers import AutoModelForSequenceClassification, set_seed
-    from trl import RewardConfig, RewardTrainer
 
-    config.refuse("gates", "a dense model has none")
-    dtype = settle(config.training.dtype)
-    source = model_folder or config.model
-    tokenizer = load_tokenizer(source, may_pad_with_end=False)
-    training, validation = gather_pairs(config, tokenizer, source, data_folder)
-    ids = [row for part in training for row in part.ids]
-    made_with = runs.made_with(__name__, trained_ids(ids)) | {"dtype": dtype}
-    checkpoint = runs.claim(output, config.as_dict(), made_with)
-    set_seed(config.training.seed)  # the head starts at random
-    model = load_model(AutoModelForSequenceClassification, source, dtype, num_labels=1)
-    if not hasattr(model, "score"):
-        raise HarnessError(f"{source}: {type(model).__name__} has no linear head named `score`")
-    several = config.heads > 1
-    if several:
-        put_on(model, config.heads, config.training.seed)
-    score_in_fp32(model)
-    share_prefix(model)
-    arguments = trainer_arguments(config, runs.checkpoints(output), len(ids), dtype)
-    trainer = (trainer_of_several() if several else RewardTrainer)(
-        model=model,
-        args=RewardConfig(
-            center_rewards_coefficient=config.training.center_rewards,
-            remove_unused_columns=False,  # the sampler wants `length`
-            **arguments,
-        ),
-        train_dataset=Dataset.from_list(ids),
-        eval_dataset=Dataset.from_list(by_length(validation)),
-        processing_class=tokenizer,
-        peft_config=lora_settings(config.lora, model, "SEQ_CLS"),
-    )
-    seconds = train(trainer, checkpoint)
-    figures = {
-        "kind": "reward",
-        "training_tokens": sum(len(r["chosen_ids"]) + len(r["rejected_ids"]) for r in ids),
-        "seconds": round(seconds),  # of this process: a resumed run counts from the checkpoint
-        "validation": _validate(trainer.model, validation, tokenizer, config.training.batch_size),
-    }
-    return finish(trainer, config, output, training, figures)
+    kind = "reward"
+    without: ClassVar = {"gates": "a dense model has none"}
+
+    def gather(self) -> tuple[list[Part], list[Part]]:
+        """Pairs as token ids."""
+        self.tokenizer = load_tokenizer(self.source, may_pad_with_end=False)
+        return gather_pairs(self.config, self.tokenizer, self.source, self.data_folder)
+
+    def learned(self, ids: Ids) -> list[list[Any]]:
+        """Both conversations, and the margin."""
+        return trained_ids(ids)
+
+    def load(self) -> Any:
+        """The model with a head that starts at random, or the head that it has."""
+        from transformers import AutoModelForSequenceClassification
+
+        dtype = "float32" if self.whole else self.dtype
+        model = load_model(AutoModelForSequenceClassification, self.source, dtype, num_labels=1)
+        if not hasattr(model, "score"):
+            name = type(model).__name__
+            raise HarnessError(f"{self.source}: {name} has no linear head named `score`")
+        if self.config.heads > 1:
+            put_on(model, self.config.heads, self.config.training.seed)
+        score_in_fp32(model)
+        share_prefix(model)
+        return model
+
+    def trainer_class(self) -> Any:
+        """TRL's RewardTrainer, or a kind of it."""
+        from trl import RewardTrainer
+
+        return trainer_of_several() if self.config.heads > 1 else RewardTrainer
+
+    def trainer(self, model: Any, arguments: dict[str, Any], ids: Ids, output: Path) -> Any:
+        """TRL's."""
+        from datasets import Dataset
+        from trl import RewardConfig
+
+        return self.trainer_class()(
+            model=model,
+            args=RewardConfig(
+                center_rewards_coefficient=self.config.training.center_rewards,
+                remove_unused_columns=False,  # the sampler wants `length`
+                **arguments,
+            ),
+            train_dataset=Dataset.from_list(ids),
+            eval_dataset=Dataset.from_list(by_length(self.validation)),
+            processing_class=self.tokenizer,
+            peft_config=lora_settings(None if self.whole else self.config.lora, model, "SEQ_CLS"),
+        )
+
+    def figures(self, trainer: Any, ids: Ids, output: Path) -> dict[str, Any]:
+        """Accuracy on the validation pairs."""
+        size = self.config.training.batch_size
+        return {
+            "training_tokens": sum(len(r["chosen_ids"]) + len(r["rejected_ids"]) for r in ids),
+            "validation": _validate(trainer.model, self.validation, self.tokenizer, size),
+        }
+
+    def save(self, trainer: Any, output: Path) -> int:
+        """A whole model says how many heads it has."""
+        trainer.model.config.num_labels = self.config.heads
+        return super().save(trainer, output)
 
 
 def gather_pairs(

@@ -1,22 +1,18 @@
-"""What both kinds of training share: the model, the adapter's and the trainer's settings."""
+"""What the kinds of training share: the model, the adapter's and the trainer's settings."""
 
 from __future__ import annotations
 
-import functools
 import math
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from dogerm_plugin.files.atomic import staging
 from harness.errors import HarnessError
 from harness.training import folder as runs
-from harness.training.adapter import save_adapter
 from harness.training.config import Config, Lora
-from harness.training.figures import write_figures
-from harness.training.gather import Part
 
 
 def trainer_arguments(config: Config, output: Path, rows: int, dtype: str) -> dict[str, Any]:
@@ -58,9 +54,12 @@ def trainer_arguments(config: Config, output: Path, rows: int, dtype: str) -> di
     }
 
 
-def lora_settings(lora: Lora, model: Any, task: str) -> Any:
-    """PEFT's LoraConfig; `layers` becomes layers_to_transform."""
+def lora_settings(lora: Lora | None, model: Any, task: str) -> Any:
+    """PEFT's LoraConfig; `layers` becomes layers_to_transform. None trains all weights."""
     from peft import LoraConfig
+
+    if lora is None:
+        return None
 
     layers: dict[str, Any] = {}
     targets: Any = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
@@ -150,33 +149,23 @@ def train(trainer: Any, checkpoint: Path | None) -> float:
     return time.monotonic() - started
 
 
-def finish(
-    trainer: Any,
-    config: Config,
-    output: Path,
-    training: Sequence[Part],
-    figures: dict[str, Any],
-    save: Callable[[], int] | None = None,
-) -> dict[str, Any]:
-    """Save a trained model and its figures, with those that all runs have.
+def save_model(model: Any, tokenizer: Any, folder: Path) -> int:
+    """Write a whole model that was trained, as it is; return the weights' bytes.
 
-    Args:
-        trainer: has trained.
-        config: of the run.
-        output: its folder.
-        training: what was trained on.
-        figures: of this kind of training.
-        save: writes what was trained and gives its bytes; without it the adapter is saved.
+    config.json, which tells a finished run, is moved to its place last.
+
+    Raises:
+        HarnessError: a weight is NaN or infinite.
     """
-    save = save or functools.partial(save_adapter, trainer.model, config.model, output)
-    history = trainer.state.log_history
-    losses = [entry["train_loss"] for entry in history if "train_loss" in entry]
-    figures = {
-        **figures,
-        "training_rows": {part.name: len(part.rows) for part in training},
-        "training_loss": losses[-1] if losses else None,
-        "bytes": save(),
-    }
-    write_figures(output, figures, history)
-    runs.remove_checkpoints(output)
-    return figures
+    import torch
+
+    for name, tensor in model.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise HarnessError(f"training has diverged: {name} is not finite; lower learning_rate")
+    with staging(folder) as stage:
+        model.save_pretrained(stage)
+        tokenizer.save_pretrained(stage)
+        size = sum(file.stat().st_size for file in stage.glob("*.safetensors"))
+        for file in sorted(stage.iterdir(), key=lambda file: file.name == runs.WHOLE_MODEL):
+            file.rename(folder / file.name)
+    return size
