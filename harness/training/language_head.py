@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The language model's head beside the reward head: one trunk, one forward, two heads.
+
+The head stays in its own class of transformers, so that what that class does with the logits (a
+scale, a soft cap) is done here, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from harness.training.trainer import load_model
+
+CHUNK = 1024  # positions whose logits are in memory at a time
+IGNORED = -100
+
+
+class LanguageHead:
+    """Log-probabilities of tokens from the trunk's hidden states.
+
+    Attributes:
+        tied: the head's weight is the trunk's embedding.
+        module: the output layer.
+    """
+
+    def __init__(self, causal: Any) -> None:
+        import torch
+        from transformers.modeling_outputs import BaseModelOutputWithPast
+
+        class Given(torch.nn.Module):
+            """In the trunk's place: the states that it has given already."""
+
+            states: Any = None
+
+            def forward(self, *args: Any, **kwargs: Any) -> Any:
+                return BaseModelOutputWithPast(last_hidden_state=self.states)
+
+        trunk = getattr(causal, causal.base_model_prefix)
+        self.module = causal.get_output_embeddings()
+        self.tied = self.module.weight is trunk.get_input_embeddings().weight
+        self._given = Given()
+        setattr(causal, causal.base_model_prefix, self._given)
+        self._causal = causal
+
+    def logits(self, states: Any) -> Any:
+        """Logits in float32 of states [n, hidden size]: [n, vocabulary]."""
+        self._given.states = states[None]
+        try:
+            return self._causal(inputs_embeds=states[None]).logits[0].float()
+        finally:
+            self._given.states = None
+
+    def token_log_probs(self, states: Any, labels: Any) -> Any:
+        """log p of each label given what stands before it: [rows, length], 0 where ignored.
+
+        Logits are computed where a label is, a chunk at a time, and again on the way back: those
+        of a whole batch would be many times the model.
+
+        Args:
+            states: of the trunk, [rows, length, hidden size].
+            labels: token ids, or -100, [rows, length]; that at position t is predicted from t - 1.
+        """
+        import torch
+        from torch.utils.checkpoint import checkpoint
+
+        def of_chunk(some: Any, wanted: Any) -> Any:
+            return torch.log_softmax(self.logits(some), -1).gather(-1, wanted[:, None])[:, 0]
+
+        labels = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
+        at = labels != IGNORED
+        chosen, wanted = states[at], labels[at]
+        parts = [
+            checkpoint(of_chunk, *chunk, use_reentrant=False)
+            for chunk in zip(chosen.split(CHUNK), wanted.split(CHUNK), strict=True)
+        ]
+        found = torch.zeros(labels.shape, dtype=torch.float32, device=states.device)
+        return found.masked_scatter(at, torch.cat(parts)) if parts else found
+
+
+def put_beside(model: Any, source: str, dtype: str, *, trained: bool) -> LanguageHead:
+    """The language model's head of `source` beside a reward model's, on the reward model's trunk.
+
+    The trunk of the language model is the one that both have from then on.
+
+    Args:
+        model: the reward model, without an adapter yet.
+        source: folder or Hub id that it was loaded from.
+        dtype: of the weights.
+        trained: register an untied head with the model, so that it is trained and saved with it.
+
+    Raises:
+        HarnessError: not found or not readable.
+    """
+    from transformers import AutoModelForCausalLM
+
+    causal = load_model(AutoModelForCausalLM, source, dtype)
+    trunk = getattr(causal, causal.base_model_prefix)
+    setattr(model, model.base_model_prefix, trunk)
+    head = LanguageHead(causal)
+    head.module.requires_grad_(trained)
+    if trained and not head.tied:
+        model.lm_head = head.module
+    return head
+
+
+@contextmanager
+def captured(trunk: Any) -> Iterator[list[Any]]:
+    """The hidden states of each forward of a trunk, in a list that grows."""
+    states: list[Any] = []
+    hook = trunk.register_forward_hook(lambda _, __, output: states.append(output[0]))
+    try:
+        yield states
+    finally:
+        hook.remove()
