@@ -22,7 +22,7 @@ from dogerm_plugin.run.experts.recipe import RewardExpert, RewardMixture, parse
 from harness.commands.cli import main as dogerm
 from harness.models.routing import router_file
 from harness.tasks.base.task_index import task_manager
-from harness.training.config import read_config
+from harness.training.read_config import read_config
 from tests import command_lines
 from tests.markdown import ROOT, Page, commands, first_cells
 

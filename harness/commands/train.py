@@ -97,8 +97,8 @@ def gates(config: Path, output: Path, data_folder: Path | None, model_folder: st
     are; the output folder is the whole model.
     """
     from harness.show import expert_shares
-    from harness.training.config import read_config
     from harness.training.gates import train_gates
+    from harness.training.read_config import read_config
 
     with told_in_one_line():
         figures = train_gates(
@@ -118,7 +118,7 @@ def router(config: Path, output: Path, data_folder: Path | None, model_folder: s
     The config's model embeds the prompts; each row says its domain. The output folder is what
     --model reward-router takes as router=.
     """
-    from harness.training.config import read_config
+    from harness.training.read_config import read_config
     from harness.training.router import train_router
 
     with told_in_one_line():
@@ -151,8 +151,8 @@ def export(adapter: Path, model: str, output: Path, dtype: str) -> None:
 def _run_domains(
     config: Path, output: Path, data_folder: Path | None, model_folder: str | None
 ) -> None:
-    from harness.training.config import read_config
     from harness.training.domains import train_domains
+    from harness.training.read_config import read_config
 
     with told_in_one_line():
         settings = read_config(config)
@@ -171,7 +171,7 @@ def _run(
     instead: Mapping[str, Any] | None = None,
 ) -> None:
     """Run a training; `instead` holds what the command line says in place of the config."""
-    from harness.training.config import read_config
+    from harness.training.read_config import read_config
 
     with told_in_one_line():
         settings = read_config(config).model_copy(update=instead)

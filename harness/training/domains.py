@@ -23,7 +23,7 @@ from harness.errors import HarnessError
 from harness.models.routing.router_file import ORACLE
 from harness.training import folder as runs
 from harness.training.calibrate import calibrate
-from harness.training.config import Config
+from harness.training.config import Config, Router, Source
 from harness.training.reward import train_reward
 from harness.training.router import train_router
 from harness.training.router_rows import NothingToTellError, domains_of, held_out_pairs
@@ -61,7 +61,7 @@ def train_domains(
     figures: dict[str, Any] = {}
     for name in names:
         click.echo(f"domain {name}", err=True)
-        own = config.model_copy(update={"domain": name})
+        own = _of_domain(config, name)
         try:
             figures[name] = train_reward(own, output / name, data_folder, model_folder)
         except runs.FinishedError:
@@ -71,6 +71,17 @@ def train_domains(
             raise HarnessError(f"domain {name}: {error}") from error
     figures[ROUTER] = _router(config, names, output, data_folder, model_folder)
     return figures
+
+
+def _of_domain(config: Config, name: str) -> Config:
+    """The config without what is another domain's: a change there leaves this adapter as it is."""
+
+    def own(sources: list[Source]) -> list[Source]:
+        return [source for source in sources if source.domain in (None, name)]
+
+    held = config.validation.model_copy(update={"data": own(config.validation.data)})
+    only = {"domain": name, "data": own(config.data), "validation": held, "router": Router()}
+    return config.model_copy(update=only)
 
 
 def _check_names(names: tuple[str, ...]) -> None:

@@ -47,10 +47,10 @@ def gather(
         rows = read_rows(source, keys, folder)
         return [row for row in rows if config.domain in (None, row.get("domain"))]
 
-    for name, source in _named(wanted.data):
+    for name, source in _named(_concerned(wanted.data, config.domain)):
         rows = of_domain(source)
         validation.append(_encoded(name, source, rows, config.max_length, encode))
-    for name, source in _named(config.data):
+    for name, source in _named(_concerned(config.data, config.domain)):
         rows = of_domain(source)
         held: list[dict[str, Any]] = []
         if not wanted.data:
@@ -64,6 +64,11 @@ def gather(
         if not any(part.rows for part in parts):
             raise HarnessError(f"no {name} rows are left: see `share`, `max_length` and `rows`")
     return training, [_first(part, wanted.rows, len(validation)) for part in validation]
+
+
+def _concerned(sources: Sequence[Source], domain: str | None) -> list[Source]:
+    """Those that may hold rows of the domain: a source that is of another one is not read."""
+    return [one for one in sources if domain is None or one.domain in (None, domain)]
 
 
 def _named(sources: Sequence[Source]) -> list[tuple[str, Source]]:

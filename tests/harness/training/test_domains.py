@@ -78,6 +78,41 @@ def test_adapters_and_their_router(
     assert raw == pytest.approx(rewards(alone, some_pairs(4)), abs=1e-5)
 
 
+def test_a_change_in_one_domain_leaves_the_others(
+    tmp_path: Path,
+    language_model: Path,
+    write_config: Callable[..., Path],
+    write_jsonl: Write,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A finished adapter is kept where only another domain's entry of `data` is corrected."""
+    from harness.training import domains
+
+    monkeypatch.setattr(domains, "_router", lambda *_: {"validation": {}})
+    prepared = rows(16)
+    for name in WORDS:
+        write_jsonl(f"{name}.jsonl", [row for row in prepared if row[COLUMNS["domain"]] == name])
+    names = {key: value for key, value in COLUMNS.items() if key != "domain"}
+
+    def train_all(count: int) -> Any:
+        sources = [{"file": f"{name}.jsonl", "columns": names, "domain": name} for name in WORDS]
+        sources[-1]["rows"] = count
+        config = write_config(
+            model="some/base",
+            data=sources,
+            lora={"rank": 2},
+            training=SMALL,
+            validation={"share": 0.3},
+        )
+        return run(config, "-o", tmp_path / "out", "--model", language_model)
+
+    assert train_all(8).exit_code == 0
+    changed = train_all(6)
+    assert "`data` differs" in changed.output and f"domain {list(WORDS)[-1]}: " in changed.output
+    for name in list(WORDS)[:-1]:
+        assert f"domain {name}: finished already" in changed.output
+
+
 def test_answers_by_domain_as_dsp_has_them(
     tmp_path: Path, language_model: Path, write_config: Callable[..., Path]
 ) -> None:
