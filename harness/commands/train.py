@@ -17,7 +17,7 @@ _Run = Callable[..., dict[str, Any]]
 
 @click.group()
 def train() -> None:
-    """Train a reward model, a domain language model to merge, a mixture's gates or a router.
+    """Train a reward or hybrid model, a domain model to merge, a mixture's gates or a router.
 
     A CONFIG is a YAML file; harness/training/configs/ holds those of the demo's two adapters. A
     run that was killed goes on from its last checkpoint when it is started again.
@@ -77,6 +77,19 @@ def reward(
         _run_domains(config, output, data_folder, model_folder)
     else:
         _run(train_reward, config, output, data_folder, model_folder, instead)
+
+
+@train.command()
+@_options
+def hybrid(config: Path, output: Path, data_folder: Path | None, model_folder: str | None) -> None:
+    """Train a reward model that stays a language model, on preference pairs.
+
+    The loss is the reward's and alpha times the policy's (HaF-RM, arXiv 2407.04185); the config's
+    `policy` has alpha, tau, the reference and the schedule of alpha.
+    """
+    from harness.training.hybrid import train_hybrid
+
+    _run(train_hybrid, config, output, data_folder, model_folder)
 
 
 @train.command()
@@ -177,4 +190,4 @@ def _run(
         settings = read_config(config).model_copy(update=instead)
         figures = run(settings, output, data_folder or config.parent, model_folder)
     click.echo(json.dumps(figures["validation"], indent=1))
-    click.echo(f"{output / 'adapter_model.safetensors'}: {figures['bytes']:,} bytes")
+    click.echo(f"{output}: {figures['bytes']:,} bytes of weights")

@@ -89,10 +89,20 @@ class Training(KnownKeys):
     weight_decay: Number = 0.0
     max_grad_norm: Number = 1.0
     center_rewards: Number | None = None  # TRL's center_rewards_coefficient; reward models only
+    head: str = "normal"  # or zero: how a reward head starts, even one that the model has
     evaluations: int = 4  # how often validation runs, evenly spread
     checkpoints: int = 4
     dtype: str = "auto"  # bfloat16 where it is fast, else float32
     seed: int = 0
+
+
+class Policy(KnownKeys):
+    """What `dogerm train hybrid` alone reads: the policy's loss (HaF-RM, arXiv 2407.04185)."""
+
+    alpha: Number = 0.2  # its weight beside the reward's loss
+    tau: Number = 0.1  # of -log sigmoid(tau (d_chosen - d_rejected)), d = log pi - log pi_ref
+    reference: str = "base"  # the model as it starts; or none: log pi_ref = 0
+    schedule: str = "constant"  # of alpha: or increase from 0, or decrease to 0, over the steps
 
 
 class Gates(KnownKeys):
@@ -122,6 +132,7 @@ class Config(KnownKeys):
     heads: int = 1  # reward models only: so many on one trunk
     max_length: int = 512  # longer conversations are left out, and counted
     lora: Lora | None = Lora()  # null: all weights; not for gates, which change nothing else
+    policy: Policy = Policy()
     gates: Gates = Gates()
     router: Router = Router()
     training: Training = Training()

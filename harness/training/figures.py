@@ -35,19 +35,19 @@ def _share(name: str, right: Sequence[bool]) -> dict[str, float | int | None]:
     return {name: share, f"{name}_stderr": math.sqrt(share * (1 - share) / len(right))}
 
 
+# What is drawn of the trainer's log, where it has it; `eval_...` is validation's.
+_CURVES = ("loss", "reward_loss", "policy_loss", "accuracy", "implicit_accuracy")
+
+
 def curves(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
-    """The trainer's log as curves of (step, value): loss, and what validation said."""
-    names = {
-        "loss": "training loss",
-        "eval_loss": "validation loss",
-        "accuracy": "training accuracy",
-        "eval_accuracy": "validation accuracy",
-    }
+    """The trainer's log as curves of (step, value): losses, and what validation said."""
     points: dict[str, list[tuple[int, float]]] = {}
     for entry in history:
-        for key, name in names.items():
-            if key in entry:
-                points.setdefault(name, []).append((int(entry["step"]), float(entry[key])))
+        for key in _CURVES:
+            for logged, when in ((key, "training"), (f"eval_{key}", "validation")):
+                if logged in entry:
+                    name = f"{when} {key.replace('_', ' ')}"
+                    points.setdefault(name, []).append((int(entry["step"]), float(entry[logged])))
     return points
 
 

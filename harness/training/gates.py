@@ -37,6 +37,7 @@ class GateTraining(RewardTraining):
     kind = "gates"
     without: ClassVar = {
         "lora": "gates are trained as they are, and nothing else is",
+        "policy": "a mixture has no language model's head",
         "heads": "a mixture keeps the head that it has",
     }
     whole = True

@@ -7,8 +7,10 @@ scale, a soft cap) is done here, too.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from harness.training.trainer import load_model
@@ -20,9 +22,13 @@ IGNORED = -100
 class LanguageHead:
     """Log-probabilities of tokens from the trunk's hidden states.
 
+    Args:
+        causal: the language model; its trunk is taken out of it.
+
     Attributes:
         tied: the head's weight is the trunk's embedding.
         module: the output layer.
+        name: what its class calls it.
     """
 
     def __init__(self, causal: Any) -> None:
@@ -40,15 +46,21 @@ class LanguageHead:
         trunk = getattr(causal, causal.base_model_prefix)
         self.module = causal.get_output_embeddings()
         self.tied = self.module.weight is trunk.get_input_embeddings().weight
+        named = causal.named_modules()
+        self.name = next(name for name, module in named if module is self.module)
         self._given = Given()
         setattr(causal, causal.base_model_prefix, self._given)
         self._causal = causal
 
     def logits(self, states: Any) -> Any:
-        """Logits in float32 of states [n, hidden size]: [n, vocabulary]."""
+        """Logits of states [n, hidden size], in float32 or finer: [n, vocabulary]."""
+        import torch
+
+        self._causal.to(states.device)  # a frozen head is no part of what the trainer moves
         self._given.states = states[None]
         try:
-            return self._causal(inputs_embeds=states[None]).logits[0].float()
+            logits = self._causal(inputs_embeds=states[None]).logits[0]
+            return logits.to(torch.promote_types(logits.dtype, torch.float32))
         finally:
             self._given.states = None
 
@@ -75,8 +87,43 @@ class LanguageHead:
             checkpoint(of_chunk, *chunk, use_reentrant=False)
             for chunk in zip(chosen.split(CHUNK), wanted.split(CHUNK), strict=True)
         ]
-        found = torch.zeros(labels.shape, dtype=torch.float32, device=states.device)
-        return found.masked_scatter(at, torch.cat(parts)) if parts else found
+        if not parts:
+            return torch.zeros(labels.shape, device=states.device)
+        found = parts[0].new_zeros(labels.shape)
+        return found.masked_scatter(at, torch.cat(parts))
+
+    def put_on(self, model: Any) -> None:
+        """Make an untied head a part of a reward model, saved with it under its own name."""
+        if not self.tied:
+            model.add_module(self.name, self.module)
+
+    def declare(self, folder: Path) -> None:
+        """Say in a saved reward model's config.json that it is a language model, too.
+
+        The reward model's class stays the first.
+        """
+        file = folder / "config.json"
+        config = json.loads(file.read_text(encoding="utf-8"))
+        config["architectures"] += [type(self._causal).__name__]
+        file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        self._causal.generation_config.save_pretrained(folder)
+
+
+def language_head(source: str, dtype: str) -> tuple[LanguageHead, Any]:
+    """The language model's head of a folder or Hub id, and the trunk that was below it.
+
+    Raises:
+        HarnessError: not found or not readable, or without a head.
+    """
+    from transformers import AutoModelForCausalLM
+
+    from harness.models.language_model import LanguageModelLoader, refuse_random_head
+
+    loader = LanguageModelLoader(AutoModelForCausalLM)
+    causal = load_model(loader, source, dtype)
+    refuse_random_head(loader, causal.config, source, "start from a language model", {})
+    trunk = getattr(causal, causal.base_model_prefix)
+    return LanguageHead(causal), trunk
 
 
 def put_beside(model: Any, source: str, dtype: str, *, trained: bool) -> LanguageHead:
@@ -91,17 +138,13 @@ def put_beside(model: Any, source: str, dtype: str, *, trained: bool) -> Languag
         trained: register an untied head with the model, so that it is trained and saved with it.
 
     Raises:
-        HarnessError: not found or not readable.
+        HarnessError: not found or not readable, or without a head.
     """
-    from transformers import AutoModelForCausalLM
-
-    causal = load_model(AutoModelForCausalLM, source, dtype)
-    trunk = getattr(causal, causal.base_model_prefix)
+    head, trunk = language_head(source, dtype)
     setattr(model, model.base_model_prefix, trunk)
-    head = LanguageHead(causal)
     head.module.requires_grad_(trained)
-    if trained and not head.tied:
-        model.lm_head = head.module
+    if trained:
+        head.put_on(model)
     return head
 
 

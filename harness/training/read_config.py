@@ -17,6 +17,7 @@ from harness.training.config import (
     Gates,
     KnownKeys,
     Lora,
+    Policy,
     Router,
     Source,
     Training,
@@ -31,6 +32,7 @@ _SECTIONS: dict[int | str, type[KnownKeys]] = {
     "data": Source,
     "columns": Columns,
     "lora": Lora,
+    "policy": Policy,
     "gates": Gates,
     "router": Router,
     "training": Training,
@@ -101,6 +103,7 @@ def _place(file: str, steps: list[int | str]) -> str:
 def _check(config: Config, where: str) -> None:
     """Refuse values of the right type that make no sense."""
     t, lora, validation = config.training, config.lora or Lora(), config.validation
+    policy = config.policy
     rules = (
         (bool(config.data), "`data` is empty"),
         (config.heads > 0, "`heads` must be above 0"),
@@ -116,6 +119,14 @@ def _check(config: Config, where: str) -> None:
         (
             not lora.layers or (len(lora.layers) == 2 and 0 <= lora.layers[0] <= lora.layers[1]),
             "`layers` is [first, last]",
+        ),
+        (t.head in ("normal", "zero"), "`head` is normal or zero"),
+        (policy.alpha >= 0, "`alpha` must be 0 or above"),
+        (policy.tau > 0, "`tau` must be above 0"),
+        (policy.reference in ("base", "none"), "`reference` is base or none"),
+        (
+            policy.schedule in ("constant", "increase", "decrease"),
+            "`schedule` is constant, increase or decrease",
         ),
         (config.gates.balance >= 0, "`balance` must be 0 or above"),
         (config.router.kind in ("probe", "centroid"), "`kind` is probe or centroid"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.errors import HarnessError
+from harness.training.batches import as_stored, padded_batches
 from harness.training.config import Config
 from harness.training.figures import pair_figures
 from harness.training.gather import Part, by_length, gather
@@ -16,9 +17,12 @@ from harness.training.rows import PAIR
 from harness.training.run import Ids, Training, run
 from harness.training.several_heads import put_on, trainer_of_several
 from harness.training.shared_prefix import share_prefix
-from harness.training.tokens import conversation_ids, require_chat_template
-from harness.training.trainer import load_model, load_tokenizer, lora_settings
+from harness.training.tokens import answer_ids, conversation_ids, require_chat_template
+from harness.training.trainer import load_model, load_tokenizer, lora_settings, save_model
 from harness.training.turns import parse_turns
+
+if TYPE_CHECKING:
+    from harness.training.language_head import LanguageHead
 
 
 def train_reward(
@@ -38,7 +42,11 @@ class RewardTraining(Training):
     """
 
     kind = "reward"
-    without: ClassVar = {"gates": "a dense model has none"}
+    without: ClassVar = {
+        "gates": "a dense model has none",
+        "policy": "`dogerm train hybrid` alone has that loss",
+    }
+    language_head: LanguageHead | None = None
 
     def gather(self) -> tuple[list[Part], list[Part]]:
         """Pairs as token ids."""
@@ -61,8 +69,14 @@ class RewardTraining(Training):
         if self.config.heads > 1:
             put_on(model, self.config.heads, self.config.training.seed)
         score_in_fp32(model)
+        if self.config.training.head == "zero":
+            start_at_zero(model.score, self.config.heads)
+        self.extend(model)
         share_prefix(model)
         return model
+
+    def extend(self, model: Any) -> None:
+        """Put more on the model's trunk than the reward head."""
 
     def trainer_class(self) -> Any:
         """TRL's RewardTrainer, or a kind of it."""
@@ -97,15 +111,25 @@ class RewardTraining(Training):
         }
 
     def save(self, trainer: Any, output: Path) -> int:
-        """A whole model says how many heads it has."""
+        """A whole model says how many heads it has, and of what kinds."""
         trainer.model.config.num_labels = self.config.heads
+        if self.whole:
+            tokenizer = trainer.processing_class
+            return save_model(trainer.model, tokenizer, output, self.language_head)
         return super().save(trainer, output)
 
 
 def gather_pairs(
-    config: Config, tokenizer: Any, source: str, data_folder: Path
+    config: Config, tokenizer: Any, source: str, data_folder: Path, *, labels: bool = False
 ) -> tuple[list[Part], list[Part]]:
     """Training and validation pairs as token ids: `chosen_ids`, `rejected_ids`, maybe `margin`.
+
+    Args:
+        config: of the run.
+        tokenizer: with a chat template.
+        source: the model, for messages.
+        data_folder: relative file names start here.
+        labels: add `chosen_labels` and `rejected_labels`, the answers' tokens; see `answer_ids`.
 
     Raises:
         HarnessError: no chat template, or bad data; see `gather`.
@@ -119,6 +143,8 @@ def gather_pairs(
         chosen = conversation_ids(tokenizer, turns, row["chosen"])
         rejected = conversation_ids(tokenizer, turns, row["rejected"])
         made: dict[str, Any] = {"chosen_ids": chosen, "rejected_ids": rejected}
+        for side in PAIR[1:] if labels else ():
+            made[f"{side}_labels"] = answer_ids(tokenizer, turns, row[side])[1]
         if margins:
             made["margin"] = float(row.get("margin", 0.0))
         return {**made, "length": max(len(chosen), len(rejected))}
@@ -134,6 +160,24 @@ def trained_ids(rows: list[dict[str, Any]]) -> list[list[Any]]:
         row["chosen_ids"] + row["rejected_ids"] + ([row["margin"]] if "margin" in row else [])
         for row in rows
     ]
+
+
+def start_at_zero(head: Any, count: int) -> None:
+    """Let a reward head begin with the reward 0 for all (HaF-RM's authors do).
+
+    Raises:
+        HarnessError: of several heads, which would then stay the same.
+    """
+    import torch
+
+    if count > 1:
+        raise HarnessError(
+            f"`head: zero` gives all {count} heads one start, and they would stay alike: leave it "
+            "out, or `heads`"
+        )
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.zero_()
 
 
 def score_in_fp32(model: Any) -> None:
@@ -190,18 +234,11 @@ def head_scores(
     import torch
 
     rewards: list[list[float]] = [[]] * len(sequences)
-    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     model.eval()
-    device, dtype = (body := next(model.parameters())).device, body.dtype
-    for start in range(0, len(order), batch_size):
-        at = order[start : start + batch_size]
-        batch = [torch.tensor(sequences[i]) for i in at]
-        inputs = torch.nn.utils.rnn.pad_sequence(batch, batch_first=True, padding_value=pad)
-        lengths = torch.tensor([len(ids) for ids in batch])
-        mask = torch.arange(inputs.shape[1])[None] < lengths[:, None]
-        mixed = torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
-        with torch.no_grad(), mixed:
-            logits = model(input_ids=inputs.to(device), attention_mask=mask.to(device)).logits
+    body = next(model.parameters())
+    for at, inputs in padded_batches(sequences, pad, batch_size, body.device):
+        with torch.no_grad(), as_stored(body):
+            logits = model(**inputs).logits
         after()
         for i, row in zip(at, logits.tolist(), strict=True):
             rewards[i] = row

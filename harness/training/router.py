@@ -59,6 +59,7 @@ def train_router(
     """
     for section, why in (
         ("lora", "a router is fitted and nothing is adapted"),
+        ("policy", "a router writes no answers"),
         ("gates", "a router stands before the models"),
         ("heads", "a router has a label for each domain"),
     ):

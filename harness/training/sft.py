@@ -33,6 +33,7 @@ class SftTraining(Training):
     kind = "sft"
     without: ClassVar = {
         "gates": "a dense model has none",
+        "policy": "a language model is trained on answers, and not on pairs",
         "heads": "a language model has no reward heads",
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from dogerm_plugin.files.atomic import staging
 from harness.errors import HarnessError
 from harness.training import folder as runs
 from harness.training.config import Config, Lora
+
+if TYPE_CHECKING:
+    from harness.training.language_head import LanguageHead
 
 
 def trainer_arguments(config: Config, output: Path, rows: int, dtype: str) -> dict[str, Any]:
@@ -149,10 +152,16 @@ def train(trainer: Any, checkpoint: Path | None) -> float:
     return time.monotonic() - started
 
 
-def save_model(model: Any, tokenizer: Any, folder: Path) -> int:
+def save_model(model: Any, tokenizer: Any, folder: Path, head: LanguageHead | None = None) -> int:
     """Write a whole model that was trained, as it is; return the weights' bytes.
 
     config.json, which tells a finished run, is moved to its place last.
+
+    Args:
+        model: a model of transformers'.
+        tokenizer: its.
+        folder: the run's.
+        head: a language model's, where the reward model has one too.
 
     Raises:
         HarnessError: a weight is NaN or infinite.
@@ -165,6 +174,8 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> int:
     with staging(folder) as stage:
         model.save_pretrained(stage)
         tokenizer.save_pretrained(stage)
+        if head is not None:
+            head.declare(stage)
         size = sum(file.stat().st_size for file in stage.glob("*.safetensors"))
         for file in sorted(stage.iterdir(), key=lambda file: file.name == runs.WHOLE_MODEL):
             file.rename(folder / file.name)
