@@ -143,9 +143,14 @@ def router(config: Path, output: Path, data_folder: Path | None, model_folder: s
 
 
 @train.command()
-@click.argument("adapter", type=FOLDER)
-@click.option("--model", required=True, help="The adapter's base model: folder or Hub id.")
+@click.argument("trained", metavar="ADAPTER", type=FOLDER)
+@click.option("--model", help="The adapter's base model: folder or Hub id.")
 @output("Folder for the checkpoint.", to=NEW_FOLDER, required=True)
+@click.option(
+    "--heads",
+    type=click.Choice(["both", "reward", "policy"]),
+    help="Of what `train hybrid` made (default: a reward adapter's reward head; both of a model).",
+)
 @click.option(
     "--dtype",
     type=click.Choice(["bfloat16", "float16", "float32"]),
@@ -153,12 +158,17 @@ def router(config: Path, output: Path, data_folder: Path | None, model_folder: s
     show_default=True,
     help="Of the body; a reward head keeps the adapter's.",
 )
-def export(adapter: Path, model: str, output: Path, dtype: str) -> None:
-    """Make an adapter and its base model one checkpoint, ready for mergekit and lm-eval."""
+def export(trained: Path, model: str | None, output: Path, heads: str | None, dtype: str) -> None:
+    """Make an adapter and its base model one checkpoint, ready for mergekit and lm-eval.
+
+    With both heads it loads as a reward model and as a language model. In place of the adapter the
+    folder of a whole model that `train hybrid` made will do, without --model.
+    """
     from harness.training.export import export_checkpoint
 
     with told_in_one_line():
-        click.echo(f"{export_checkpoint(model, adapter, output, dtype)}: body in {dtype}")
+        made = export_checkpoint(model, trained, output, dtype, heads)
+        click.echo(f"{made}: body in {dtype}")
 
 
 def _run_domains(

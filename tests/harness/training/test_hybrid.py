@@ -12,12 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    LlamaConfig,
-    LlamaForCausalLM,
-)
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from harness.errors import HarnessError
 from harness.training.hybrid import HybridTraining
@@ -25,31 +20,11 @@ from harness.training.policy import PolicyTerm, answer_log_probs, answers_of
 from harness.training.read_config import read_config
 from harness.training.reference import FILE, reference_log_probs
 from harness.training.trainer import trainer_arguments
-from tests.harness.conftest import tuned
 from tests.harness.training.conftest import pairs
 from tests.harness.training.test_runs import SMALL, Write, _run
 
 ADAPTER = "adapter_model.safetensors"
 LN2 = math.log(2)
-
-
-@pytest.fixture(scope="session")
-def tied_model(
-    tmp_path_factory: pytest.TempPathFactory, tokenizer: Any, small_config: dict[str, Any]
-) -> Path:
-    """A tiny Llama language model whose head is its embedding, as SmolLM2's is."""
-    sizes = {k: v for k, v in small_config.items() if k != "num_labels"}
-    config = LlamaConfig(**sizes, tie_word_embeddings=True)
-    folder = tmp_path_factory.mktemp("tied-model")
-    tuned(LlamaForCausalLM(config), seed=10).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(params=["untied", "tied"])
-def base(request: pytest.FixtureRequest, language_model: Path, tied_model: Path) -> Path:
-    """A tiny language model."""
-    return language_model if request.param == "untied" else tied_model
 
 
 @pytest.fixture
