@@ -28,11 +28,3 @@ def padded_batches(
         lengths = torch.tensor([len(row) for row in rows])
         mask = torch.arange(ids.shape[1])[None] < lengths[:, None]
         yield at, {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
-
-
-def as_stored(weight: Any) -> Any:
-    """Autocast to bfloat16 for a body that is stored so, as its training has it; else nothing."""
-    import torch
-
-    stored = weight.dtype == torch.bfloat16
-    return torch.autocast(weight.device.type, torch.bfloat16, enabled=stored)

@@ -16,7 +16,7 @@ from harness.training.config import Config
 from harness.training.figures import pair_figures
 from harness.training.gather import Part
 from harness.training.language_head import put_beside
-from harness.training.policy import PolicyTerm, answer_log_probs, answers_of, give_reference
+from harness.training.policy import AnswerLogProbs, PolicyTerm, answers_of, give_reference
 from harness.training.reference import reference_log_probs
 from harness.training.reward import RewardTraining, gather_pairs, trained_ids
 from harness.training.run import Ids, run
@@ -59,6 +59,8 @@ class HybridTraining(RewardTraining):
         dtype = "float32" if self.whole else self.dtype
         self.head = self.language_head = put_beside(model, self.source, dtype, trained=self.whole)
         self.trunk = getattr(model, model.base_model_prefix)
+        pad, size = self.tokenizer.pad_token_id, self.config.training.batch_size
+        self.log_probs = AnswerLogProbs(self.trunk, self.head, pad, size, self.dtype)
 
     def trainer_class(self) -> Any:
         """One of rewards, with the policy's loss."""
@@ -76,10 +78,7 @@ class HybridTraining(RewardTraining):
             click.echo("no reference: the policy's loss takes log pi_ref for 0", err=True)
             give_reference(rows, [0.0] * len(answers))
         else:
-            size = self.config.training.batch_size
-            pad = self.tokenizer.pad_token_id
-            values = reference_log_probs(self.trunk, self.head, answers, output, pad, size)
-            give_reference(rows, values)
+            give_reference(rows, reference_log_probs(self.log_probs, answers, output))
         return super().trainer(model, arguments, ids, output)
 
     def figures(self, trainer: Any, ids: Ids, output: Path) -> dict[str, Any]:
@@ -89,8 +88,7 @@ class HybridTraining(RewardTraining):
         for part in self.validation:
             every.rows += part.rows
             every.ids += part.ids
-        size, pad = self.config.training.batch_size, self.tokenizer.pad_token_id
-        sums = answer_log_probs(self.trunk, self.head, answers_of(every.ids), pad, size)
+        sums = self.log_probs(answers_of(every.ids))
         for place, row in enumerate(every.ids):
             row["shift"] = [
                 sums[place] - row["chosen_reference"],

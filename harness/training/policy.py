@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness.training.batches import as_stored, padded_batches
+from harness.training.batches import padded_batches
 from harness.training.config import Policy
 from harness.training.language_head import IGNORED
 from harness.training.rows import PAIR
@@ -22,6 +23,7 @@ from harness.training.terms import Ids, Term
 if TYPE_CHECKING:
     from harness.training.language_head import LanguageHead
 
+Answer = tuple[list[int], list[int]]  # token ids and labels of its conversation
 _SIDES = PAIR[1:]
 
 
@@ -70,42 +72,51 @@ class PolicyTerm(Term):
         return loss, {"implicit_accuracy": float(right)}
 
 
-def answer_log_probs(
-    trunk: Any,
-    head: LanguageHead,
-    answers: Sequence[tuple[list[int], list[int]]],
-    pad: int,
-    batch_size: int,
-    done: Callable[[Mapping[int, float]], None] = lambda _: None,
-) -> list[float]:
-    """log pi of each answer, the sum over its tokens.
+@dataclass(frozen=True)
+class AnswerLogProbs:
+    """log pi of answers, the sum over each one's tokens, in the arithmetic of training.
 
-    Args:
+    Attributes:
         trunk: of the model.
         head: the language model's.
-        answers: token ids and labels of conversations.
         pad: the id that fills up.
         batch_size: rows of a batch.
-        done: is told each batch's sums by their place in `answers`.
+        dtype: that training computes in.
     """
-    import torch
 
-    sums = [math.nan] * len(answers)
-    trunk.eval()
-    weight = next(trunk.parameters())
-    for at, inputs in padded_batches([ids for ids, _ in answers], pad, batch_size, weight.device):
-        labels = [torch.tensor(answers[i][1]) for i in at]
-        wanted = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=IGNORED)
-        with torch.no_grad(), as_stored(weight):
-            states = trunk(**inputs)[0]
-            found = head.token_log_probs(states, wanted.to(weight.device)).sum(-1).tolist()
-        for i, value in zip(at, found, strict=True):
-            sums[i] = value
-        done(dict(zip(at, found, strict=True)))
-    return sums
+    trunk: Any
+    head: LanguageHead
+    pad: int
+    batch_size: int
+    dtype: str
+
+    def __call__(
+        self,
+        answers: Sequence[Answer],
+        done: Callable[[Mapping[int, float]], None] = lambda _: None,
+    ) -> list[float]:
+        """The sums; `done` is told each batch's by their place in `answers`."""
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        sums = [math.nan] * len(answers)
+        self.trunk.eval()
+        device = next(self.trunk.parameters()).device
+        ids = [one for one, _ in answers]
+        for at, inputs in padded_batches(ids, self.pad, self.batch_size, device):
+            labels = [torch.tensor(answers[i][1]) for i in at]
+            wanted = pad_sequence(labels, batch_first=True, padding_value=IGNORED).to(device)
+            mixed = torch.autocast(device.type, torch.bfloat16, enabled=self.dtype == "bfloat16")
+            with torch.no_grad(), mixed:
+                states = self.trunk(**inputs)[0]
+                found = self.head.token_log_probs(states, wanted).sum(-1).tolist()
+            for i, value in zip(at, found, strict=True):
+                sums[i] = value
+            done(dict(zip(at, found, strict=True)))
+        return sums
 
 
-def answers_of(rows: Sequence[Ids]) -> list[tuple[list[int], list[int]]]:
+def answers_of(rows: Sequence[Ids]) -> list[Answer]:
     """Token ids and labels of both answers of each pair: all that are chosen come first."""
     return [(row[f"{side}_ids"], row[f"{side}_labels"]) for side in _SIDES for row in rows]
 

@@ -12,45 +12,33 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from dogerm_plugin.files.atomic import write_text
 from dogerm_plugin.files.digests import of_text
 from harness.errors import HarnessError
-from harness.training.policy import answer_log_probs
-
-if TYPE_CHECKING:
-    from harness.training.language_head import LanguageHead
+from harness.training.policy import Answer, AnswerLogProbs
 
 FILE = "reference.jsonl"
 _MODEL = "model"  # of the first line: digest of the weights
 
 
 def reference_log_probs(
-    trunk: Any,
-    head: LanguageHead,
-    answers: Sequence[tuple[list[int], list[int]]],
-    folder: Path,
-    pad: int,
-    batch_size: int,
+    of_start: AnswerLogProbs, answers: Sequence[Answer], folder: Path
 ) -> list[float]:
     """log pi_ref of each answer, from the run's folder or else computed now.
 
     Args:
-        trunk: of the model as it starts.
-        head: its language model's head.
-        answers: token ids and labels of conversations.
+        of_start: by the model as it starts.
+        answers: of the run's rows.
         folder: the run's.
-        pad: the id that fills up.
-        batch_size: rows of a batch.
 
     Raises:
         HarnessError: the folder's are of another model, or a sum is not finite.
     """
     file = folder / FILE
-    known = _kept(file, _digest(trunk, head))
+    known = _kept(file, _digest(of_start))
     keys = [of_text(repr(answer)) for answer in answers]
     missing = {key: answer for key, answer in zip(keys, answers, strict=True) if key not in known}
     new = list(missing)
@@ -70,7 +58,7 @@ def reference_log_probs(
                 opened.write(json.dumps({"answer": new[place], "log_prob": value}) + "\n")
             opened.flush()
 
-        answer_log_probs(trunk, head, list(missing.values()), pad, batch_size, keep)
+        of_start(list(missing.values()), keep)
     return [known[key] for key in keys]
 
 
@@ -97,12 +85,12 @@ def _kept(file: Path, model: str) -> dict[str, float]:
     return sums
 
 
-def _digest(trunk: Any, head: LanguageHead) -> str:
+def _digest(of_start: AnswerLogProbs) -> str:
     """Of the weights, as they are in memory."""
     import torch
 
     made = hashlib.sha256()
-    for module in (trunk, head.module):
+    for module in (of_start.trunk, of_start.head.module):
         for name, tensor in module.state_dict().items():
             made.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
             made.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.errors import HarnessError
-from harness.training.batches import as_stored, padded_batches
+from harness.training.batches import padded_batches
 from harness.training.config import Config
 from harness.training.figures import pair_figures
 from harness.training.gather import Part, by_length, gather
@@ -235,9 +235,10 @@ def head_scores(
 
     rewards: list[list[float]] = [[]] * len(sequences)
     model.eval()
-    body = next(model.parameters())
-    for at, inputs in padded_batches(sequences, pad, batch_size, body.device):
-        with torch.no_grad(), as_stored(body):
+    device, dtype = (body := next(model.parameters())).device, body.dtype
+    for at, inputs in padded_batches(sequences, pad, batch_size, device):
+        mixed = torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+        with torch.no_grad(), mixed:
             logits = model(**inputs).logits
         after()
         for i, row in zip(at, logits.tolist(), strict=True):

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from harness.errors import HarnessError
 from harness.training.hybrid import HybridTraining
-from harness.training.policy import PolicyTerm, answer_log_probs, answers_of
+from harness.training.policy import AnswerLogProbs, PolicyTerm, answers_of
 from harness.training.read_config import read_config
 from harness.training.reference import FILE, reference_log_probs
 from harness.training.trainer import trainer_arguments
@@ -269,7 +269,7 @@ def test_answers_alone_count(prepare: Callable[..., Prepared], base: Path) -> No
     assert [ids[place] for place in at] == [labels[place] for place in at]
 
     def summed(ids: list[int], labels: list[int]) -> float:
-        return answer_log_probs(one.one.trunk, one.one.head, [(ids, labels)], 0, 1)[0]
+        return one.one.log_probs([(ids, labels)])[0]
 
     plain = summed(ids, labels)
     logits = AutoModelForCausalLM.from_pretrained(base)(torch.tensor([ids])).logits[0]
@@ -342,34 +342,66 @@ def test_reference_goes_on_after_a_kill(
 ) -> None:
     """What was computed is asked no more; a cut line is; other weights are refused."""
     one = prepare(language_model)
-    fresh = one.one.load()  # without the adapter that the trainer has put on
-    trunk, head = getattr(fresh, fresh.base_model_prefix), one.one.head
+    one.one.load()  # without the adapter that the trainer has put on
+    start = one.one.log_probs
     folder = Path(one.trainer.args.output_dir).parent
     answers = answers_of(one.ids)
     whole = (folder / FILE).read_text().splitlines(keepends=True)
     assert len(whole) - 1 >= len({str(answer) for answer in answers})
-    expected = reference_log_probs(trunk, head, answers, folder, 0, 4)
+    expected = reference_log_probs(start, answers, folder)
 
     asked: list[int] = []
-    plain = answer_log_probs
+    plain = AnswerLogProbs.__call__
 
-    def counted(trunk: Any, head: Any, answers: Any, *others: Any) -> Any:
+    def counted(self: AnswerLogProbs, answers: Any, *others: Any) -> Any:
         asked.append(len(answers))
-        return plain(trunk, head, answers, *others)
+        return plain(self, answers, *others)
 
-    monkeypatch.setattr("harness.training.reference.answer_log_probs", counted)
+    monkeypatch.setattr(AnswerLogProbs, "__call__", counted)
     (folder / FILE).write_text("".join(whole[:9]) + whole[9][:20])
-    again = reference_log_probs(trunk, head, answers, folder, 0, 4)
+    again = reference_log_probs(start, answers, folder)
     assert again == pytest.approx(expected, rel=1e-6)
-    assert reference_log_probs(trunk, head, answers, folder, 0, 4) == again
+    assert reference_log_probs(start, answers, folder) == again
     assert 0 < asked[0] < len(answers) and asked[1] == 0
 
-    disturb(trunk)
+    disturb(start.trunk)
     with pytest.raises(HarnessError, match="of a model with other weights"):
-        reference_log_probs(trunk, head, answers, folder, 0, 4)
+        reference_log_probs(start, answers, folder)
     (folder / FILE).write_text('{"model": 1}\nnothing\n')
     with pytest.raises(HarnessError, match="is damaged"):
-        reference_log_probs(trunk, head, answers, folder, 0, 4)
+        reference_log_probs(start, answers, folder)
+
+
+def test_a_run_that_broke_off_goes_on(
+    config: Callable[..., Path],
+    language_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It ends like an unbroken one, and the reference is asked once."""
+    from transformers.trainer_callback import DefaultFlowCallback
+
+    class BrokenOffError(Exception):
+        """In place of a kill."""
+
+    def break_off(*_: Any, **__: Any) -> None:
+        raise BrokenOffError
+
+    settings = config(lora=None, training={**SMALL, "learning_rate": 1e-4, "checkpoints": 4})
+    arguments = ["hybrid", settings, "--model", language_model, "-o"]
+    with monkeypatch.context() as patch:
+        patch.setattr(DefaultFlowCallback, "on_save", break_off)
+        with pytest.raises(BrokenOffError):
+            _run(*arguments, tmp_path / "out")
+    assert not (tmp_path / "out" / "config.json").exists()
+    resumed = _run(*arguments, tmp_path / "out")
+    assert resumed.exit_code == 0 and "going on from checkpoint-" in resumed.output
+    assert "reference log-probabilities" not in resumed.output
+    assert _run(*arguments, tmp_path / "whole").exit_code == 0
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("out", "whole"))
+    assert one.keys() == other.keys() and "lm_head.weight" in one
+    for name, tensor in one.items():
+        assert torch.allclose(tensor, other[name], atol=1e-5), name
 
 
 def test_mistakes_are_one_line(
