@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.training.balance import length_matched, longer_is_chosen
+from harness.training.gather import Part
 
 
 def pair_figures(
@@ -25,6 +26,20 @@ def pair_figures(
     figures["longer_is_chosen"] = longer_is_chosen(rows) if rows else None
     figures["matched_pairs"] = len(matched)
     figures.update(_share("matched_accuracy", [right[i] for i in matched]))
+    return figures
+
+
+def part_figures(
+    validation: Sequence[Part], chosen: Sequence[float], rejected: Sequence[float]
+) -> dict[str, dict[str, Any]]:
+    """`pair_figures` of `all` pairs, and of each part's where it has any, by its name."""
+    figures = {"all": pair_figures([row for p in validation for row in p.rows], chosen, rejected)}
+    start = 0
+    for part in validation:
+        here = slice(start, start + len(part.rows))
+        if part.rows:
+            figures[part.name] = pair_figures(part.rows, chosen[here], rejected[here])
+        start = here.stop
     return figures
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import click
 
 from harness.training.config import Config
-from harness.training.figures import pair_figures
+from harness.training.figures import part_figures
 from harness.training.gather import Part
 from harness.training.language_head import put_beside
 from harness.training.policy import AnswerLogProbs, PolicyTerm, answers_of, give_reference
@@ -84,19 +84,12 @@ class HybridTraining(RewardTraining):
     def figures(self, trainer: Any, ids: Ids, output: Path) -> dict[str, Any]:
         """Accuracy on the validation pairs by the reward, and by the implicit reward."""
         made = super().figures(trainer, ids, output)
-        every = Part("all")
-        for part in self.validation:
-            every.rows += part.rows
-            every.ids += part.ids
-        sums = self.log_probs(answers_of(every.ids))
-        for place, row in enumerate(every.ids):
-            row["shift"] = [
-                sums[place] - row["chosen_reference"],
-                sums[len(every.ids) + place] - row["rejected_reference"],
-            ]
-        for part in (every, *self.validation):
-            if part.rows:
-                shifts = [row["shift"] for row in part.ids]
-                found = pair_figures(part.rows, *map(list, zip(*shifts, strict=True)))
-                made["validation"][part.name] |= {f"implicit_{key}": found[key] for key in _TOLD}
+        ids = [row for part in self.validation for row in part.ids]
+        sums = self.log_probs(answers_of(ids))
+        shifts = [
+            [found - row[f"{side}_reference"] for row, found in zip(ids, some, strict=True)]
+            for side, some in (("chosen", sums[: len(ids)]), ("rejected", sums[len(ids) :]))
+        ]
+        for name, found in part_figures(self.validation, *shifts).items():
+            made["validation"][name] |= {f"implicit_{key}": found[key] for key in _TOLD}
         return made

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from harness.errors import HarnessError
 from harness.training.batches import padded_batches
 from harness.training.config import Config
-from harness.training.figures import pair_figures
+from harness.training.figures import pair_figures, part_figures
 from harness.training.gather import Part, by_length, gather
 from harness.training.row_check import RowCheck
 from harness.training.rows import PAIR
@@ -206,17 +206,11 @@ def _validate(
         for name in ("chosen_ids", "rejected_ids")
     ]
     chosen, rejected = ([statistics.fmean(row) for row in rewards] for rewards in of_heads)
-    figures: dict[str, Any] = {"all": pair_figures(rows, chosen, rejected)}
+    figures = part_figures(validation, chosen, rejected)
     heads = [zip(*rewards, strict=True) for rewards in of_heads]
     each = [pair_figures(rows, *pair)["accuracy"] for pair in zip(*heads, strict=True)]
     if len(each) > 1:
         figures["all"]["accuracy_by_head"] = each
-    start = 0
-    for part in validation:
-        end = start + len(part.rows)
-        if part.rows:
-            figures[part.name] = pair_figures(part.rows, chosen[start:end], rejected[start:end])
-        start = end
     return figures
 
 
