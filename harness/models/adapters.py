@@ -26,8 +26,9 @@ from harness.models.router import ABOUT, flag, router_of, whole
 from harness.models.routing import adapter_set, router_file
 from harness.models.routing.adapted_reward import ROUTER, AdaptedReward, whose
 from harness.models.routing.adapter_router import AdapterRouter
+from harness.models.routing.choice import Router
 from harness.models.routing.experts import check_scales
-from harness.models.routing.routed_lm import RoutedLM, Router
+from harness.models.routing.routed_lm import RoutedLM
 from harness.rows.answer import Answer
 from harness.rows.conversation import Message
 

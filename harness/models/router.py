@@ -23,11 +23,12 @@ from harness.models.load.arguments import folder_or_hub_id, parameters, refuse_m
 from harness.models.load.processes import MemberProcesses
 from harness.models.reward import Reward
 from harness.models.routing import fitted, router_file
+from harness.models.routing.choice import Router
 from harness.models.routing.classifier import Classifier
 from harness.models.routing.devices import OnDevices, chosen
 from harness.models.routing.experts import check_scales
 from harness.models.routing.ray_experts import RayExperts
-from harness.models.routing.routed_lm import RoutedLM, Router
+from harness.models.routing.routed_lm import RoutedLM
 from harness.models.routing.router_file import ORACLE, RouterFile
 from harness.rows.answer import Answer
 from harness.rows.conversation import Message

@@ -6,10 +6,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Protocol
 
 from harness.errors import HarnessError
 from harness.models.routing.router_file import TASK, RouterFile
+from harness.rows.conversation import Turns
+
+
+class Router(Protocol):
+    """What gives each prompt a probability of each domain.
+
+    Attributes:
+        kind: what it is, for the table.
+        labels: the domains.
+    """
+
+    kind: str
+    labels: tuple[str, ...]
+
+    def probabilities(self, prompts: Sequence[Turns]) -> list[list[float]]:
+        """[prompts][labels]; each row sums to 1."""
+
+    def identity(self) -> dict[str, str]:
+        """What a choice depends on beside the prompt."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +102,9 @@ def choose(probabilities: Mapping[str, float], made: RouterFile, top: int) -> Ch
 def domain_of(doc: Any, task: str, made: RouterFile) -> tuple[str | None, str | None]:
     """The expert that a document is for, by its column; and what stands there.
 
+    A value that `domains` has as it is comes first, then an expert's own name, then the first
+    pattern that fits: so ``*`` is for the rest, wherever it stands.
+
     Returns:
         (None, None) where the document has no such column; (None, value) where no expert is for
         what it says.
@@ -93,10 +115,12 @@ def domain_of(doc: Any, task: str, made: RouterFile) -> tuple[str | None, str | 
     if value is None:
         return None, None
     text = str(value)
-    for pattern, expert in made.domains.items():
-        if fnmatchcase(text, pattern):
-            return expert, text
-    return (text if text in made.routed else None), text
+    if text in made.domains:
+        return made.domains[text], text
+    if text in made.routed:
+        return text, text
+    fitting = (expert for pattern, expert in made.domains.items() if fnmatchcase(text, pattern))
+    return next(fitting, None), text
 
 
 def _value(doc: Any, column: str) -> Any:

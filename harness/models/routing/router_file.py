@@ -37,6 +37,7 @@ from harness.rows.columns import with_guess
 ORACLE = "oracle"
 ALWAYS = "always"
 TASK = "task"
+TAKEN = (ORACLE, "routed")  # what tables and reports set beside the experts by these names
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _SEPARATOR = ";"
 
@@ -53,7 +54,8 @@ class RouterFile(BaseModel):
         threshold: the fallback is taken where the likeliest expert is less likely than this.
         domain: the column of a document that says its domain, or ``task`` for the task's name.
         domains: expert by value of that column; ``*`` and ``?`` stand for anything. A value that
-            is an expert's name needs no entry.
+            is an expert's name needs no entry. What is written in full counts before names, and
+            these before patterns, of which the first that fits is taken.
         beside: experts that no prompt is for, to be compared with.
         calibration: the scale of each expert's rewards.
         template: what renders a prompt for a text classifier: as ``chat_template=``, or ``plain``.
@@ -103,6 +105,11 @@ class RouterFile(BaseModel):
             raise HarnessError(
                 f"{where}: the expert {bad[0]!r} has a name of other signs than letters, digits, "
                 "'_', '-' and '.'; it becomes a metric's name"
+            )
+        if name := next((name for name in self.experts if name in TAKEN), None):
+            raise HarnessError(
+                f"{where}: the expert {name!r} has a name that tables give to something else: call "
+                "it otherwise"
             )
         if self.router is None:
             raise HarnessError(
