@@ -42,9 +42,11 @@ def gather(
     """
     wanted = config.validation
     training, validation = [], []
+    domains = {source.domain for source in config.data}  # those that are read or passed over
 
     def of_domain(source: Source) -> list[dict[str, Any]]:
         rows = read_rows(source, keys, folder)
+        domains.update(row.get("domain") for row in rows)
         return [row for row in rows if config.domain in (None, row.get("domain"))]
 
     for name, source in _named(_concerned(wanted.data, config.domain)):
@@ -60,6 +62,11 @@ def gather(
         for part in validation:
             rows = without_prompts(rows, part.rows)
         training.append(_encoded(name, source, rows, config.max_length, encode))
+    if config.domain is not None and config.domain not in domains:
+        raise HarnessError(
+            f"`domain` is {config.domain!r}, and no row is of it: the rows are of "
+            f"{', '.join(sorted(filter(None, domains))) or 'no domain'}"
+        )
     for name, parts in (("training", training), ("validation", validation)):
         if not any(part.rows for part in parts):
             raise HarnessError(f"no {name} rows are left: see `share`, `max_length` and `rows`")

@@ -20,7 +20,8 @@ import numpy as np
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.recipe import router as router_recipes
 from dogerm_plugin.recipe.router import ExpertRecipe
-from harness.errors import HarnessError
+from harness.errors import HarnessError, at
+from harness.models.load.arguments import folder_or_hub_id
 from harness.models.routing import fitted
 from harness.models.routing.confusion import Confusion
 from harness.models.routing.embedder import Embedder
@@ -224,6 +225,7 @@ def _template(source: str, wanted: str | None, folder: Path) -> str:
 
     from harness.models.routing.classifier import PLAIN, template_of
 
+    source = folder_or_hub_id(source, "model")
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
@@ -247,16 +249,18 @@ def _experts(config: Config, folder: Path) -> tuple[dict[str, str], dict[str, Ex
     Folders that are written relative to the data folder are found there; Hub ids are as they are.
 
     Raises:
-        HarnessError: a recipe that is not there, or can't be followed.
+        HarnessError: a folder or recipe that is not there, or one that can't be followed.
     """
     try:
         recipes = router_recipes.recipes(config.router.experts, "`experts`", folder)
     except MergeError as error:
         raise HarnessError(str(error)) from error
-    places = {
-        name: str(recipes[name].file if name in recipes else _found(str(place), folder))
-        for name, place in config.router.experts.items()
-    }
+    places = {}
+    for name, place in config.router.experts.items():
+        with at("`experts`"):
+            found = _found(str(place), folder)
+            is_made = name in recipes
+            places[name] = str(recipes[name].file) if is_made else folder_or_hub_id(found, name)
     return places, recipes
 
 

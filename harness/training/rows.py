@@ -244,8 +244,9 @@ def _with_domain(row: Row, raw: Row, source: Source, where: str) -> Row:
         return row
     value = raw.get(column)
     if value is None or not str(value).strip():
+        is_there = f"column `{column}` is {value!r}, expected" if column in raw else ""
         raise HarnessError(
-            f"{where}: column `{column}` is {value!r}, expected a domain's name (found: "
+            f"{where}: {is_there or f'no column `{column}` for'} a domain's name (found: "
             f"{', '.join(map(str, raw))})"
         )
     return {**row, "domain": str(value).strip()}

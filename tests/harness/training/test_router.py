@@ -258,7 +258,7 @@ def test_experts_that_are_made_by_merging(
         ({"data": [{"file": "prefs.jsonl", "columns": UNTOLD}]}, "say no dom"),
         (
             {"data": [{"file": "prefs.jsonl", "columns": {**COLUMNS, "domain": "tpic"}}]},
-            "prefs.jsonl, row 1: column `tpic` is None, expected a domain's name",
+            "prefs.jsonl, row 1: no column `tpic` for a domain's name (found: ",
         ),
         (
             {"data": [{"file": "prefs.jsonl", "columns": COLUMNS, "domain": "math"}]},
@@ -287,8 +287,12 @@ def test_experts_that_are_made_by_merging(
             "`experts`: the expert math: nowhere.yml: there is no such recipe file",
         ),
         ({"router": {"kind": "knn"}}, "`kind` is probe or centroid"),
+        (
+            {"router": {"experts": {**{n: "x" for n in WORDS}, "math": "nowhere/"}}},
+            "`experts`: math=nowhere/: there is no such folder",
+        ),
         ({"lora": {"rank": 4}}, "`lora` has no effect here"),
-        ({"model": "./nowhere"}, "./nowhere: no tokenizer"),
+        ({"model": "./nowhere"}, "model=./nowhere: there is no such folder"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from dogerm_plugin.recipe.router import KEYS
 from harness.errors import HarnessError
 from harness.models.routing.experts import check_scales, of_folder, with_routers_scales
-from harness.models.routing.router_file import of_arguments
+from harness.models.routing.router_file import RouterFile, of_arguments
 
 NAMES = ("general", "math")
 
@@ -99,3 +100,7 @@ def test_a_mistake_is_told_of_where_it_stands(
 def test_a_folder_with_a_semicolon_is_for_a_file() -> None:
     with pytest.raises(HarnessError, match=r"or a router.yml, which takes folders with ';'"):
         of_arguments({"always": "a"}, "code;my;code", "here")
+
+
+def test_a_merge_of_experts_knows_the_same_keys() -> None:
+    assert set(KEYS) == set(RouterFile.model_fields)
