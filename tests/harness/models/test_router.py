@@ -306,6 +306,7 @@ def test_a_run_of_lm_eval_with_all_that_the_router_is_compared_with(
     assert scores["alias"].endswith("[routed reward (classifier), not calibrated]")
     group = results["results"]["rewardbench_reasoning"]
     assert {"accuracy_oracle,none", "router_accuracy,none", "accuracy_code,none"} <= group.keys()
+    assert sum(group[f"share_{name},none"] for name in NAMES) == pytest.approx(1)
     assert results["config"]["members"][1]["name"] == "math"
 
 
