@@ -95,6 +95,13 @@ class Training(KnownKeys):
     seed: int = 0
 
 
+class Labels(KnownKeys):
+    """How far the labels of preference pairs are believed; see `harness.training.soft_labels`."""
+
+    smoothing: Number = 0.0  # the label of a pair is 1 less this
+    rate: Number = 0.0  # of iterative data smoothing, after each epoch
+
+
 class Gates(KnownKeys):
     """What `dogerm train gates` alone reads."""
 
@@ -122,6 +129,7 @@ class Config(KnownKeys):
     heads: int = 1  # reward models only: so many on one trunk
     max_length: int = 512  # longer conversations are left out, and counted
     lora: Lora | None = Lora()  # null: all weights; not for gates, which change nothing else
+    labels: Labels = Labels()  # reward models only
     gates: Gates = Gates()
     router: Router = Router()
     training: Training = Training()

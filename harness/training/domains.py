@@ -113,8 +113,8 @@ def _router(
     source = model_folder or config.model
     adapters = {name: str(output / name) for name in names}
     given = config.model_dump(exclude_unset=True)
-    given.pop("lora", None)
-    given.pop("heads", None)
+    for section in ("lora", "heads", "labels"):
+        given.pop(section, None)
     settings = {**given.get("router", {}), "experts": adapters}
     own = Config.model_validate({**given, "router": settings})
     folder = output / ROUTER

@@ -15,6 +15,7 @@ from harness.training.rows import choose_rows, read_rows
 from harness.training.split import split_rows, without_prompts
 
 Encode = Callable[[dict[str, Any]], dict[str, Any]]
+Read = Callable[[Source, tuple[str, ...], Path], list[dict[str, Any]]]
 
 
 @dataclass
@@ -27,7 +28,11 @@ class Part:
 
 
 def gather(
-    config: Config, keys: tuple[str, ...], folder: Path, encode: Encode
+    config: Config,
+    keys: tuple[str, ...],
+    folder: Path,
+    encode: Encode,
+    read: Read = read_rows,
 ) -> tuple[list[Part], list[Part]]:
     """Training parts and validation parts, one per source; no prompt is in both.
 
@@ -36,6 +41,7 @@ def gather(
         keys: the columns that a row must have.
         folder: relative file names start here.
         encode: makes of a row its token ids: a dict with `length`, the longest sequence's tokens.
+        read: gives the rows of a source.
 
     Raises:
         HarnessError: bad data, or nothing left to train on or to validate with.
@@ -45,7 +51,7 @@ def gather(
     domains = {source.domain for source in config.data}  # those that are read or passed over
 
     def of_domain(source: Source) -> list[dict[str, Any]]:
-        rows = read_rows(source, keys, folder)
+        rows = read(source, keys, folder)
         domains.update(row.get("domain") for row in rows)
         return [row for row in rows if config.domain in (None, row.get("domain"))]
 

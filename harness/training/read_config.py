@@ -16,6 +16,7 @@ from harness.training.config import (
     Config,
     Gates,
     KnownKeys,
+    Labels,
     Lora,
     Router,
     Source,
@@ -32,6 +33,7 @@ _SECTIONS: dict[int | str, type[KnownKeys]] = {
     "columns": Columns,
     "lora": Lora,
     "gates": Gates,
+    "labels": Labels,
     "router": Router,
     "training": Training,
     "validation": Validation,
@@ -116,6 +118,12 @@ def _check(config: Config, where: str) -> None:
         (
             not lora.layers or (len(lora.layers) == 2 and 0 <= lora.layers[0] <= lora.layers[1]),
             "`layers` is [first, last]",
+        ),
+        (0 <= config.labels.smoothing < 0.5, "`smoothing` must be from 0 to below 0.5"),
+        (0 <= config.labels.rate <= 1, "`rate` must be from 0 to 1"),
+        (
+            not config.labels.rate or t.epochs > 1,
+            "`rate` moves labels after each epoch but the last, so it needs `epochs` above 1",
         ),
         (config.gates.balance >= 0, "`balance` must be 0 or above"),
         (config.router.kind in ("probe", "centroid"), "`kind` is probe or centroid"),

@@ -11,11 +11,14 @@ from harness.errors import HarnessError
 from harness.training.config import Config
 from harness.training.figures import pair_figures
 from harness.training.gather import Part, by_length, gather
+from harness.training.order import ordered
 from harness.training.row_check import RowCheck
 from harness.training.rows import PAIR
 from harness.training.run import Ids, Training, run
 from harness.training.several_heads import put_on, trainer_of_several
 from harness.training.shared_prefix import share_prefix
+from harness.training.soft_labels import FILE as LABELS
+from harness.training.soft_labels import INDEX, SoftLabels, with_soft_labels
 from harness.training.tokens import conversation_ids, require_chat_template
 from harness.training.trainer import load_model, load_tokenizer, lora_settings
 from harness.training.turns import parse_turns
@@ -39,6 +42,7 @@ class RewardTraining(Training):
 
     kind = "reward"
     without: ClassVar = {"gates": "a dense model has none"}
+    labels: SoftLabels | None = None
 
     def gather(self) -> tuple[list[Part], list[Part]]:
         """Pairs as token ids."""
@@ -64,25 +68,30 @@ class RewardTraining(Training):
         share_prefix(model)
         return model
 
-    def trainer_class(self) -> Any:
+    def trainer_class(self, output: Path, rows: int) -> Any:
         """TRL's RewardTrainer, or a kind of it."""
         from trl import RewardTrainer
 
-        return trainer_of_several() if self.config.heads > 1 else RewardTrainer
+        plain = trainer_of_several() if self.config.heads > 1 else RewardTrainer
+        wanted = self.config.labels
+        if not wanted.smoothing and not wanted.rate:
+            return plain
+        self.labels = SoftLabels(rows, wanted.smoothing, wanted.rate, output / LABELS)
+        return with_soft_labels(plain, self.labels)
 
     def trainer(self, model: Any, arguments: dict[str, Any], ids: Ids, output: Path) -> Any:
         """TRL's."""
         from datasets import Dataset
         from trl import RewardConfig
 
-        return self.trainer_class()(
+        return ordered(self.trainer_class(output, len(ids)))(
             model=model,
             args=RewardConfig(
                 center_rewards_coefficient=self.config.training.center_rewards,
                 remove_unused_columns=False,  # the sampler wants `length`
                 **arguments,
             ),
-            train_dataset=Dataset.from_list(ids),
+            train_dataset=Dataset.from_list([{**row, INDEX: n} for n, row in enumerate(ids)]),
             eval_dataset=Dataset.from_list(by_length(self.validation)),
             processing_class=self.tokenizer,
             peft_config=lora_settings(None if self.whole else self.config.lora, model, "SEQ_CLS"),
@@ -91,7 +100,9 @@ class RewardTraining(Training):
     def figures(self, trainer: Any, ids: Ids, output: Path) -> dict[str, Any]:
         """Accuracy on the validation pairs."""
         size = self.config.training.batch_size
+        soft = {"labels": self.labels.figures()} if self.labels else {}
         return {
+            **soft,
             "training_tokens": sum(len(r["chosen_ids"]) + len(r["rejected_ids"]) for r in ids),
             "validation": _validate(trainer.model, self.validation, self.tokenizer, size),
         }

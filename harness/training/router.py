@@ -62,6 +62,7 @@ def train_router(
         ("lora", "a router is fitted and nothing is adapted"),
         ("gates", "a router stands before the models"),
         ("heads", "a router has a label for each domain"),
+        ("labels", "the labels of pairs are not read"),
     ):
         config.refuse(section, why)
     source = model_folder or config.model
