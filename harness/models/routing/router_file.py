@@ -276,8 +276,8 @@ def _validated(content: Mapping[str, Any], where: str) -> RouterFile:
             ) from error
         place = ".".join(step for step in steps if step not in ("str", "dict[str,str]"))
         way_out = (
-            "; lm-eval takes a mapping where all of --model_args is one JSON object, or write it "
-            "into a router.yml"
+            f"; write it as an argument of its own, after the others (--model_args router=... "
+            f"'{place}={{...}}'), or into a router.yml"
             if mistake["type"] == "dict_type" and str(mistake["input"]).startswith("{")
             else ""
         )

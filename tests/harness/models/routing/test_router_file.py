@@ -81,7 +81,7 @@ def test_a_folder_whose_file_routes_by_a_column_is_taken_as_its_file_is(tmp_path
         (
             {},
             {"calibration": '{"math":{"mean":0'},
-            "lm-eval takes a mapping where all of --model_args is one JSON object, or write it",
+            "write it as an argument of its own, after the others (--model_args router=... 'cal",
         ),
         ({"experts": {"my a": "A", "b": "B"}}, {}, "write math=FOLDER (in a router.yml math: FOLD"),
     ],
