@@ -127,6 +127,13 @@ def _validate(
     accuracy, error = confusion.accuracy
     known = [place for place, row in enumerate(rows) if row["domain"] in router.labels]
     right = [shares[place, router.labels.index(rows[place]["domain"])] for place in known]
+    if strange := sorted({row["domain"] for row in rows} - set(router.labels)):
+        click.echo(
+            f"{name}: {len(rows) - len(known)} of {len(rows)} prompts are of {', '.join(strange)}, "
+            f"which the router has no label for, and count as wrong: its labels are "
+            f"{', '.join(router.labels)}",
+            err=True,
+        )
     counts = [sum(row["domain"] == label for row in rows) for label in router.labels]
     told[name] = {
         "prompts": len(rows),

@@ -124,17 +124,24 @@ def test_figures_of_sets_that_nothing_was_fitted_on(
     write_jsonl(
         "unseen.jsonl", [{"prompt": f"Is it {n} or {n}?", "response": "No."} for n in "123"]
     )
+    write_jsonl("law.jsonl", [{"prompt": "Is it the law?", "response": "Yes."}])
     config = write_config(
         model="some/encoder",
         data=[{"file": f"{domain}.jsonl", "domain": domain} for domain in WORDS],
         router={"template": "plain"},
-        validation={"data": [{"file": "unseen.jsonl", "domain": "math"}]},
+        validation={
+            "data": [
+                {"file": "unseen.jsonl", "domain": "math"},
+                {"file": "law.jsonl", "domain": "maths"},
+            ]
+        },
     )
     out = tmp_path / "router"
     result = run(config, "-o", out, "--model", language_model)
     assert result.exit_code == 0, result.output
     figures = json.loads((out / "figures.json").read_text())
-    assert list(figures["validation"]) == ["unseen"]
+    assert list(figures["validation"]) == ["unseen", "law"]
+    assert "law: 1 of 1 prompts are of maths, which the router has no label for" in result.output
     assert figures["validation"]["unseen"]["prompts"] == 3
     assert figures["training_prompts"] == {"math": 20, "code": 20, "chat": 20}
     assert not (out / "router.yml").exists()
