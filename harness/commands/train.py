@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,12 @@ _options = together(
     help="So many reward heads on one trunk (default: the config's `heads`, 1).",
 )
 @click.option(
+    "--ensemble",
+    type=click.IntRange(2),
+    metavar="K",
+    help="So many adapters with a head each, of seeds of their own.",
+)
+@click.option(
     "--domains",
     is_flag=True,
     help="An adapter for each domain of the rows, and a router that chooses among them.",
@@ -61,20 +68,26 @@ def reward(
     data_folder: Path | None,
     model_folder: str | None,
     heads: int | None,
+    ensemble: int | None,
     domains: bool,
 ) -> None:
     """Train a reward model on preference pairs.
 
     With --domains the output folder has an adapter for each domain, and router/, which
-    --model reward-adapters takes as router=.
+    --model reward-adapters takes as router=. With --ensemble it has one for each member, which
+    --model reward-ensemble takes as adapters=.
     """
     from harness.training.reward import train_reward
 
     instead = {} if heads is None else {"heads": heads}
     if domains and heads is not None:
         raise click.UsageError("--heads and --domains do not go together: a domain has one head")
+    if domains and ensemble is not None:
+        raise click.UsageError("--ensemble and --domains do not go together: a domain has one")
     if domains:
         _run_domains(config, output, data_folder, model_folder)
+    elif ensemble is not None:
+        _run_ensemble(ensemble, config, output, data_folder, model_folder, instead)
     else:
         _run(train_reward, config, output, data_folder, model_folder, instead)
 
@@ -143,6 +156,51 @@ def router(config: Path, output: Path, data_folder: Path | None, model_folder: s
 
 
 @train.command()
+@click.argument("config", type=NEW_FILE)
+@click.option(
+    "--data",
+    "data_folder",
+    type=NEW_FOLDER,
+    help="Where relative file names start (default: the config's folder).",
+)
+@click.option("--model", metavar="FOLDER", help="Where the config's model lies on this machine.")
+@click.option(
+    "--kind",
+    type=click.Choice(["reward", "sft"]),
+    help="What would be trained (default: as the first source has pairs or not).",
+)
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="TASK",
+    help="Look for its prompts among those that are trained on: a task, group or YAML; several.",
+)
+def check(
+    config: Path,
+    data_folder: Path | None,
+    model: str | None,
+    kind: str | None,
+    against: tuple[str, ...],
+) -> None:
+    """Read all data of a CONFIG as a training would, and say what they hold, without training.
+
+    The exit status is 0 where all rows fit.
+    """
+    from harness.check.training_data import TrainingData, lines
+    from harness.study import rows as tasks
+    from harness.training.read_config import read_config
+
+    with told_in_one_line():
+        settings = read_config(config)
+        source = model or settings.model
+        data = TrainingData(settings, kind, data_folder or config.parent, source)
+        evaluated = {one.name: one.prompts() for one in tasks.load(against, ())} if against else {}
+    for line in lines(data, evaluated):
+        click.echo(line)
+    sys.exit(0 if data.fits else 1)
+
+
+@train.command()
 @click.argument("trained", metavar="ADAPTER", type=FOLDER)
 @click.option("--model", help="The adapter's base model: folder or Hub id.")
 @output("Folder for the checkpoint.", to=NEW_FOLDER, required=True)
@@ -183,6 +241,26 @@ def _run_domains(
     told = {name: one["validation"] for name, one in figures.items()}
     click.echo(json.dumps(told, indent=1))
     click.echo(f"{output / 'router' / 'router.yml'}: for --model reward-adapters")
+
+
+def _run_ensemble(
+    count: int,
+    config: Path,
+    output: Path,
+    data_folder: Path | None,
+    model_folder: str | None,
+    instead: Mapping[str, Any],
+) -> None:
+    from harness.training.ensemble import train_ensemble
+    from harness.training.read_config import read_config
+
+    with told_in_one_line():
+        settings = read_config(config).model_copy(update=instead)
+        place = data_folder or config.parent
+        figures = train_ensemble(settings, count, output, place, model_folder)
+    click.echo(json.dumps({name: one["validation"] for name, one in figures.items()}, indent=1))
+    members = ";".join(str(output / name) for name in figures)
+    click.echo(f"for --model reward-ensemble: 'pretrained={settings.model},adapters={members}'")
 
 
 def _run(

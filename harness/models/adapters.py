@@ -26,8 +26,9 @@ from harness.models.router import ABOUT, flag, router_of, whole
 from harness.models.routing import adapter_set, router_file
 from harness.models.routing.adapted_reward import ROUTER, AdaptedReward, whose
 from harness.models.routing.adapter_router import AdapterRouter
-from harness.models.routing.experts import check_scales
-from harness.models.routing.routed_lm import RoutedLM, Router
+from harness.models.routing.choice import Router
+from harness.models.routing.experts import check_scales, with_routers_scales
+from harness.models.routing.routed_lm import RoutedLM
 from harness.rows.answer import Answer
 from harness.rows.conversation import Message
 
@@ -75,7 +76,7 @@ class RewardAdapters(MemberProcesses, RoutedLM):
         **kwargs: Any,
     ) -> None:
         own = parameters(RewardAdapters, RewardAdapters)
-        for name in ("peft", "delta", "combine", "max_loaded"):
+        for name in ("peft", "delta", "combine", "max_loaded", "devices", "ray"):
             if kwargs.get(name):
                 raise HarnessError(
                     f"{name}= is of models that are loaded one by one; here adapters= names the "
@@ -107,6 +108,7 @@ class RewardAdapters(MemberProcesses, RoutedLM):
             )
         base = folder_or_hub_id(made.base, "pretrained")
         places = {n: folder_or_hub_id(p, "adapters") for n, p in made.experts.items()}
+        made = with_routers_scales(made, places)
         super().__init__(made, top=whole(top, "top"), all_experts=flag(all_experts, "all_experts"))
         self.mixed = flag(mixed, "mixed")
         check_scales(made, places)

@@ -105,6 +105,13 @@ class Policy(KnownKeys):
     schedule: str = "constant"  # of alpha: or increase from 0, or decrease to 0, over the steps
 
 
+class Labels(KnownKeys):
+    """How far the labels of preference pairs are believed; see `harness.training.soft_labels`."""
+
+    smoothing: Number = 0.0  # the label of a pair is 1 less this
+    rate: Number = 0.0  # of iterative data smoothing, after each epoch
+
+
 class Gates(KnownKeys):
     """What `dogerm train gates` alone reads."""
 
@@ -132,6 +139,7 @@ class Config(KnownKeys):
     heads: int = 1  # reward models only: so many on one trunk
     max_length: int = 512  # longer conversations are left out, and counted
     lora: Lora | None = Lora()  # null: all weights; not for gates, which change nothing else
+    labels: Labels = Labels()  # reward models only
     policy: Policy = Policy()
     gates: Gates = Gates()
     router: Router = Router()

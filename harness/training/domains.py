@@ -20,7 +20,7 @@ import click
 import yaml
 
 from harness.errors import HarnessError
-from harness.models.routing.router_file import ORACLE
+from harness.models.routing.router_file import ORACLE, TAKEN
 from harness.training import folder as runs
 from harness.training.calibrate import calibrate
 from harness.training.config import Config, Router, Source
@@ -91,10 +91,11 @@ def _check_names(names: tuple[str, ...]) -> None:
             "out; for several, each entry of `data` has a `domain`, or a column says it"
         )
     for name in names:
-        if not _NAME.fullmatch(name) or name == ROUTER:
+        if not _NAME.fullmatch(name) or name in (ROUTER, *TAKEN):
+            taken = ", ".join(map(repr, (ROUTER, *TAKEN)))
             raise HarnessError(
                 f"the domain {name!r} becomes a folder's and an expert's name: letters, digits, "
-                f"'_', '-' and '.', and not {ROUTER!r}"
+                f"'_', '-' and '.', and none of {taken}"
             )
 
 
@@ -112,8 +113,8 @@ def _router(
     source = model_folder or config.model
     adapters = {name: str(output / name) for name in names}
     given = config.model_dump(exclude_unset=True)
-    given.pop("lora", None)
-    given.pop("heads", None)
+    for section in ("lora", "heads", "labels"):
+        given.pop(section, None)
     settings = {**given.get("router", {}), "experts": adapters}
     own = Config.model_validate({**given, "router": settings})
     folder = output / ROUTER

@@ -39,6 +39,7 @@ class GateTraining(RewardTraining):
         "lora": "gates are trained as they are, and nothing else is",
         "policy": "a mixture has no language model's head",
         "heads": "a mixture keeps the head that it has",
+        "labels": "gates are trained on the labels of the data",
     }
     whole = True
 
@@ -67,7 +68,7 @@ class GateTraining(RewardTraining):
                 parameter.data = parameter.data.float()
         return model
 
-    def trainer_class(self) -> Any:
+    def trainer_class(self, output: Path, rows: int) -> Any:
         """With the load-balancing term."""
         return _trainer(self.config.gates.balance)
 

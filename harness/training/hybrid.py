@@ -20,7 +20,6 @@ from harness.training.policy import AnswerLogProbs, PolicyTerm, answers_of, give
 from harness.training.reference import reference_log_probs
 from harness.training.reward import RewardTraining, gather_pairs, trained_ids
 from harness.training.run import Ids, run
-from harness.training.terms import with_terms
 from harness.training.trainer import load_tokenizer
 
 _TOLD = ("accuracy", "accuracy_stderr", "matched_accuracy", "matched_accuracy_stderr")
@@ -57,15 +56,11 @@ class HybridTraining(RewardTraining):
     def extend(self, model: Any) -> None:
         """Put the language model's head beside the reward's."""
         dtype = "float32" if self.whole else self.dtype
-        self.head = self.language_head = put_beside(model, self.source, dtype, trained=self.whole)
-        self.trunk = getattr(model, model.base_model_prefix)
+        head = self.language_head = put_beside(model, self.source, dtype, trained=self.whole)
+        trunk = getattr(model, model.base_model_prefix)
         pad, size = self.tokenizer.pad_token_id, self.config.training.batch_size
-        self.log_probs = AnswerLogProbs(self.trunk, self.head, pad, size, self.dtype)
-
-    def trainer_class(self) -> Any:
-        """One of rewards, with the policy's loss."""
-        term = PolicyTerm(self.config.policy, self.head)
-        return with_terms(super().trainer_class(), [term], self.trunk)
+        self.log_probs = AnswerLogProbs(trunk, head, pad, size, self.dtype)
+        self.terms.append(PolicyTerm(self.config.policy, head))
 
     def trainer(self, model: Any, arguments: dict[str, Any], ids: Ids, output: Path) -> Any:
         """TRL's, on rows that say what the reference gives their answers."""

@@ -16,6 +16,7 @@ from harness.training.config import (
     Config,
     Gates,
     KnownKeys,
+    Labels,
     Lora,
     Policy,
     Router,
@@ -34,6 +35,7 @@ _SECTIONS: dict[int | str, type[KnownKeys]] = {
     "lora": Lora,
     "policy": Policy,
     "gates": Gates,
+    "labels": Labels,
     "router": Router,
     "training": Training,
     "validation": Validation,
@@ -127,6 +129,12 @@ def _check(config: Config, where: str) -> None:
         (
             policy.schedule in ("constant", "increase", "decrease"),
             "`schedule` is constant, increase or decrease",
+        ),
+        (0 <= config.labels.smoothing < 0.5, "`smoothing` must be from 0 to below 0.5"),
+        (0 <= config.labels.rate <= 1, "`rate` must be from 0 to 1"),
+        (
+            not config.labels.rate or t.epochs > 1,
+            "`rate` moves labels after each epoch but the last, so it needs `epochs` above 1",
         ),
         (config.gates.balance >= 0, "`balance` must be 0 or above"),
         (config.router.kind in ("probe", "centroid"), "`kind` is probe or centroid"),

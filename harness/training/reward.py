@@ -12,11 +12,15 @@ from harness.training.batches import padded_batches
 from harness.training.config import Config
 from harness.training.figures import pair_figures, part_figures
 from harness.training.gather import Part, by_length, gather
+from harness.training.order import ordered
 from harness.training.row_check import RowCheck
 from harness.training.rows import PAIR
 from harness.training.run import Ids, Training, run
 from harness.training.several_heads import put_on, trainer_of_several
 from harness.training.shared_prefix import share_prefix
+from harness.training.soft_labels import FILE as LABELS
+from harness.training.soft_labels import INDEX, SoftLabels, with_soft_labels
+from harness.training.terms import Term, with_terms
 from harness.training.tokens import answer_ids, conversation_ids, require_chat_template
 from harness.training.trainer import load_model, load_tokenizer, lora_settings, save_model
 from harness.training.turns import parse_turns
@@ -47,6 +51,11 @@ class RewardTraining(Training):
         "policy": "`dogerm train hybrid` alone has that loss",
     }
     language_head: LanguageHead | None = None
+    labels: SoftLabels | None = None
+
+    def __init__(self, config: Config, data_folder: Path, source: str, dtype: str) -> None:
+        super().__init__(config, data_folder, source, dtype)
+        self.terms: list[Term] = []
 
     def gather(self) -> tuple[list[Part], list[Part]]:
         """Pairs as token ids."""
@@ -72,31 +81,39 @@ class RewardTraining(Training):
         if self.config.training.head == "zero":
             start_at_zero(model.score, self.config.heads)
         self.extend(model)
+        self.trunk = getattr(model, model.base_model_prefix)
         share_prefix(model)
         return model
 
     def extend(self, model: Any) -> None:
-        """Put more on the model's trunk than the reward head."""
+        """Put more on the model's trunk than the reward head; what it learns goes to `terms`."""
 
-    def trainer_class(self) -> Any:
+    def trainer_class(self, output: Path, rows: int) -> Any:
         """TRL's RewardTrainer, or a kind of it."""
         from trl import RewardTrainer
 
-        return trainer_of_several() if self.config.heads > 1 else RewardTrainer
+        plain = trainer_of_several() if self.config.heads > 1 else RewardTrainer
+        if self.terms:
+            plain = with_terms(plain, self.terms, self.trunk)
+        wanted = self.config.labels
+        if not wanted.smoothing and not wanted.rate:
+            return plain
+        self.labels = SoftLabels(rows, wanted.smoothing, wanted.rate, output / LABELS)
+        return with_soft_labels(plain, self.labels)
 
     def trainer(self, model: Any, arguments: dict[str, Any], ids: Ids, output: Path) -> Any:
         """TRL's."""
         from datasets import Dataset
         from trl import RewardConfig
 
-        return self.trainer_class()(
+        return ordered(self.trainer_class(output, len(ids)))(
             model=model,
             args=RewardConfig(
                 center_rewards_coefficient=self.config.training.center_rewards,
                 remove_unused_columns=False,  # the sampler wants `length`
                 **arguments,
             ),
-            train_dataset=Dataset.from_list(ids),
+            train_dataset=Dataset.from_list([{**row, INDEX: n} for n, row in enumerate(ids)]),
             eval_dataset=Dataset.from_list(by_length(self.validation)),
             processing_class=self.tokenizer,
             peft_config=lora_settings(None if self.whole else self.config.lora, model, "SEQ_CLS"),
@@ -105,7 +122,9 @@ class RewardTraining(Training):
     def figures(self, trainer: Any, ids: Ids, output: Path) -> dict[str, Any]:
         """Accuracy on the validation pairs."""
         size = self.config.training.batch_size
+        soft = {"labels": self.labels.figures()} if self.labels else {}
         return {
+            **soft,
             "training_tokens": sum(len(r["chosen_ids"]) + len(r["rejected_ids"]) for r in ids),
             "validation": _validate(trainer.model, self.validation, self.tokenizer, size),
         }

@@ -14,6 +14,7 @@ from harness.errors import HarnessError, at
 from harness.rows import local_files, transcripts
 from harness.rows.columns import MEANS, ColumnCells
 from harness.rows.conversation import Conversation, Origin, as_response, plain_text
+from harness.rows.faults import Faults
 from harness.rows.pairs import Columns, pair
 from harness.training import domain_answers
 from harness.training.balance import balance_length
@@ -35,7 +36,9 @@ _MAKERS: dict[tuple[str, ...], dict[str, _Maker]] = {
 Row = dict[str, Any]
 
 
-def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
+def read_rows(
+    source: Source, keys: tuple[str, ...], folder: Path, misfits: Faults | None = None
+) -> list[Row]:
     """All rows of one source, as dicts with exactly `keys`, balanced and corrupted as it says.
 
     Rows have any form that `harness.rows.pairs` reads. A row's prompt is a text that knows its
@@ -50,6 +53,7 @@ def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
         source: where the rows come from.
         keys: `PAIR` or `ANSWERED`.
         folder: relative file names start here.
+        misfits: take the rows that do not fit, in place of an error for the first one.
 
     Raises:
         HarnessError: no such file, a missing column, an empty answer (with file and row number),
@@ -70,7 +74,12 @@ def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
         else:
             passed.see(raw)
             where = f"{place}, row {number}"
-            rows.append(_with_domain(_row(split, needed, source, where), raw, source, where))
+            try:
+                rows.append(_with_domain(_row(split, needed, source, where), raw, source, where))
+            except HarnessError as error:
+                if misfits is None:
+                    raise
+                misfits.add(str(error).removeprefix(f"{where}: "), f"row {number}")
     with at(place):
         passed.refuse_missing()
     for line in passed.lines(len(rows)):
@@ -78,7 +87,7 @@ def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
     if left_out:
         total = len(rows) + left_out
         click.echo(f"{place}: {left_out} of {total} transcripts do not fit, left out", err=True)
-    if not rows:
+    if not rows and not misfits:
         raise HarnessError(f"{place}: no rows")
     if source.corrupt:
         if keys != PAIR:
@@ -244,8 +253,9 @@ def _with_domain(row: Row, raw: Row, source: Source, where: str) -> Row:
         return row
     value = raw.get(column)
     if value is None or not str(value).strip():
+        is_there = f"column `{column}` is {value!r}, expected" if column in raw else ""
         raise HarnessError(
-            f"{where}: column `{column}` is {value!r}, expected a domain's name (found: "
+            f"{where}: {is_there or f'no column `{column}` for'} a domain's name (found: "
             f"{', '.join(map(str, raw))})"
         )
     return {**row, "domain": str(value).strip()}

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from harness.training.config import Config
 from harness.training.gather import Part, by_length, gather
+from harness.training.order import ordered
 from harness.training.row_check import RowCheck
 from harness.training.rows import ANSWERED
 from harness.training.run import Ids, Training, run
@@ -35,6 +36,7 @@ class SftTraining(Training):
         "gates": "a dense model has none",
         "policy": "a language model is trained on answers, and not on pairs",
         "heads": "a language model has no reward heads",
+        "labels": "a language model learns no pairs",
     }
 
     def gather(self) -> tuple[list[Part], list[Part]]:
@@ -71,7 +73,7 @@ class SftTraining(Training):
         from datasets import Dataset
         from trl import SFTConfig, SFTTrainer
 
-        return SFTTrainer(
+        return ordered(SFTTrainer)(
             model=model,
             args=SFTConfig(dataset_kwargs={"skip_prepare_dataset": True}, **arguments),
             train_dataset=Dataset.from_list(ids),
@@ -81,7 +83,7 @@ class SftTraining(Training):
         )
 
     def fit(self, trainer: Any, checkpoint: Path | None) -> float:
-        """Validate, also when going on (the rows' order is drawn after it); then train."""
+        """Validate, also when going on, and train."""
         self.before = trainer.evaluate(metric_key_prefix="before")
         return super().fit(trainer, checkpoint)
 

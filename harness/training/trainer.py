@@ -45,7 +45,6 @@ def trainer_arguments(config: Config, output: Path, rows: int, dtype: str) -> di
         "bf16": dtype == "bfloat16",
         "gradient_checkpointing": False,
         "max_length": None,  # the rows are chosen and tokenized before
-        "train_sampling_strategy": "group_by_length",
         "eval_strategy": "steps",
         "eval_steps": max(1, math.ceil(steps / t.evaluations)),
         "save_strategy": "steps",

@@ -25,10 +25,13 @@ class Document:
     Attributes:
         requests: their places among all requests.
         prompt: the number of its prompt in `Prompts`.
+        plain: its prompt is each candidate's conversation but for the last turn. Only then does a
+            conversation alone, as ``--use_cache`` knows it, tell what its document was routed by.
     """
 
     requests: list[int] = field(default_factory=list)
     prompt: int = -1
+    plain: bool = True
 
 
 class Prompts(Sequence[Turns]):
@@ -55,7 +58,9 @@ class Prompts(Sequence[Turns]):
         numbers: dict[bytes, int] = {}
         for document in self.documents:
             first = document.requests[0]
-            turns = _shared([conversation(requests[place]).prompt for place in document.requests])
+            talks = [conversation(requests[place]) for place in document.requests]
+            turns = _shared([talk.prompt for talk in talks])
+            document.plain = all(len(talk) == len(turns) + 1 for talk in talks)
             document.prompt = numbers.setdefault(digest_of(turns), len(numbers))
             if document.prompt == len(self._first):
                 self._first.append((first, len(turns)))

@@ -8,16 +8,26 @@ adapter (`harness.models.adapters`).
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lm_eval.api.model import LM, CacheHook
 
 from harness.errors import HarnessError
 from harness.models import response_cache
 from harness.models.only_scores import OnlyScores
-from harness.models.routing.choice import Choice, certain, check_labels, choose, domain_of
+from harness.models.routing.choice import (
+    Choice,
+    Router,
+    certain,
+    check_labels,
+    choose,
+    domain_of,
+    no_domain,
+    nothing_told,
+)
 from harness.models.routing.prompts import Prompts
 from harness.models.routing.router_file import ORACLE, RouterFile
 from harness.models.score.kept_answers import keep
@@ -27,27 +37,7 @@ from harness.rows.answer import Answer
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
 
-    from harness.rows.conversation import Turns
-
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
-
-
-class Router(Protocol):
-    """What gives each prompt a probability of each domain.
-
-    Attributes:
-        kind: what it is, for the table.
-        labels: the domains.
-    """
-
-    kind: str
-    labels: tuple[str, ...]
-
-    def probabilities(self, prompts: Sequence[Turns]) -> list[list[float]]:
-        """[prompts][labels]; each row sums to 1."""
-
-    def identity(self) -> dict[str, str]:
-        """What a choice depends on beside the prompt."""
 
 
 class RoutedLM(OnlyScores, LM):
@@ -161,7 +151,10 @@ class RoutedLM(OnlyScores, LM):
             for place, number in enumerate(of_request)
         ]
         self._tell(choices)
-        keep(self.cache_hook, requests, combined)
+        kept = [
+            one for document in prompts.documents if document.plain for one in document.requests
+        ]
+        keep(self.cache_hook, [requests[p] for p in kept], [combined[p] for p in kept])
         return [answer_to(*pair) for pair in zip(requests, combined, strict=True)]
 
     def choices(
@@ -180,22 +173,24 @@ class RoutedLM(OnlyScores, LM):
             domain, value = domain_of(getattr(first, "doc", None), first.task_name, made)
             domains.append(domain)
             values.append(value)
+        if made.domain is not None and self.router is not None and None in domains:
+            logger.warning("%s", nothing_told(domains, values, made))
         if made.always is not None:
             return [certain(made.always, made)] * len(domains), domains
         if self.router is None:
+            if made.fallback is not None and not any(value is not None for value in values):
+                raise HarnessError(
+                    f"router={ORACLE}: none of {len(values)} documents has a column {made.domain}, "
+                    f"so all would go to the fallback {made.fallback}; name the column that says a "
+                    f"row's domain, or give always={made.fallback}"
+                )
             chosen = []
             for document, domain, value in zip(prompts.documents, domains, values, strict=True):
                 name = domain if domain is not None else made.fallback
                 if name is None:
+                    first = requests[document.requests[0]]
                     raise HarnessError(
-                        f"{describe(requests[document.requests[0]])}: "
-                        + (
-                            f"it has no column {made.domain}"
-                            if value is None
-                            else f"its {made.domain} is {value!r}, and no expert is for that"
-                        )
-                        + f"; the experts are {', '.join(made.routed)}: map the value (domains: "
-                        "in a router.yml), or give fallback=NAME"
+                        f"{describe(first)}: {no_domain(getattr(first, 'doc', None), value, made)}"
                     )
                 chosen.append(certain(name, made))
             return chosen, domains
@@ -217,6 +212,12 @@ class RoutedLM(OnlyScores, LM):
         logger.info("routing %d prompts", len(seen))
         rows = router.probabilities([prompts[number] for number in seen]) if seen else []
         for number, row in zip(seen, rows, strict=True):
+            if not all(map(math.isfinite, row)):  # no order among them: any expert would be taken
+                raise HarnessError(
+                    f"{prompts.where(number)}: the router's probabilities are "
+                    f"{', '.join(f'{one:g}' for one in row)}, so none is the likeliest; a router "
+                    "in float16 may overflow: load it in another dtype, or mend its weights"
+                )
             shares = dict(zip(router.labels, row, strict=True))
             by_prompt[number] = choose(shares, self.made, self.top)
         return [by_prompt[document.prompt] for document in prompts.documents]

@@ -29,16 +29,17 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.recipe.router import ExpertRecipe, recipes
+from dogerm_plugin.recipe.router import FILE, ExpertRecipe, recipes
 from harness.errors import HarnessError
+from harness.models.routing.named_places import named_places
 from harness.models.routing.scale import Scale
 from harness.rows.columns import with_guess
 
 ORACLE = "oracle"
 ALWAYS = "always"
 TASK = "task"
+TAKEN = (ORACLE, "routed")  # what tables and reports set beside the experts by these names
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
-_SEPARATOR = ";"
 
 
 class RouterFile(BaseModel):
@@ -53,7 +54,8 @@ class RouterFile(BaseModel):
         threshold: the fallback is taken where the likeliest expert is less likely than this.
         domain: the column of a document that says its domain, or ``task`` for the task's name.
         domains: expert by value of that column; ``*`` and ``?`` stand for anything. A value that
-            is an expert's name needs no entry.
+            is an expert's name needs no entry. What is written in full counts before names, and
+            these before patterns, of which the first that fits is taken.
         beside: experts that no prompt is for, to be compared with.
         calibration: the scale of each expert's rewards.
         template: what renders a prompt for a text classifier: as ``chat_template=``, or ``plain``.
@@ -102,7 +104,13 @@ class RouterFile(BaseModel):
         if bad:
             raise HarnessError(
                 f"{where}: the expert {bad[0]!r} has a name of other signs than letters, digits, "
-                "'_', '-' and '.'; it becomes a metric's name"
+                "'_', '-' and '.'; it becomes a metric's name: write math=FOLDER (in a router.yml "
+                "math: FOLDER)"
+            )
+        if name := next((name for name in self.experts if name in TAKEN), None):
+            raise HarnessError(
+                f"{where}: the expert {name!r} has a name that tables give to something else: call "
+                "it otherwise"
             )
         if self.router is None:
             raise HarnessError(
@@ -208,13 +216,14 @@ def of_arguments(
     """
     router, always = given.get("router"), given.get("always")
     made = RouterFile()
-    folder_file = None
+    file = None
     if isinstance(router, str) and router.endswith((".yml", ".yaml")):
-        made, router = read(Path(router).expanduser()), None
+        file, router = Path(router).expanduser(), None
     elif isinstance(router, str) and router != ORACLE:
-        folder_file = Path(router).expanduser() / "router.yml"
-    if folder_file is not None and folder_file.is_file():
-        made = read(folder_file)
+        beside = Path(router).expanduser() / FILE
+        file = beside if beside.is_file() else None
+    if file is not None:
+        made = read(file)
     found = made.recipes
     changed: dict[str, Any] = {
         key: given[name]
@@ -230,7 +239,7 @@ def of_arguments(
     }
     if router is not None and always is not None:
         raise HarnessError(f"{where}: router= and always= are two ways to choose: give one")
-    if router is not None:
+    if router is not None and made.router != ORACLE:  # which a trained folder may say, too
         changed["router"] = router
     if always is not None:
         changed["router"] = {ALWAYS: str(always)}
@@ -241,36 +250,9 @@ def of_arguments(
         changed["calibration"] = kept if len(kept) == len(changed["experts"]) else {}
     if given.get("calibration") is not None:
         changed["calibration"] = given["calibration"]
+    if file is not None:
+        where = f"{where} and {file}" if changed else str(file)
     return _having(_validated({**made.model_dump(), **changed}, where).checked(where), found)
-
-
-def named_places(experts: Any, argument: str = "pretrained") -> dict[str, str]:
-    """Place by name of ``A;B``, ``a=A;b=B``, a list of places or a mapping.
-
-    Raises:
-        HarnessError: two have one name, or one has no place.
-    """
-    if isinstance(experts, Mapping):
-        return {str(name): str(place) for name, place in experts.items()}
-    listed = experts.split(_SEPARATOR) if isinstance(experts, str) else list(experts)
-    pairs = []
-    for one in listed:
-        name, equals, place = str(one).strip().rpartition("=")
-        pairs.append((name.strip() if equals else _last_part(place), place.strip()))
-    named = dict(pairs)
-    if len(named) < len(pairs) or not all(named.values()):
-        names = [name for name, _ in pairs]
-        twice = next((name for name in names if names.count(name) > 1), "")
-        raise HarnessError(
-            f"{argument}={experts}: "
-            + (f"two experts are called {twice}" if twice else "an expert has no place")
-            + f"; write --model_args '{argument}=math=FOLDER;code=FOLDER'"
-        )
-    return named
-
-
-def _last_part(place: str) -> str:
-    return Path(place.rstrip("/")).name
 
 
 def _beside(file: Path, place: str) -> str:
@@ -293,6 +275,12 @@ def _validated(content: Mapping[str, Any], where: str) -> RouterFile:
                 f"{where}: unknown key {with_guess(steps[-1], known)}; known: {', '.join(known)}"
             ) from error
         place = ".".join(step for step in steps if step not in ("str", "dict[str,str]"))
+        way_out = (
+            f"; write it as an argument of its own, after the others (--model_args router=... "
+            f"'{place}={{...}}'), or into a router.yml"
+            if mistake["type"] == "dict_type" and str(mistake["input"]).startswith("{")
+            else ""
+        )
         raise HarnessError(
-            f"{where}: `{place}` is {mistake['input']!r}: {mistake['msg'].lower()}"
+            f"{where}: `{place}` is {mistake['input']!r}: {mistake['msg'].lower()}{way_out}"
         ) from error

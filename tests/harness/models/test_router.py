@@ -306,6 +306,7 @@ def test_a_run_of_lm_eval_with_all_that_the_router_is_compared_with(
     assert scores["alias"].endswith("[routed reward (classifier), not calibrated]")
     group = results["results"]["rewardbench_reasoning"]
     assert {"accuracy_oracle,none", "router_accuracy,none", "accuracy_code,none"} <= group.keys()
+    assert sum(group[f"share_{name},none"] for name in NAMES) == pytest.approx(1)
     assert results["config"]["members"][1]["name"] == "math"
 
 
@@ -327,8 +328,11 @@ def test_the_oracle_goes_by_a_column(
     assert scores["rewardbench-math-prm"]["router_accuracy,none"] == 1
     assert scores["rewardbench-hep-go"]["share_general,none"] == 1
     assert "router_accuracy,none" not in scores["rewardbench-hep-go"]
-    with pytest.raises(HarnessError, match="it has no column topic; the experts are general, math"):
+    with pytest.raises(HarnessError, match=r"no column topic \(it has: .*subset.*\); name"):
         arguments = {"pretrained": experts, "router": "oracle", "domain": "topic"}
+        lm_eval.simple_evaluate("reward-router", model_args=arguments, **given)
+    with pytest.raises(HarnessError, match="none of 8 documents has a column topic, so all would"):
+        arguments |= {"fallback": "general"}
         lm_eval.simple_evaluate("reward-router", model_args=arguments, **given)
 
 
@@ -374,6 +378,48 @@ def test_the_cache_knows_the_experts_and_the_router(
         CachingLM(router(experts, router="oracle", domain="x"), str(tmp_path / "other.db"))
 
 
+def test_the_cache_keeps_no_row_whose_conversation_does_not_tell_its_prompt(
+    experts: dict[str, str], tmp_path: Path
+) -> None:
+    """One conversation beside two others: each pair is routed by what its two sides share."""
+    from lm_eval.api.model import CachingLM
+
+    def talk(*texts: str) -> tuple[Conversation, str]:
+        turns = [
+            {"role": ("user", "assistant")[place % 2], "content": text}
+            for place, text in enumerate(texts[:-1])
+        ]
+        return Conversation(" ".join(texts[:-1]), turns), texts[-1]
+
+    pairs = []
+    for number in range(6):
+        one = talk(f"Hi {number}", "Yes?", "Add 1 and 2.", "3")
+        pairs += [one, talk(f"Hi {number}", "No.", "Add 1 and 2.", "3")]
+        pairs += [one, talk(f"Hi {number}", "Yes?", "Add 1 and 3.", "4")]
+    plain = talks(some_pairs(2))
+    asked = requests([*pairs, *plain])
+    expected = routed_by(experts, ByHash()).loglikelihood(asked, True)
+    of_pairs = [answer[2]["expert"] for answer in expected[:-4]]
+    assert any(of_pairs[place] != of_pairs[place + 2] for place in range(0, len(pairs), 4))
+    path = str(tmp_path / "cache.db")
+    firsts = [asked[place] for place in range(len(pairs)) if place % 4 < 2]
+    CachingLM(routed_by(experts, ByHash()), path).loglikelihood(firsts)
+    model = routed_by(experts, ByHash())
+    assert CachingLM(model, path).loglikelihood(asked) == expected
+    again = routed_by(experts, ByHash())
+    assert CachingLM(again, path).loglikelihood(asked) == expected
+    assert again.shares.total() == 12  # the plain ones were kept
+
+
+def test_probabilities_that_are_no_numbers_are_refused(experts: dict[str, str]) -> None:
+    class Overflown(ByHash):
+        def probabilities(self, prompts: Sequence[Turns]) -> list[list[float]]:
+            return [*super().probabilities(prompts)[1:], [float("nan")] * 3]
+
+    with pytest.raises(HarnessError, match=r"document 2, .* probabilities are nan, nan, nan, so"):
+        routed_by(experts, Overflown()).loglikelihood(requests(talks(some_pairs(3))), True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -406,6 +452,10 @@ def test_mistakes_are_one_line(experts: dict[str, str], arguments: Any, words: s
         ({"expert": {}}, "unknown key 'expert' (did you mean experts?)"),
         ({"experts": {"a": "x", "b c": "y"}, "router": "oracle"}, "the expert 'b c' has a name of"),
         ({"experts": {"a": "x"}, "router": "oracle"}, "and here are 1; for one use --model reward"),
+        (
+            {"experts": {"a": "x", "oracle": "y"}, "router": "r"},
+            "the expert 'oracle' has a name tha",
+        ),
         ({"experts": ["a"]}, "`experts` is ['a']: input should be a valid dictionary"),
         ({"experts": {"a": "x", "b": "y"}, "router": {"never": "a"}}, "router is {'never': 'a'}"),
         (

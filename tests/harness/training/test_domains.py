@@ -163,6 +163,15 @@ def test_answers_by_domain_as_dsp_has_them(
             },
             "the domain 'router' becomes a folder's and an expert's name",
         ),
+        (
+            {
+                "data": [
+                    {"generator": "sums", "rows": 20, "domain": "oracle"},
+                    {"generator": "basics", "rows": 20, "domain": "b"},
+                ]
+            },
+            "and none of 'router', 'oracle', 'routed'",
+        ),
         ({"router": {"experts": {"a": "b"}}}, "as the adapters are the experts"),
         ({"domain": "a"}, "`domain` has no effect here"),
     ],

@@ -108,17 +108,20 @@ def disturb(model: Any, share: float = 0.05) -> None:
                 parameter += share * noise
 
 
+@pytest.mark.parametrize("labels", [{}, {"smoothing": 0.1, "rate": 0.3}])
 def test_alpha_0_is_plain_reward_training(
     config: Callable[..., Path],
     language_model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    labels: dict[str, float],
 ) -> None:
     """The adapter's tensors are equal to the bit, and training never asks for the policy's loss."""
-    training = {**SMALL, "seed": 5, "accumulate": 2, "batch_size": 2}
-    plain = config("plain.yml", training=training)
-    none = config("none.yml", training=training, policy={"alpha": 0.0})
-    some = config("some.yml", training=training, policy={"alpha": 0.2})
+    training = {**SMALL, "seed": 5, "accumulate": 2, "batch_size": 2, "epochs": 2}
+    both: dict[str, Any] = {"training": training, "labels": labels}
+    plain = config("plain.yml", **both)
+    none = config("none.yml", **both, policy={"alpha": 0.0})
+    some = config("some.yml", **both, policy={"alpha": 0.2})
     asked = []
     of_term = PolicyTerm.loss
 
@@ -162,7 +165,7 @@ def test_gradient_is_that_of_the_formula(
     state = model.state_dict()
     score.load_state_dict({"weight": state.pop("score.weight")})
     left = lm.load_state_dict(state, strict=False)
-    assert left.missing_keys == (["lm_head.weight"] if one.one.head.tied else [])
+    assert left.missing_keys == (["lm_head.weight"] if one.one.log_probs.head.tied else [])
 
     def log_prob(network: Any, ids: Any, labels: list[int]) -> Any:
         found = network(ids[None]).logits[0].log_softmax(-1)
@@ -233,11 +236,11 @@ def test_first_step(prepare: Callable[..., Prepared], base: Path, lora: Any) -> 
     assert logged["min_reward"] == logged["max_reward"] == 0
     trained = {name for name, p in one.trainer.model.named_parameters() if p.requires_grad}
     if lora is None:
-        assert ("lm_head.weight" in trained) is not one.one.head.tied
-        assert one.one.head.module.weight.requires_grad
+        assert ("lm_head.weight" in trained) is not one.one.log_probs.head.tied
+        assert one.one.log_probs.head.module.weight.requires_grad
     else:
         assert all("lora_" in name or "score" in name for name in trained)
-        assert not one.one.head.module.weight.requires_grad
+        assert not one.one.log_probs.head.module.weight.requires_grad
 
 
 def test_batches_and_padding_change_nothing(prepare: Callable[..., Prepared], base: Path) -> None:
@@ -285,7 +288,7 @@ def test_schedules(prepare: Callable[..., Prepared], language_model: Path) -> No
     seen = {}
     for schedule in ("constant", "increase", "decrease"):
         one = prepare(language_model, policy={"alpha": 0.4, "schedule": schedule})
-        term = PolicyTerm(one.one.config.policy, one.one.head)
+        term = PolicyTerm(one.one.config.policy, one.one.log_probs.head)
         seen[schedule] = [term.weight(share) for share in (0.0, 0.25, 1.0)]
     assert seen == {
         "constant": [0.4, 0.4, 0.4],

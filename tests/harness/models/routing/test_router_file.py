@@ -1,0 +1,106 @@
+"""What a `router.yml` and arguments say together, before a model is loaded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dogerm_plugin.recipe.router import KEYS
+from harness.errors import HarnessError
+from harness.models.routing.experts import check_scales, of_folder, with_routers_scales
+from harness.models.routing.router_file import RouterFile, of_arguments
+
+NAMES = ("general", "math")
+
+
+@pytest.fixture(scope="module")
+def experts(save_reward_model: Callable[..., Path]) -> dict[str, str]:
+    return {name: str(save_reward_model(seed=seed)) for seed, name in enumerate(NAMES, 71)}
+
+
+def write(file: Path, **content: Any) -> str:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(yaml.safe_dump(content), "utf-8")
+    return str(file)
+
+
+def scales(experts: dict[str, str]) -> dict[str, Any]:
+    return {
+        name: {"mean": float(number), "std": 2.0, "files": of_folder(place)}
+        for number, (name, place) in enumerate(experts.items())
+    }
+
+
+def test_the_calibration_of_the_folder_that_a_file_names_counts(
+    experts: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / "trained/router.yml", experts=experts, router=".", calibration=scales(experts))
+    file = write(tmp_path / "router.yml", experts=experts, router="trained/")
+    made = with_routers_scales(of_arguments({"router": file}, None, "here"), experts)
+    assert {name: scale.mean for name, scale in made.calibration.items()} == {
+        "general": 0,
+        "math": 1,
+    }
+    others = {"general": experts["general"], "math": experts["general"]}
+    file = write(tmp_path / "router.yml", experts=others, router="trained/")
+    with caplog.at_level(logging.WARNING):
+        made = with_routers_scales(of_arguments({"router": file}, None, "here"), others)
+    assert made.calibration == {}
+    assert "calibrates other files than the expert math has" in caplog.text
+
+
+def test_experts_that_are_swapped_are_told_so(experts: dict[str, str], tmp_path: Path) -> None:
+    swapped = {"general": experts["math"], "math": experts["general"]}
+    file = write(
+        tmp_path / "router.yml", experts=swapped, router="oracle", domain="subset",
+        calibration=scales(experts),
+    )  # fmt: skip
+    with pytest.raises(HarnessError, match="they are those of math: are the two swapped"):
+        check_scales(of_arguments({"router": file}, None, "here"), swapped)
+
+
+def test_a_folder_whose_file_routes_by_a_column_is_taken_as_its_file_is(tmp_path: Path) -> None:
+    """As `dogerm train reward --domains` leaves it where no router can be learned."""
+    content = {"experts": {"a": "A", "b": "B"}, "router": "oracle", "domain": "subset"}
+    file = write(tmp_path / "trained/router.yml", **content)
+    by_folder = of_arguments({"router": str(tmp_path / "trained/")}, None, "here")
+    assert by_folder == of_arguments({"router": file}, None, "here")
+    assert by_folder.router == "oracle"
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "words"),
+    [
+        ({"fallback": "law"}, {}, "{file}: fallback names the expert 'law'"),
+        ({}, {"fallback": "law"}, "here and {file}: fallback names the expert 'law'"),
+        (
+            {},
+            {"calibration": '{"math":{"mean":0'},
+            "write it as an argument of its own, after the others (--model_args router=... 'cal",
+        ),
+        ({"experts": {"my a": "A", "b": "B"}}, {}, "write math=FOLDER (in a router.yml math: FOLD"),
+    ],
+)
+def test_a_mistake_is_told_of_where_it_stands(
+    tmp_path: Path, content: Any, given: Any, words: str
+) -> None:
+    whole = {"experts": {"a": "A", "b": "B"}, "router": "r", **content}
+    file = write(tmp_path / "router.yml", **whole)
+    with pytest.raises(HarnessError) as told:
+        of_arguments({"router": file, **given}, None, "here")
+    assert words.format(file=file) in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_a_folder_with_a_semicolon_is_for_a_file() -> None:
+    with pytest.raises(HarnessError, match=r"or a router.yml, which takes folders with ';'"):
+        of_arguments({"always": "a"}, "code;my;code", "here")
+
+
+def test_a_merge_of_experts_knows_the_same_keys() -> None:
+    assert set(KEYS) == set(RouterFile.model_fields)
