@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -254,5 +255,7 @@ def _run(
     with told_in_one_line():
         settings = read_config(config).model_copy(update=instead)
         figures = run(settings, output, data_folder or config.parent, model_folder)
+    if int(os.environ.get("RANK", "0")):  # the first process says it for all
+        return
     click.echo(json.dumps(figures["validation"], indent=1))
     click.echo(f"{output / 'adapter_model.safetensors'}: {figures['bytes']:,} bytes")
