@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -277,5 +278,8 @@ def _run(
     with told_in_one_line():
         settings = read_config(config).model_copy(update=instead)
         figures = run(settings, output, data_folder or config.parent, model_folder)
+    if int(os.environ.get("RANK", "0")):  # the first process says it for all
+        return
     click.echo(json.dumps(figures["validation"], indent=1))
-    click.echo(f"{output}: {figures['bytes']:,} bytes of weights")
+    made = output if settings.lora is None else output / "adapter_model.safetensors"
+    click.echo(f"{made}: {figures['bytes']:,} bytes")

@@ -10,7 +10,6 @@ ARLISS of arXiv 2407.17546: one small model in memory, its adapters switched.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -24,6 +23,7 @@ from harness.models.routing.router_file import ORACLE, TAKEN
 from harness.training import folder as runs
 from harness.training.calibrate import calibrate
 from harness.training.config import Config, Router, Source
+from harness.training.figures import read_figures
 from harness.training.reward import train_reward
 from harness.training.router import train_router
 from harness.training.router_rows import NothingToTellError, domains_of, held_out_pairs
@@ -66,7 +66,7 @@ def train_domains(
             figures[name] = train_reward(own, output / name, data_folder, model_folder)
         except runs.FinishedError:
             click.echo(f"domain {name}: finished already", err=True)
-            figures[name] = json.loads((output / name / "figures.json").read_text("utf-8"))
+            figures[name] = read_figures(output / name)
         except HarnessError as error:
             raise HarnessError(f"domain {name}: {error}") from error
     figures[ROUTER] = _router(config, names, output, data_folder, model_folder)
@@ -122,8 +122,7 @@ def _router(
         return train_router(own, folder, data_folder, model_folder, base=source)
     except runs.FinishedError:
         click.echo("the router: finished already", err=True)
-        figures: dict[str, Any] = json.loads((folder / "figures.json").read_text("utf-8"))
-        return figures
+        return read_figures(folder)
     except NothingToTellError as error:
         click.echo(f"no router: {error}", err=True)
     pairs = held_out_pairs(config, data_folder)

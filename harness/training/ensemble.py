@@ -10,7 +10,6 @@ reward model as `model` does that.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import click
 from harness.errors import HarnessError
 from harness.training import folder as runs
 from harness.training.config import Config
+from harness.training.figures import read_figures
 from harness.training.reward import train_reward
 
 
@@ -50,7 +50,7 @@ def train_ensemble(
             figures[name] = train_reward(own, output / name, data_folder, model_folder)
         except runs.FinishedError:
             click.echo(f"member {name}: finished already", err=True)
-            figures[name] = json.loads((output / name / "figures.json").read_text("utf-8"))
+            figures[name] = read_figures(output / name)
         except HarnessError as error:
             raise HarnessError(f"member {name}: {error}") from error
     return figures

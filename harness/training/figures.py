@@ -77,6 +77,12 @@ def write_figures(
     _draw(folder / "figures.png", drawn)
 
 
+def read_figures(folder: Path) -> dict[str, Any]:
+    """What a finished run has written."""
+    figures: dict[str, Any] = json.loads((folder / "figures.json").read_text("utf-8"))
+    return figures
+
+
 def _draw(path: Path, drawn: Mapping[str, Sequence[tuple[int, float]]]) -> None:
     from matplotlib.figure import Figure  # without pyplot: no display and no global state
 

@@ -17,6 +17,7 @@ from harness.training.figures import part_figures
 from harness.training.gather import Part
 from harness.training.language_head import put_beside
 from harness.training.policy import AnswerLogProbs, PolicyTerm, answers_of, give_reference
+from harness.training.processes import Processes
 from harness.training.reference import reference_log_probs
 from harness.training.reward import RewardTraining, gather_pairs, trained_ids
 from harness.training.run import Ids, run
@@ -73,7 +74,11 @@ class HybridTraining(RewardTraining):
             click.echo("no reference: the policy's loss takes log pi_ref for 0", err=True)
             give_reference(rows, [0.0] * len(answers))
         else:
-            give_reference(rows, reference_log_probs(self.log_probs, answers, output))
+
+            def known() -> list[float]:
+                return reference_log_probs(self.log_probs, answers, output)
+
+            give_reference(rows, Processes().first_alone(known, known))  # the others read
         return super().trainer(model, arguments, ids, output)
 
     def figures(self, trainer: Any, ids: Ids, output: Path) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def ordered(trainer_class: Any) -> Any:
+def ordered(trainer_class: Any, lengths: list[int]) -> Any:
     """A trainer with that order, rows of like lengths together.
 
     Args:
-        trainer_class: one of TRL's; its rows have a `length`.
+        trainer_class: one of TRL's.
+        lengths: of the rows that it trains on, in their order.
     """
     import torch
     from numpy.random import SeedSequence
@@ -41,9 +42,8 @@ def ordered(trainer_class: Any) -> Any:
 
     class Ordered(trainer_class):
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            rows = self.train_dataset  # the one that is given may have lost the column
             args = self.args
             batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-            return OfEpoch(batch, list(rows["length"]), args.data_seed)
+            return OfEpoch(batch, lengths, args.data_seed)
 
     return Ordered

@@ -106,7 +106,8 @@ class RewardTraining(Training):
         from datasets import Dataset
         from trl import RewardConfig
 
-        return ordered(self.trainer_class(output, len(ids)))(
+        lengths = [row["length"] for row in ids]
+        return ordered(self.trainer_class(output, len(ids)), lengths)(
             model=model,
             args=RewardConfig(
                 center_rewards_coefficient=self.config.training.center_rewards,

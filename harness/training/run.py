@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.training import folder as runs
 from harness.training.adapter import save_adapter
 from harness.training.config import Config
-from harness.training.figures import write_figures
+from harness.training.figures import read_figures, write_figures
 from harness.training.gather import Part
 from harness.training.machine import settle
+from harness.training.processes import Processes
 from harness.training.trainer import save_model, train, trainer_arguments
 
 Ids = list[dict[str, Any]]
@@ -102,21 +103,54 @@ def run(
     Raises:
         HarnessError: see the message.
     """
-    from transformers import set_seed
-
     for section, why in kind.without.items():
         config.refuse(section, why)
-    one = kind(config, data_folder, model_folder or config.model, settle(config.training.dtype))
+    processes = Processes()
+    with processes.told_once():
+        return _run(kind, config, output, data_folder, model_folder or config.model, processes)
+
+
+def _run(
+    kind: type[Training],
+    config: Config,
+    output: Path,
+    data_folder: Path,
+    source: str,
+    processes: Processes,
+) -> dict[str, Any]:
+    from transformers import set_seed
+
+    batch = processes.share_of(config.training.batch_size)
+    one = kind(config, data_folder, source, settle(config.training.dtype))
     training, one.validation = one.gather()
     ids = [row for part in training for row in part.ids]
     made_with = runs.made_with(kind.__module__, one.learned(ids)) | {"dtype": one.dtype}
+    made_with |= one.identity()
     finished = runs.WHOLE_MODEL if one.whole else runs.ADAPTER
-    checkpoint = runs.claim(output, config.as_dict(), made_with | one.identity(), finished)
+    checkpoint = processes.first_alone(
+        lambda: runs.claim(output, config.as_dict(), made_with, finished),
+        lambda: runs.last_checkpoint(output),
+    )
     set_seed(config.training.seed)
     model = one.load()
-    arguments = trainer_arguments(config, runs.checkpoints(output), len(ids), one.dtype)
+    arguments = trainer_arguments(config, runs.checkpoints(output), len(ids), one.dtype, batch)
     trainer = one.trainer(model, arguments, ids, output)
     seconds = one.fit(trainer, checkpoint)
+    return processes.first_alone(
+        lambda: _finish(one, trainer, seconds, training, ids, output),
+        lambda: read_figures(output),
+    )
+
+
+def _finish(
+    one: Training,
+    trainer: Any,
+    seconds: float,
+    training: Sequence[Part],
+    ids: Ids,
+    output: Path,
+) -> dict[str, Any]:
+    """Validate and save."""
     history = trainer.state.log_history
     losses = [entry["train_loss"] for entry in history if "train_loss" in entry]
     figures = {

@@ -73,9 +73,14 @@ class SftTraining(Training):
         from datasets import Dataset
         from trl import SFTConfig, SFTTrainer
 
-        return ordered(SFTTrainer)(
+        return ordered(SFTTrainer, [row["length"] for row in ids])(
             model=model,
-            args=SFTConfig(dataset_kwargs={"skip_prepare_dataset": True}, **arguments),
+            args=SFTConfig(
+                dataset_kwargs={"skip_prepare_dataset": True},
+                # not by evaluate(): several processes would then train without sharing gradients
+                eval_on_start=True,
+                **arguments,
+            ),
             train_dataset=Dataset.from_list(ids),
             eval_dataset=Dataset.from_list(by_length(self.validation)),
             processing_class=self.tokenizer,
@@ -83,18 +88,20 @@ class SftTraining(Training):
         )
 
     def fit(self, trainer: Any, checkpoint: Path | None) -> float:
-        """Validate, also when going on, and train."""
-        self.before = trainer.evaluate(metric_key_prefix="before")
-        return super().fit(trainer, checkpoint)
+        """Train, and validate, which all processes do together."""
+        seconds = super().fit(trainer, checkpoint)
+        self.after = trainer.evaluate()
+        return seconds
 
     def figures(self, trainer: Any, ids: Ids, output: Path) -> dict[str, Any]:
         """The loss on the validation rows, before and after."""
-        after = trainer.evaluate()
+        after = self.after
+        history = trainer.state.log_history
         return {
             "training_tokens": sum(row["length"] for row in ids),
             "validation": {
                 "rows": sum(len(part.rows) for part in self.validation),
-                "loss_before": self.before["before_loss"],
+                "loss_before": next(one["eval_loss"] for one in history if "eval_loss" in one),
                 "loss": after["eval_loss"],
                 "token_accuracy": after.get("eval_mean_token_accuracy"),
             },

@@ -82,7 +82,7 @@ def with_terms(trainer_class: Any, terms: Sequence[Term], trunk: Any) -> Any:
             with captured(trunk) as seen:
                 loss, outputs = super().compute_loss(model, plain, True, num_items_in_batch)
             states = seen[-1]
-            self._metrics[mode]["reward_loss"].append(float(loss.detach()))
+            self._note(mode, "reward_loss", float(loss.detach()))
             for term in terms:
                 weight = term.weight(progress)
                 if mode == "train" and not weight:
@@ -91,7 +91,14 @@ def with_terms(trainer_class: Any, terms: Sequence[Term], trunk: Any) -> Any:
                 loss = loss + weight * value
                 logged = {f"{term.name}_loss": float(value.detach()), **logged}
                 for name, number in logged.items():
-                    self._metrics[mode][name].append(number)
+                    self._note(mode, name, number)
             return (loss, outputs) if return_outputs else loss
+
+        def _note(self, mode: str, name: str, number: float) -> None:
+            """Log the mean over all processes."""
+            import torch
+
+            mine = torch.tensor(number, device=self.accelerator.device)
+            self._metrics[mode][name].append(self.accelerator.reduce(mine, "mean").item())
 
     return WithTerms

@@ -18,10 +18,19 @@ if TYPE_CHECKING:
     from harness.training.language_head import LanguageHead
 
 
-def trainer_arguments(config: Config, output: Path, rows: int, dtype: str) -> dict[str, Any]:
+def trainer_arguments(
+    config: Config, output: Path, rows: int, dtype: str, batch_size: int
+) -> dict[str, Any]:
     """Keyword arguments that TRL's RewardConfig and SFTConfig share.
 
     Validation and checkpoints are spread evenly over the steps, the last ones at the end.
+
+    Args:
+        config: of the run.
+        output: where checkpoints go.
+        rows: that are trained on.
+        dtype: that it computes in.
+        batch_size: of this process.
     """
     import torch
 
@@ -32,8 +41,8 @@ def trainer_arguments(config: Config, output: Path, rows: int, dtype: str) -> di
         "output_dir": str(output),
         "learning_rate": t.learning_rate,
         "num_train_epochs": t.epochs,
-        "per_device_train_batch_size": t.batch_size,
-        "per_device_eval_batch_size": t.batch_size,
+        "per_device_train_batch_size": batch_size,
+        "per_device_eval_batch_size": batch_size,
         "gradient_accumulation_steps": t.accumulate,
         "warmup_steps": math.ceil(t.warmup * steps),
         "lr_scheduler_type": t.schedule,

@@ -66,7 +66,7 @@ class Prepared:
             score = torch.nn.Linear(model.score.in_features, 1, bias=False).double()
             model.score = score
         output.mkdir()
-        arguments = trainer_arguments(settings, output / "checkpoints", len(self.ids), "float32")
+        arguments = trainer_arguments(settings, output / "checkpoints", len(self.ids), "float32", 4)
         self.trainer = self.one.trainer(model, arguments, self.ids, output)
         self.batch = self.collated(self.ids)
 

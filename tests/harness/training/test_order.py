@@ -10,17 +10,18 @@ import torch
 
 from harness.training.order import ordered
 
+LENGTHS = [10 + (7 * n) % 50 for n in range(40)]
+
 
 class Plain:
     def __init__(self, seed: int, batch: int, world: int) -> None:
         self.args = SimpleNamespace(
             train_batch_size=batch, gradient_accumulation_steps=1, world_size=world, data_seed=seed
         )
-        self.train_dataset = {"length": [10 + (7 * n) % 50 for n in range(40)]}
 
 
 def order(epoch: int, seed: int = 0, batch: int = 4, world: int = 1) -> list[int]:
-    sampler: Any = ordered(Plain)(seed, batch, world)._get_train_sampler()
+    sampler: Any = ordered(Plain, LENGTHS)(seed, batch, world)._get_train_sampler()
     sampler.set_epoch(epoch)
     return list(sampler)
 
