@@ -40,6 +40,8 @@ def curves(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, fl
     names = {
         "loss": "training loss",
         "eval_loss": "validation loss",
+        "imitation_loss": "training imitation loss",
+        "eval_imitation_loss": "validation imitation loss",
         "accuracy": "training accuracy",
         "eval_accuracy": "validation accuracy",
     }

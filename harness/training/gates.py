@@ -37,6 +37,7 @@ class GateTraining(RewardTraining):
     kind = "gates"
     without: ClassVar = {
         "lora": "gates are trained as they are, and nothing else is",
+        "imitation": "a mixture's trunk is not trained",
         "heads": "a mixture keeps the head that it has",
         "labels": "gates are trained on the labels of the data",
     }

@@ -46,6 +46,7 @@ class LanguageHead:
 
     def logits(self, states: Any) -> Any:
         """Logits in float32 of states [n, hidden size]: [n, vocabulary]."""
+        self._causal.to(states.device)  # a frozen head is no part of what the trainer moves
         self._given.states = states[None]
         try:
             return self._causal(inputs_embeds=states[None]).logits[0].float()
@@ -91,11 +92,15 @@ def put_beside(model: Any, source: str, dtype: str, *, trained: bool) -> Languag
         trained: register an untied head with the model, so that it is trained and saved with it.
 
     Raises:
-        HarnessError: not found or not readable.
+        HarnessError: not found or not readable, or without a head.
     """
     from transformers import AutoModelForCausalLM
 
-    causal = load_model(AutoModelForCausalLM, source, dtype)
+    from harness.models.language_model import LanguageModelLoader, refuse_random_head
+
+    loader = LanguageModelLoader(AutoModelForCausalLM)
+    causal = load_model(loader, source, dtype)
+    refuse_random_head(loader, causal.config, source, "start from a language model", {})
     trunk = getattr(causal, causal.base_model_prefix)
     setattr(model, model.base_model_prefix, trunk)
     head = LanguageHead(causal)

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.errors import HarnessError
+from harness.models.load import stored_head
 from harness.training.config import Config
 from harness.training.figures import pair_figures
 from harness.training.gather import Part, by_length, gather
+from harness.training.imitation import IMITATED, ImitationTerm, imitation_labels
+from harness.training.language_head import put_beside
 from harness.training.order import ordered
 from harness.training.row_check import RowCheck
 from harness.training.rows import PAIR
@@ -19,6 +22,7 @@ from harness.training.several_heads import put_on, trainer_of_several
 from harness.training.shared_prefix import share_prefix
 from harness.training.soft_labels import FILE as LABELS
 from harness.training.soft_labels import INDEX, SoftLabels, with_soft_labels
+from harness.training.terms import Term, with_terms
 from harness.training.tokens import conversation_ids, require_chat_template
 from harness.training.trainer import load_model, load_tokenizer, lora_settings
 from harness.training.turns import parse_turns
@@ -44,17 +48,21 @@ class RewardTraining(Training):
     without: ClassVar = {"gates": "a dense model has none"}
     labels: SoftLabels | None = None
 
+    def __init__(self, config: Config, data_folder: Path, source: str, dtype: str) -> None:
+        super().__init__(config, data_folder, source, dtype)
+        self.terms: list[Term] = []
+
     def gather(self) -> tuple[list[Part], list[Part]]:
         """Pairs as token ids."""
         self.tokenizer = load_tokenizer(self.source, may_pad_with_end=False)
         return gather_pairs(self.config, self.tokenizer, self.source, self.data_folder)
 
     def learned(self, ids: Ids) -> list[list[Any]]:
-        """Both conversations, and the margin."""
+        """Both conversations, the margin, and what is imitated."""
         return trained_ids(ids)
 
     def load(self) -> Any:
-        """The model with a head that starts at random, or the head that it has."""
+        """The model with a head that starts at random, or, to the bit, the head that it has."""
         from transformers import AutoModelForSequenceClassification
 
         dtype = "float32" if self.whole else self.dtype
@@ -62,6 +70,11 @@ class RewardTraining(Training):
         if not hasattr(model, "score"):
             name = type(model).__name__
             raise HarnessError(f"{self.source}: {name} has no linear head named `score`")
+        stored_head.restore(model, self.source, {})
+        if weight := self.config.imitation.weight:
+            head = put_beside(model, self.source, dtype, trained=self.whole)
+            self.terms.append(ImitationTerm(head, weight))
+        self.trunk = getattr(model, model.base_model_prefix)
         if self.config.heads > 1:
             put_on(model, self.config.heads, self.config.training.seed)
         score_in_fp32(model)
@@ -73,6 +86,8 @@ class RewardTraining(Training):
         from trl import RewardTrainer
 
         plain = trainer_of_several() if self.config.heads > 1 else RewardTrainer
+        if self.terms:
+            plain = with_terms(plain, self.terms, self.trunk)
         wanted = self.config.labels
         if not wanted.smoothing and not wanted.rate:
             return plain
@@ -117,7 +132,9 @@ class RewardTraining(Training):
 def gather_pairs(
     config: Config, tokenizer: Any, source: str, data_folder: Path
 ) -> tuple[list[Part], list[Part]]:
-    """Training and validation pairs as token ids: `chosen_ids`, `rejected_ids`, maybe `margin`.
+    """Training and validation pairs as token ids: `chosen_ids`, `rejected_ids`.
+
+    Where the config asks for them also `margin`, and the labels of the chosen ids for imitation.
 
     Raises:
         HarnessError: no chat template, or bad data; see `gather`.
@@ -133,6 +150,8 @@ def gather_pairs(
         made: dict[str, Any] = {"chosen_ids": chosen, "rejected_ids": rejected}
         if margins:
             made["margin"] = float(row.get("margin", 0.0))
+        if config.imitation.weight:
+            made[IMITATED] = imitation_labels(config.imitation, tokenizer, turns, row)
         return {**made, "length": max(len(chosen), len(rejected))}
 
     parts = gather(config, PAIR, data_folder, lambda row: shown.encode(row, encode))
@@ -143,7 +162,10 @@ def gather_pairs(
 def trained_ids(rows: list[dict[str, Any]]) -> list[list[Any]]:
     """All that is learned of each pair, as one list."""
     return [
-        row["chosen_ids"] + row["rejected_ids"] + ([row["margin"]] if "margin" in row else [])
+        row["chosen_ids"]
+        + row["rejected_ids"]
+        + ([row["margin"]] if "margin" in row else [])
+        + row.get(IMITATED, [])
         for row in rows
     ]
 

@@ -61,6 +61,7 @@ def train_router(
     for section, why in (
         ("lora", "a router is fitted and nothing is adapted"),
         ("gates", "a router stands before the models"),
+        ("imitation", "a router is no language model"),
         ("heads", "a router has a label for each domain"),
         ("labels", "the labels of pairs are not read"),
     ):

@@ -34,6 +34,7 @@ class SftTraining(Training):
     kind = "sft"
     without: ClassVar = {
         "gates": "a dense model has none",
+        "imitation": "all that is learned is imitation",
         "heads": "a language model has no reward heads",
         "labels": "a language model learns no pairs",
     }
