@@ -104,6 +104,41 @@ def sft(config: Path, output: Path, data_folder: Path | None, model_folder: str 
 
 @train.command()
 @_options
+def customized(
+    config: Path, output: Path, data_folder: Path | None, model_folder: str | None
+) -> None:
+    """Train a language model, a general reward model, and one for each domain from that.
+
+    The CONFIG has a section for each stage that is wanted (language_model, general, customized).
+    After each stage a table tells the accuracy in every domain and on general pairs; stages.json
+    and stages.png have all of them. Finished stages are kept.
+    """
+    from harness.show import stages as shown
+    from harness.training.customized import train_customized
+    from harness.training.read_config import read_stages
+    from harness.training.stage_rows import GENERAL_PAIRS
+
+    def report(scored: Any, rows: Any) -> None:
+        mirrored = rows.mirrored()
+        shown.write(output, scored, mirrored)
+        for line in shown.lines(scored, mirrored):
+            click.echo(line)
+        click.echo()
+
+    with told_in_one_line():
+        scored = train_customized(
+            read_stages(config), output, data_folder or config.parent, model_folder, report
+        )
+    if scored and scored[-1].stage == "customized":
+        click.echo("each domain after each stage, and the general pairs after its last one:")
+        for line in shown.summary(scored, GENERAL_PAIRS):
+            click.echo(line)
+    if len(scored) > 1:
+        click.echo(f"{output / 'stages.json'}, {output / 'stages.png'}")
+
+
+@train.command()
+@_options
 def gates(config: Path, output: Path, data_folder: Path | None, model_folder: str | None) -> None:
     """Train the routers and the head of a sparse reward model on preference pairs.
 

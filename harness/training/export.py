@@ -7,10 +7,16 @@ from pathlib import Path
 from dogerm_plugin.anatomy import adapted_model
 from dogerm_plugin.anatomy.adapter import LANGUAGE_MODEL, read
 from dogerm_plugin.run.output import check_target, staged
+from harness.training.carried_head import carry_head
 
 
 def export_checkpoint(
-    base: str | Path, adapter: Path, target: Path, dtype: str = "bfloat16"
+    base: str | Path,
+    adapter: Path,
+    target: Path,
+    dtype: str = "bfloat16",
+    *,
+    with_language_head: bool = False,
 ) -> Path:
     """Merge a LoRA adapter into its base and write the full checkpoint; return `target`.
 
@@ -24,6 +30,7 @@ def export_checkpoint(
             (SEQ_CLS) from a language model (CAUSAL_LM).
         target: the output folder; it appears, or replaces an earlier one, when it is complete.
         dtype: what the body is stored in, by torch's name.
+        with_language_head: keep the base's, where it is not tied, in a reward model's checkpoint.
 
     Raises:
         MergeError: `adapter` is no adapter of these two kinds, or does not fit; `target` can't be
@@ -38,6 +45,8 @@ def export_checkpoint(
     # In fp32 the adapter is added exactly, and each weight is rounded once.
     model = adapted_model.merged(str(base), lora, dtype=torch.float32, tokenizer=tokenizer)
     model.base_model.to(stored)  # the body; a head beside it keeps its dtype
+    if with_language_head:
+        carry_head(model, str(base))
     if lora.task == LANGUAGE_MODEL:
         model.to(stored)
     model.config.dtype = stored
