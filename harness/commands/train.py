@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import click
 
 from harness.commands.options import FOLDER, NEW_FILE, NEW_FOLDER, output, together
+from harness.commands.train_check import check
 from harness.errors import told_in_one_line
 
 _Run = Callable[..., dict[str, Any]]
@@ -25,6 +25,8 @@ def train() -> None:
     run that was killed goes on from its last checkpoint when it is started again.
     """
 
+
+train.add_command(check)
 
 _options = together(
     click.argument("config", type=NEW_FILE),
@@ -117,6 +119,41 @@ def sft(config: Path, output: Path, data_folder: Path | None, model_folder: str 
 
 @train.command()
 @_options
+def customized(
+    config: Path, output: Path, data_folder: Path | None, model_folder: str | None
+) -> None:
+    """Train a language model, a general reward model, and one for each domain from that.
+
+    The CONFIG has a section for each stage that is wanted (language_model, general, customized).
+    After each stage a table tells the accuracy in every domain and on general pairs; stages.json
+    and stages.png have all of them. Finished stages are kept.
+    """
+    from harness.show import stages as shown
+    from harness.training.customized import train_customized
+    from harness.training.read_config import read_stages
+    from harness.training.stage_rows import GENERAL_PAIRS
+
+    def report(scored: Any, rows: Any) -> None:
+        mirrored = rows.mirrored()
+        shown.write(output, scored, mirrored)
+        for line in shown.lines(scored, mirrored):
+            click.echo(line)
+        click.echo()
+
+    with told_in_one_line():
+        scored = train_customized(
+            read_stages(config), output, data_folder or config.parent, model_folder, report
+        )
+    if scored and scored[-1].stage == "customized":
+        click.echo("each domain after each stage, and the general pairs after its last one:")
+        for line in shown.summary(scored, GENERAL_PAIRS):
+            click.echo(line)
+    if len(scored) > 1:
+        click.echo(f"{output / 'stages.json'}, {output / 'stages.png'}")
+
+
+@train.command()
+@_options
 def gates(config: Path, output: Path, data_folder: Path | None, model_folder: str | None) -> None:
     """Train the routers and the head of a sparse reward model on preference pairs.
 
@@ -154,51 +191,6 @@ def router(config: Path, output: Path, data_folder: Path | None, model_folder: s
         )
     click.echo(json.dumps(figures["validation"], indent=1))
     click.echo(f"{output}: {figures['router']} of {', '.join(figures['labels'])}, confusion.png")
-
-
-@train.command()
-@click.argument("config", type=NEW_FILE)
-@click.option(
-    "--data",
-    "data_folder",
-    type=NEW_FOLDER,
-    help="Where relative file names start (default: the config's folder).",
-)
-@click.option("--model", metavar="FOLDER", help="Where the config's model lies on this machine.")
-@click.option(
-    "--kind",
-    type=click.Choice(["reward", "sft"]),
-    help="What would be trained (default: as the first source has pairs or not).",
-)
-@click.option(
-    "--against",
-    multiple=True,
-    metavar="TASK",
-    help="Look for its prompts among those that are trained on: a task, group or YAML; several.",
-)
-def check(
-    config: Path,
-    data_folder: Path | None,
-    model: str | None,
-    kind: str | None,
-    against: tuple[str, ...],
-) -> None:
-    """Read all data of a CONFIG as a training would, and say what they hold, without training.
-
-    The exit status is 0 where all rows fit.
-    """
-    from harness.check.training_data import TrainingData, lines
-    from harness.study import rows as tasks
-    from harness.training.read_config import read_config
-
-    with told_in_one_line():
-        settings = read_config(config)
-        source = model or settings.model
-        data = TrainingData(settings, kind, data_folder or config.parent, source)
-        evaluated = {one.name: one.prompts() for one in tasks.load(against, ())} if against else {}
-    for line in lines(data, evaluated):
-        click.echo(line)
-    sys.exit(0 if data.fits else 1)
 
 
 @train.command()

@@ -40,6 +40,7 @@ class Columns(KnownKeys):
     tools: str | None = None  # a list, or its JSON text, for the chat template
     documents: str | None = None  # the same
     margin: str | None = None  # how much better the chosen answer is, for TRL's loss
+    score: str | None = None  # how good the chosen answer is, for the threshold of `imitation`
     domain: str = DOMAIN  # which expert a row is for, for routers and `train reward --domains`
 
 
@@ -105,6 +106,14 @@ class Policy(KnownKeys):
     schedule: str = "constant"  # of alpha: or increase from 0, or decrease to 0, over the steps
 
 
+class Imitation(KnownKeys):
+    """The language-modelling loss on chosen responses, beside the rewards' (arXiv 2309.03126)."""
+
+    weight: Number = 0.0  # 0 is plain reward training
+    tokens: str = "response"  # or all: the prompt's, too
+    threshold: Number = 0.0  # of the scores, as shares of the largest; without one a row is at 1
+
+
 class Labels(KnownKeys):
     """How far the labels of preference pairs are believed; see `harness.training.soft_labels`."""
 
@@ -139,6 +148,7 @@ class Config(KnownKeys):
     heads: int = 1  # reward models only: so many on one trunk
     max_length: int = 512  # longer conversations are left out, and counted
     lora: Lora | None = Lora()  # null: all weights; not for gates, which change nothing else
+    imitation: Imitation = Imitation()
     labels: Labels = Labels()  # reward models only
     policy: Policy = Policy()
     gates: Gates = Gates()

@@ -61,7 +61,7 @@ def train_domains(
     figures: dict[str, Any] = {}
     for name in names:
         click.echo(f"domain {name}", err=True)
-        own = _of_domain(config, name)
+        own = of_domain(config, name)
         try:
             figures[name] = train_reward(own, output / name, data_folder, model_folder)
         except runs.FinishedError:
@@ -73,7 +73,7 @@ def train_domains(
     return figures
 
 
-def _of_domain(config: Config, name: str) -> Config:
+def of_domain(config: Config, name: str) -> Config:
     """The config without what is another domain's: a change there leaves this adapter as it is."""
 
     def own(sources: list[Source]) -> list[Source]:
@@ -113,7 +113,7 @@ def _router(
     source = model_folder or config.model
     adapters = {name: str(output / name) for name in names}
     given = config.model_dump(exclude_unset=True)
-    for section in ("lora", "heads", "labels"):
+    for section in ("lora", "heads", "labels", "imitation"):
         given.pop(section, None)
     settings = {**given.get("router", {}), "experts": adapters}
     own = Config.model_validate({**given, "router": settings})

@@ -51,7 +51,14 @@ def _share(name: str, right: Sequence[bool]) -> dict[str, float | int | None]:
 
 
 # What is drawn of the trainer's log, where it has it; `eval_...` is validation's.
-_CURVES = ("loss", "reward_loss", "policy_loss", "accuracy", "implicit_accuracy")
+_CURVES = (
+    "loss",
+    "reward_loss",
+    "policy_loss",
+    "imitation_loss",
+    "accuracy",
+    "implicit_accuracy",
+)
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:

@@ -38,6 +38,7 @@ class GateTraining(RewardTraining):
     without: ClassVar = {
         "lora": "gates are trained as they are, and nothing else is",
         "policy": "a mixture has no language model's head",
+        "imitation": "a mixture's trunk is not trained",
         "heads": "a mixture keeps the head that it has",
         "labels": "gates are trained on the labels of the data",
     }

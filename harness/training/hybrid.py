@@ -15,7 +15,6 @@ import click
 from harness.training.config import Config
 from harness.training.figures import part_figures
 from harness.training.gather import Part
-from harness.training.language_head import put_beside
 from harness.training.policy import AnswerLogProbs, PolicyTerm, answers_of, give_reference
 from harness.training.processes import Processes
 from harness.training.reference import reference_log_probs
@@ -56,8 +55,8 @@ class HybridTraining(RewardTraining):
 
     def extend(self, model: Any) -> None:
         """Put the language model's head beside the reward's."""
-        dtype = "float32" if self.whole else self.dtype
-        head = self.language_head = put_beside(model, self.source, dtype, trained=self.whole)
+        super().extend(model)
+        head = self.beside(model)
         trunk = getattr(model, model.base_model_prefix)
         pad, size = self.tokenizer.pad_token_id, self.config.training.batch_size
         self.log_probs = AnswerLogProbs(trunk, head, pad, size, self.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -15,6 +15,7 @@ from harness.training.config import (
     Columns,
     Config,
     Gates,
+    Imitation,
     KnownKeys,
     Labels,
     Lora,
@@ -24,30 +25,98 @@ from harness.training.config import (
     Training,
     Validation,
 )
+from harness.training.stages_config import (
+    CUSTOMIZED,
+    GENERAL,
+    LANGUAGE_MODEL,
+    CustomizedStage,
+    GeneralStage,
+    LanguageModelStage,
+    Stages,
+)
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+_Kind = TypeVar("_Kind", bound=KnownKeys)
 _SECTIONS: dict[int | str, type[KnownKeys]] = {
-    "": Config,
     "data": Source,
     "columns": Columns,
     "lora": Lora,
     "policy": Policy,
+    "imitation": Imitation,
     "gates": Gates,
     "labels": Labels,
     "router": Router,
     "training": Training,
     "validation": Validation,
+    LANGUAGE_MODEL: LanguageModelStage,
+    GENERAL: GeneralStage,
+    CUSTOMIZED: CustomizedStage,
 }
 
 
 def read_config(path: Path) -> Config:
-    """Read and check a YAML file.
+    """Read and check a YAML file of one run.
 
     Raises:
         HarnessError: not readable, not YAML, an unknown key, a value of the wrong type or range.
     """
+    config = _read(path, Config)
+    _check(config, str(path))
+    return config
+
+
+def read_stages(path: Path) -> Stages:
+    """Read and check a YAML file of several stages.
+
+    Raises:
+        HarnessError: as `read_config`, or a stage that has nothing to start from or to learn.
+    """
+    stages = _read(path, Stages)
+    general, customized = stages.general, stages.customized
+    given = general is not None and general.model is not None
+    own = (set() if general is None else general.model_fields_set) - {"model", "data", "validation"}
+    rules = (
+        (
+            stages.language_model or general or customized,
+            f"no stage: give `{LANGUAGE_MODEL}`, `{GENERAL}` or `{CUSTOMIZED}`",
+        ),
+        (
+            general or not customized,
+            f"`{CUSTOMIZED}` starts from a general reward model: give `{GENERAL}` its `data`, or "
+            "as its `model` one that exists",
+        ),
+        (
+            not given or customized,
+            f"`{GENERAL}` has a `model` and is not trained, so `{CUSTOMIZED}` is missing",
+        ),
+        (
+            not given or not (own or stages.language_model or stages.model),
+            f"`{GENERAL}` has a `model` and is not trained: leave out its other settings, "
+            f"`{LANGUAGE_MODEL}` and the `model` at the top",
+        ),
+        (given or stages.model, "`model` is missing"),
+        (
+            customized is None or 0 <= customized.general_share < 1,
+            "`general_share` must be from 0 to below 1",
+        ),
+        (
+            not (customized and given and customized.general_share) or (general and general.data),
+            f"`general_share` needs general pairs: give `{GENERAL}` `data`, or set it to 0",
+        ),
+    )
+    for fine, reason in rules:
+        if not fine:
+            raise HarnessError(f"{path}: {reason}")
+    for name in (LANGUAGE_MODEL, GENERAL, CUSTOMIZED):
+        stage = getattr(stages, name)
+        if stage is not None and (stage.data or not (name == GENERAL and given)):
+            _check(stages.config(name, ""), f"{path}: `{name}`")
+    return stages
+
+
+def _read(path: Path, kind: type[_Kind]) -> _Kind:
     import yaml
 
     try:
@@ -58,13 +127,11 @@ def read_config(path: Path) -> Config:
         reason = " ".join(str(error).split())
         raise HarnessError(f"{path}: not YAML: {reason}") from error
     try:
-        config = Config.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         # of the members of a union, the one that got furthest is what was meant
         mistake = max(error.errors(include_url=False), key=lambda one: len(one["loc"]))
-        raise HarnessError(_told(mistake, str(path))) from error
-    _check(config, str(path))
-    return config
+        raise HarnessError(_told(mistake, str(path), kind)) from error
 
 
 # What a wrong type is called, by the names that pydantic gives its mistakes.
@@ -79,7 +146,7 @@ _WANTED = {
 _UNION = ("str", "list[str]")  # steps that stand for no key
 
 
-def _told(mistake: ErrorDetails, file: str) -> str:
+def _told(mistake: ErrorDetails, file: str, whole: type[KnownKeys]) -> str:
     """A mistake in one line, with its place as a path of keys and entries."""
     steps = [step for step in mistake["loc"] if step not in _UNION]
     above, last = steps[:-1], "".join(map(str, steps[-1:]))
@@ -87,7 +154,8 @@ def _told(mistake: ErrorDetails, file: str) -> str:
     if kind == "missing":
         return f"{_place(file, above)}: `{last}` is missing"
     if kind in ("extra_forbidden", "invalid_key"):
-        known = _SECTIONS[next((s for s in reversed(above) if s in _SECTIONS), "")].model_fields
+        section = next((_SECTIONS[s] for s in reversed(above) if s in _SECTIONS), whole)
+        known = section.model_fields
         near = difflib.get_close_matches(last, known, n=1)
         advice = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
         return f"{_place(file, above)}: unknown key `{last}`: {advice}"
@@ -130,6 +198,9 @@ def _check(config: Config, where: str) -> None:
             policy.schedule in ("constant", "increase", "decrease"),
             "`schedule` is constant, increase or decrease",
         ),
+        (config.imitation.weight >= 0, "`weight` must be 0 or above"),
+        (config.imitation.tokens in ("response", "all"), "`tokens` is response or all"),
+        (0 <= config.imitation.threshold <= 1, "`threshold` must be from 0 to 1"),
         (0 <= config.labels.smoothing < 0.5, "`smoothing` must be from 0 to below 0.5"),
         (0 <= config.labels.rate <= 1, "`rate` must be from 0 to 1"),
         (

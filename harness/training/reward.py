@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.errors import HarnessError
+from harness.models.load import stored_head
 from harness.training.batches import padded_batches
 from harness.training.config import Config
 from harness.training.figures import pair_figures, part_figures
 from harness.training.gather import Part, by_length, gather
+from harness.training.imitation import IMITATED, ImitationTerm, imitation_labels
+from harness.training.language_head import put_beside
 from harness.training.order import ordered
 from harness.training.row_check import RowCheck
 from harness.training.rows import PAIR
@@ -63,11 +66,11 @@ class RewardTraining(Training):
         return gather_pairs(self.config, self.tokenizer, self.source, self.data_folder)
 
     def learned(self, ids: Ids) -> list[list[Any]]:
-        """Both conversations, and the margin."""
+        """Both conversations, the margin, and what is imitated."""
         return trained_ids(ids)
 
     def load(self) -> Any:
-        """The model with a head that starts at random, or the head that it has."""
+        """The model with a head that starts at random, or, to the bit, the head that it has."""
         from transformers import AutoModelForSequenceClassification
 
         dtype = "float32" if self.whole else self.dtype
@@ -75,6 +78,7 @@ class RewardTraining(Training):
         if not hasattr(model, "score"):
             name = type(model).__name__
             raise HarnessError(f"{self.source}: {name} has no linear head named `score`")
+        stored_head.restore(model, self.source, {})
         if self.config.heads > 1:
             put_on(model, self.config.heads, self.config.training.seed)
         score_in_fp32(model)
@@ -87,6 +91,15 @@ class RewardTraining(Training):
 
     def extend(self, model: Any) -> None:
         """Put more on the model's trunk than the reward head; what it learns goes to `terms`."""
+        if weight := self.config.imitation.weight:
+            self.terms.append(ImitationTerm(self.beside(model), weight))
+
+    def beside(self, model: Any) -> LanguageHead:
+        """The language model's head, put beside the reward's; an adapter's run leaves it frozen."""
+        if self.language_head is None:
+            dtype = "float32" if self.whole else self.dtype
+            self.language_head = put_beside(model, self.source, dtype, trained=self.whole)
+        return self.language_head
 
     def trainer_class(self, output: Path, rows: int) -> Any:
         """TRL's RewardTrainer, or a kind of it."""
@@ -142,7 +155,9 @@ class RewardTraining(Training):
 def gather_pairs(
     config: Config, tokenizer: Any, source: str, data_folder: Path, *, labels: bool = False
 ) -> tuple[list[Part], list[Part]]:
-    """Training and validation pairs as token ids: `chosen_ids`, `rejected_ids`, maybe `margin`.
+    """Training and validation pairs as token ids: `chosen_ids`, `rejected_ids`.
+
+    Where the config asks for them also `margin`, and the labels of the chosen ids for imitation.
 
     Args:
         config: of the run.
@@ -167,6 +182,8 @@ def gather_pairs(
             made[f"{side}_labels"] = answer_ids(tokenizer, turns, row[side])[1]
         if margins:
             made["margin"] = float(row.get("margin", 0.0))
+        if config.imitation.weight:
+            made[IMITATED] = imitation_labels(config.imitation, tokenizer, turns, row)
         return {**made, "length": max(len(chosen), len(rejected))}
 
     parts = gather(config, PAIR, data_folder, lambda row: shown.encode(row, encode))
@@ -177,7 +194,10 @@ def gather_pairs(
 def trained_ids(rows: list[dict[str, Any]]) -> list[list[Any]]:
     """All that is learned of each pair, as one list."""
     return [
-        row["chosen_ids"] + row["rejected_ids"] + ([row["margin"]] if "margin" in row else [])
+        row["chosen_ids"]
+        + row["rejected_ids"]
+        + ([row["margin"]] if "margin" in row else [])
+        + row.get(IMITATED, [])
         for row in rows
     ]
 

@@ -62,6 +62,7 @@ def train_router(
         ("lora", "a router is fitted and nothing is adapted"),
         ("policy", "a router writes no answers"),
         ("gates", "a router stands before the models"),
+        ("imitation", "a router is no language model"),
         ("heads", "a router has a label for each domain"),
         ("labels", "the labels of pairs are not read"),
     ):

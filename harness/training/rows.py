@@ -21,6 +21,7 @@ from harness.training.balance import balance_length
 from harness.training.config import DOMAIN, Source
 from harness.training.generated import basics, sums
 from harness.training.generated.corruption import corrupted_pairs
+from harness.training.scores import SCORE, normalise, score_of
 from harness.training.turns import parse_turns
 
 PAIR = ("prompt", "chosen", "rejected")
@@ -43,7 +44,8 @@ def read_rows(
 
     Rows have any form that `harness.rows.pairs` reads. A row's prompt is a text that knows its
     messages (`harness.rows.conversation.Conversation`), an answer that is more than text a
-    `Response`; with a column of margins there is ``margin``, with domains ``domain``, too.
+    `Response`; with a column of margins there is ``margin``, with domains ``domain``, with scores
+    ``score`` (see `harness.training.scores`), too.
 
     Rows without a prompt column whose `chosen` and `rejected` are whole transcripts, as hh-rlhf's
     are, are split where the two part. Those with an empty or the same answer, an empty turn, or a
@@ -89,13 +91,14 @@ def read_rows(
         click.echo(f"{place}: {left_out} of {total} transcripts do not fit, left out", err=True)
     if not rows and not misfits:
         raise HarnessError(f"{place}: no rows")
+    with at(place):
+        normalise(rows)
     if source.corrupt:
         if keys != PAIR:
             raise HarnessError(f"{place}: `corrupt` makes preference pairs, not answers to learn")
-        domains = {row["prompt"]: row["domain"] for row in rows if "domain" in row}
+        beside = {row["prompt"]: {k: row[k] for k in (DOMAIN, SCORE) if k in row} for row in rows}
         rows = corrupted_pairs(rows, source.seed, swaps=source.corrupt)
-        if domains:
-            rows = [{**row, "domain": domains[row["prompt"]]} for row in rows]
+        rows = [{**row, **beside[row["prompt"]]} for row in rows]
     return rows
 
 
@@ -187,12 +190,14 @@ def _row(raw: Row, keys: tuple[str, ...], source: Source, where: str) -> Row:
     with at(where):
         doc = pair(raw, columns)
         margin = _margin(raw, source.columns.margin)
+        score = score_of(raw, source.columns.score if keys == PAIR else None)
     row: Row = {"prompt": _prompt(raw, doc, columns, Origin(where, True, source.allow_markup))}
     for key, side in zip(keys[1:], ("chosen", "rejected"), strict=False):
         row[key] = as_response(doc[side])
         if not row[key].strip():
             raise HarnessError(f"{where}: the answer in `{named[key]}` is empty")
-    return row if margin is None else {**row, "margin": margin}
+    row |= {} if margin is None else {"margin": margin}
+    return row if score is None else {**row, SCORE: score}
 
 
 def _columns(raw: Row, keys: tuple[str, ...], source: Source) -> Columns:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -85,7 +85,7 @@ class Training(ABC):
 
 
 def run(
-    kind: type[Training],
+    kind: Callable[[Config, Path, str, str], Training],
     config: Config,
     output: Path,
     data_folder: Path,
@@ -94,7 +94,7 @@ def run(
     """Claim a folder, gather rows, train, validate, save; return the figures.
 
     Args:
-        kind: of training.
+        kind: of training: its class, or what else makes one.
         config: of the run.
         output: its folder; a killed run in it goes on.
         data_folder: relative file names start here.
@@ -103,15 +103,13 @@ def run(
     Raises:
         HarnessError: see the message.
     """
-    for section, why in kind.without.items():
-        config.refuse(section, why)
     processes = Processes()
     with processes.told_once():
         return _run(kind, config, output, data_folder, model_folder or config.model, processes)
 
 
 def _run(
-    kind: type[Training],
+    kind: Callable[[Config, Path, str, str], Training],
     config: Config,
     output: Path,
     data_folder: Path,
@@ -122,9 +120,11 @@ def _run(
 
     batch = processes.share_of(config.training.batch_size)
     one = kind(config, data_folder, source, settle(config.training.dtype))
+    for section, why in one.without.items():
+        config.refuse(section, why)
     training, one.validation = one.gather()
     ids = [row for part in training for row in part.ids]
-    made_with = runs.made_with(kind.__module__, one.learned(ids)) | {"dtype": one.dtype}
+    made_with = runs.made_with(type(one).__module__, one.learned(ids)) | {"dtype": one.dtype}
     made_with |= one.identity()
     finished = runs.WHOLE_MODEL if one.whole else runs.ADAPTER
     checkpoint = processes.first_alone(

@@ -35,6 +35,7 @@ class SftTraining(Training):
     without: ClassVar = {
         "gates": "a dense model has none",
         "policy": "a language model is trained on answers, and not on pairs",
+        "imitation": "all that is learned is imitation",
         "heads": "a language model has no reward heads",
         "labels": "a language model learns no pairs",
     }
