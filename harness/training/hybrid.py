@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import click
 
+from harness.errors import HarnessError
 from harness.training.config import Config
 from harness.training.figures import part_figures
 from harness.training.gather import Part
@@ -55,9 +56,18 @@ class HybridTraining(RewardTraining):
         return [one + other for one, other in zip(trained_ids(ids), labels, strict=True)]
 
     def extend(self, model: Any) -> None:
-        """Put the language model's head beside the reward's."""
+        """Put the language model's head beside the reward's.
+
+        Raises:
+            HarnessError: several processes would train a head that torch's DDP does not see used.
+        """
         dtype = "float32" if self.whole else self.dtype
         head = self.language_head = put_beside(model, self.source, dtype, trained=self.whole)
+        if self.whole and not head.tied and Processes().count > 1:
+            raise HarnessError(
+                f"{self.source}: `lora: null` trains {head.name}, which is apart from the "
+                "embedding, and several processes can't share that: start one, or train an adapter"
+            )
         trunk = getattr(model, model.base_model_prefix)
         pad, size = self.tokenizer.pad_token_id, self.config.training.batch_size
         self.log_probs = AnswerLogProbs(trunk, head, pad, size, self.dtype)
