@@ -19,8 +19,10 @@ from typing import Any
 import click
 import yaml
 
+from dogerm_plugin.files.atomic import write_text
 from harness.errors import HarnessError
 from harness.models.routing.router_file import ORACLE, TAKEN
+from harness.models.routing.scale import as_plain
 from harness.training import folder as runs
 from harness.training.calibrate import calibrate
 from harness.training.config import Config
@@ -64,7 +66,7 @@ def train_domains(
             figures[name] = train_reward(own, output / name, data_folder, model_folder)
         except runs.FinishedError:
             click.echo(f"domain {name}: finished already", err=True)
-            figures[name] = json.loads((output / name / "figures.json").read_text("utf-8"))
+            figures[name] = _figures(output / name)
         except HarnessError as error:
             raise HarnessError(f"domain {name}: {error}") from error
     figures[ROUTER] = _router(config, names, output, data_folder, model_folder)
@@ -86,6 +88,15 @@ def _check_names(names: tuple[str, ...]) -> None:
             )
 
 
+def _figures(folder: Path) -> dict[str, Any]:
+    """Those of a finished run; none where it was killed before they were written."""
+    try:
+        made: dict[str, Any] = json.loads((folder / "figures.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {"validation": {}}
+    return made
+
+
 def _entries(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name[0] != "."] if folder.is_dir() else []
 
@@ -98,7 +109,8 @@ def _router(
     model_folder: str | None,
 ) -> dict[str, Any]:
     source = model_folder or config.model
-    adapters = {name: str(output / name) for name in names}
+    # in full: a relative one would first be looked for among the data
+    adapters = {name: str((output / name).resolve()) for name in names}
     given = config.model_dump(exclude_unset=True)
     given.pop("lora", None)
     given.pop("heads", None)
@@ -109,8 +121,7 @@ def _router(
         return train_router(own, folder, data_folder, model_folder, base=source)
     except runs.FinishedError:
         click.echo("the router: finished already", err=True)
-        figures: dict[str, Any] = json.loads((folder / "figures.json").read_text("utf-8"))
-        return figures
+        return _figures(folder)
     except NothingToTellError as error:
         click.echo(f"no router: {error}", err=True)
     pairs = held_out_pairs(config, data_folder)
@@ -123,7 +134,7 @@ def _router(
         "experts": {name: os.path.join("..", name) for name in names},
         ROUTER: ORACLE,
         "domain": "subset",
-        "calibration": {name: scale.model_dump() for name, scale in scales.items()},
+        "calibration": as_plain(scales),
     }
-    (folder / "router.yml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+    write_text(folder / "router.yml", yaml.safe_dump(content, sort_keys=False))
     return {"kind": ROUTER, ROUTER: ORACLE, "labels": list(names), "validation": {}}

@@ -53,6 +53,7 @@ def train_reward(
     training, validation = gather_pairs(config, tokenizer, source, data_folder)
     ids = [row for part in training for row in part.ids]
     made_with = runs.made_with(__name__, trained_ids(ids)) | {"dtype": dtype}
+    made_with |= runs.of_model(source)
     checkpoint = runs.claim(output, config.as_dict(), made_with)
     set_seed(config.training.seed)  # the head starts at random
     model = load_model(AutoModelForSequenceClassification, source, dtype, num_labels=1)

@@ -83,10 +83,7 @@ def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
     if source.corrupt:
         if keys != PAIR:
             raise HarnessError(f"{place}: `corrupt` makes preference pairs, not answers to learn")
-        domains = {row["prompt"]: row["domain"] for row in rows if "domain" in row}
         rows = corrupted_pairs(rows, source.seed, swaps=source.corrupt)
-        if domains:
-            rows = [{**row, "domain": domains[row["prompt"]]} for row in rows]
     return rows
 
 

@@ -60,6 +60,7 @@ def train_sft(
     made_with = runs.made_with(__name__, [r["input_ids"] + r["labels"] for r in ids]) | {
         "dtype": dtype
     }
+    made_with |= runs.of_model(source)
     checkpoint = runs.claim(output, config.as_dict(), made_with)
     set_seed(config.training.seed)
     model = load_model(AutoModelForCausalLM, source, dtype)

@@ -39,7 +39,6 @@ ALWAYS = "always"
 TASK = "task"
 TAKEN = (ORACLE, "routed")  # what tables and reports set beside the experts by these names
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
-_SEPARATOR = ";"
 
 
 class RouterFile(BaseModel):
@@ -171,113 +170,35 @@ def read(path: Path) -> RouterFile:
     if not isinstance(content, dict):
         raise HarnessError(f"{path}: expected `key: value` lines, with `experts:` among them")
     experts = content.get("experts")
-    found = _recipes(experts, str(path), path.parent) if isinstance(experts, dict) else {}
+    found = recipes_among(experts, str(path), path.parent) if isinstance(experts, dict) else {}
     for name, recipe in found.items():
         content = {**content, "experts": {**content["experts"], name: str(recipe.file)}}
-    made = _validated(content, str(path))
+    made = validated(content, str(path))
     place = {name: _beside(path, expert) for name, expert in made.experts.items()}
     router = made.router
     if isinstance(router, str) and router != ORACLE:
         router = _beside(path, router)
     base = made.base if made.base is None else _beside(path, made.base)
     changed = {"experts": place, "base": base, "router": router}
-    return _having(made.model_copy(update=changed), found)
+    return having(made.model_copy(update=changed), found)
 
 
-def _recipes(experts: Mapping[str, Any], where: str, folder: Path) -> dict[str, ExpertRecipe]:
+def recipes_among(experts: Mapping[str, Any], where: str, folder: Path) -> dict[str, ExpertRecipe]:
+    """See `dogerm_plugin.recipe.router.recipes`.
+
+    Raises:
+        HarnessError: as there.
+    """
     try:
         return recipes(experts, where, folder)
     except MergeError as error:
         raise HarnessError(str(error)) from error
 
 
-def _having(made: RouterFile, found: Mapping[str, ExpertRecipe]) -> RouterFile:
+def having(made: RouterFile, found: Mapping[str, ExpertRecipe]) -> RouterFile:
+    """What is known, with the experts that are made by merging."""
     made._recipes = dict(found)
     return made
-
-
-def of_arguments(
-    given: Mapping[str, Any], experts: Any, where: str, argument: str = "pretrained"
-) -> RouterFile:
-    """What ``--model_args`` say of a routed set: a ``router.yml``, and what is said beside it.
-
-    Args:
-        given: ``router``, ``always``, ``fallback``, ``threshold``, ``domain``, ``domains``,
-            ``calibration``, ``router_template`` and ``base`` as they are given; None for what is
-            not.
-        experts: ``A;B;C``, named after their folders, or ``math=A;code=B``; None where the file
-            names them.
-        where: for messages.
-        argument: that names the experts, for messages.
-
-    Raises:
-        HarnessError: it makes no sense.
-    """
-    router, always = given.get("router"), given.get("always")
-    made = RouterFile()
-    folder_file = None
-    if isinstance(router, str) and router.endswith((".yml", ".yaml")):
-        made, router = read(Path(router).expanduser()), None
-    elif isinstance(router, str) and router != ORACLE:
-        folder_file = Path(router).expanduser() / "router.yml"
-    if folder_file is not None and folder_file.is_file():
-        made = read(folder_file)
-    found = made.recipes
-    changed: dict[str, Any] = {
-        key: given[name]
-        for key, name in (
-            ("fallback", "fallback"),
-            ("threshold", "threshold"),
-            ("domain", "domain"),
-            ("domains", "domains"),
-            ("template", "router_template"),
-            ("base", "base"),
-        )
-        if given.get(name) is not None
-    }
-    if router is not None and always is not None:
-        raise HarnessError(f"{where}: router= and always= are two ways to choose: give one")
-    if router is not None:
-        changed["router"] = router
-    if always is not None:
-        changed["router"] = {ALWAYS: str(always)}
-    if experts is not None:
-        changed["experts"] = named_places(experts, argument)
-        found = _recipes(changed["experts"], argument, Path())
-        kept = {n: s for n, s in made.calibration.items() if n in changed["experts"]}
-        changed["calibration"] = kept if len(kept) == len(changed["experts"]) else {}
-    if given.get("calibration") is not None:
-        changed["calibration"] = given["calibration"]
-    return _having(_validated({**made.model_dump(), **changed}, where).checked(where), found)
-
-
-def named_places(experts: Any, argument: str = "pretrained") -> dict[str, str]:
-    """Place by name of ``A;B``, ``a=A;b=B``, a list of places or a mapping.
-
-    Raises:
-        HarnessError: two have one name, or one has no place.
-    """
-    if isinstance(experts, Mapping):
-        return {str(name): str(place) for name, place in experts.items()}
-    listed = experts.split(_SEPARATOR) if isinstance(experts, str) else list(experts)
-    pairs = []
-    for one in listed:
-        name, equals, place = str(one).strip().rpartition("=")
-        pairs.append((name.strip() if equals else _last_part(place), place.strip()))
-    named = dict(pairs)
-    if len(named) < len(pairs) or not all(named.values()):
-        names = [name for name, _ in pairs]
-        twice = next((name for name in names if names.count(name) > 1), "")
-        raise HarnessError(
-            f"{argument}={experts}: "
-            + (f"two experts are called {twice}" if twice else "an expert has no place")
-            + f"; write --model_args '{argument}=math=FOLDER;code=FOLDER'"
-        )
-    return named
-
-
-def _last_part(place: str) -> str:
-    return Path(place.rstrip("/")).name
 
 
 def _beside(file: Path, place: str) -> str:
@@ -286,7 +207,12 @@ def _beside(file: Path, place: str) -> str:
     return str(beside) if beside.exists() else place
 
 
-def _validated(content: Mapping[str, Any], where: str) -> RouterFile:
+def validated(content: Mapping[str, Any], where: str) -> RouterFile:
+    """What these keys say.
+
+    Raises:
+        HarnessError: naming the key that is unknown, or whose value makes no sense.
+    """
     try:
         return RouterFile.model_validate(dict(content))
     except ValidationError as error:
