@@ -23,12 +23,13 @@ from harness.models.load.arguments import folder_or_hub_id, parameters, refuse_m
 from harness.models.load.processes import MemberProcesses
 from harness.models.reward import Reward
 from harness.models.router import ABOUT, flag, router_of, whole
-from harness.models.routing import adapter_set, router_file
+from harness.models.routing import adapter_set
 from harness.models.routing.adapted_reward import ROUTER, AdaptedReward, whose
 from harness.models.routing.adapter_router import AdapterRouter
 from harness.models.routing.choice import Router
 from harness.models.routing.experts import check_scales, with_routers_scales
 from harness.models.routing.routed_lm import RoutedLM
+from harness.models.routing.router_arguments import of_arguments
 from harness.rows.answer import Answer
 from harness.rows.conversation import Message
 
@@ -94,7 +95,7 @@ class RewardAdapters(MemberProcesses, RoutedLM):
             "calibration": calibration,
             "router_template": router_template,
         }
-        made = router_file.of_arguments(given, adapters, ABOUT, "adapters")
+        made = of_arguments(given, adapters, ABOUT, "adapters")
         if made.base is None:
             raise HarnessError(
                 "nothing says of which base the experts are adapters: give pretrained=BASE (in a "
@@ -111,7 +112,7 @@ class RewardAdapters(MemberProcesses, RoutedLM):
         made = with_routers_scales(made, places)
         super().__init__(made, top=whole(top, "top"), all_experts=flag(all_experts, "all_experts"))
         self.mixed = flag(mixed, "mixed")
-        check_scales(made, places)
+        check_scales(made, places, base)
         folder = Path(str(made.router)).expanduser()
         chooses = isinstance(made.router, str) and (folder / CONFIG).is_file()
         read = {whose(name): place for name, place in places.items()}

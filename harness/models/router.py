@@ -22,13 +22,14 @@ from harness.errors import HarnessError, at
 from harness.models.load.arguments import folder_or_hub_id, parameters, refuse_misspelt
 from harness.models.load.processes import MemberProcesses
 from harness.models.reward import Reward
-from harness.models.routing import fitted, router_file
+from harness.models.routing import fitted
 from harness.models.routing.choice import Router
 from harness.models.routing.classifier import Classifier
 from harness.models.routing.devices import OnDevices, chosen
 from harness.models.routing.experts import check_scales, with_routers_scales
 from harness.models.routing.ray_experts import RayExperts
 from harness.models.routing.routed_lm import RoutedLM
+from harness.models.routing.router_arguments import of_arguments
 from harness.models.routing.router_file import ORACLE, RouterFile
 from harness.rows.answer import Answer
 from harness.rows.conversation import Message
@@ -100,7 +101,7 @@ class RewardRouter(MemberProcesses, RoutedLM):
             "calibration": calibration,
             "router_template": router_template,
         }
-        made = router_file.of_arguments(given, pretrained, ABOUT)
+        made = of_arguments(given, pretrained, ABOUT)
         if made.base is not None and pretrained is None:
             raise HarnessError(
                 f"router={router}: its experts are adapters of one base ({made.base}); use --model "

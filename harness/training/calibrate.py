@@ -18,12 +18,16 @@ import click
 from dogerm_plugin.files.atomic import write_text
 from dogerm_plugin.recipe.router import ExpertRecipe
 from harness.errors import HarnessError, at
-from harness.models.routing.experts import of_expert
+from harness.models.routing.experts import of_expert, of_folder
 from harness.models.routing.scale import Scale
+from harness.models.score.requests import key_of
 from harness.rows.conversation import Conversation, plain_text
+from harness.runs.identity import digest
 from harness.training.router_rows import prompt_turns
 
 if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
+
     from harness.models.reward import Reward
 
 Row = dict[str, Any]
@@ -58,13 +62,17 @@ def calibrate(
         )
     kept.mkdir(parents=True, exist_ok=True)
     recipes = recipes or {}
+    asked = _asked(pairs)
     files = {name: of_expert(name, recipes, place) for name, place in experts.items()}
-    file = {name: kept / f"scale-{name}-{files[name]}.json" for name in experts}
+    based = of_folder(base)
+    rewarded = [based, [key_of(one.args) for one in asked]]
+    file = {n: kept / f"scale-{n}-{digest([files[n], *rewarded])}.json" for n in experts}
     waiting = {n: place for n, place in experts.items() if not (files[n] and file[n].is_file())}
     merged = {name: recipe for name, recipe in recipes.items() if name in waiting}
     for name, model in _loaded(waiting, base, merged):
         click.echo(f"calibrating {name} on {len(pairs)} pairs", err=True)
-        scale = _scale(name, experts[name], model, pairs).model_copy(update={"files": files[name]})
+        of = {"files": files[name], "base": based}
+        scale = _scale(name, experts[name], model, asked).model_copy(update=of)
         write_text(file[name], json.dumps(scale.model_dump()))
     return {name: Scale.model_validate_json(one.read_text("utf-8")) for name, one in file.items()}
 
@@ -93,7 +101,8 @@ def _loaded(
         yield name, pool.get(name)
 
 
-def _scale(name: str, place: str, model: Reward, pairs: Sequence[Row]) -> Scale:
+def _asked(pairs: Sequence[Row]) -> list[Instance]:
+    """Both answers of each pair, as lm-eval asks for them."""
     from lm_eval.api.instance import Instance
 
     asked = []
@@ -104,6 +113,10 @@ def _scale(name: str, place: str, model: Reward, pairs: Sequence[Row]) -> Scale:
             asked.append(
                 Instance("loglikelihood", {}, (context, row[key]), side, ("scale", number, 1))
             )
+    return asked
+
+
+def _scale(name: str, place: str, model: Reward, asked: list[Instance]) -> Scale:
     rewards = [answer[0] for answer in model.loglikelihood(asked)]
     deviation = statistics.pstdev(rewards)
     if deviation == 0:

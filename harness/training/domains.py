@@ -18,8 +18,10 @@ from typing import Any
 import click
 import yaml
 
+from dogerm_plugin.files.atomic import write_text
 from harness.errors import HarnessError
 from harness.models.routing.router_file import ORACLE, TAKEN
+from harness.models.routing.scale import as_plain
 from harness.training import folder as runs
 from harness.training.calibrate import calibrate
 from harness.training.config import Config, Router, Source
@@ -111,7 +113,8 @@ def _router(
     model_folder: str | None,
 ) -> dict[str, Any]:
     source = model_folder or config.model
-    adapters = {name: str(output / name) for name in names}
+    # in full: a relative one would first be looked for among the data
+    adapters = {name: str((output / name).resolve()) for name in names}
     given = config.model_dump(exclude_unset=True)
     for section in ("lora", "heads", "labels", "imitation"):
         given.pop(section, None)
@@ -135,7 +138,7 @@ def _router(
         "experts": {name: os.path.join("..", name) for name in names},
         ROUTER: ORACLE,
         "domain": "subset",
-        "calibration": {name: scale.model_dump() for name, scale in scales.items()},
+        "calibration": as_plain(scales),
     }
-    (folder / "router.yml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+    write_text(folder / "router.yml", yaml.safe_dump(content, sort_keys=False))
     return {"kind": ROUTER, ROUTER: ORACLE, "labels": list(names), "validation": {}}

@@ -85,8 +85,11 @@ def write_figures(
 
 
 def read_figures(folder: Path) -> dict[str, Any]:
-    """What a finished run has written."""
-    figures: dict[str, Any] = json.loads((folder / "figures.json").read_text("utf-8"))
+    """Those of a finished run; none where it was killed before they were written."""
+    try:
+        figures: dict[str, Any] = json.loads((folder / "figures.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {"validation": {}}
     return figures
 
 

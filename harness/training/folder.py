@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from dogerm_plugin.files import digests
 from harness.errors import HarnessError
 from harness.runs import identity
 
@@ -47,6 +48,12 @@ def made_with(module: str, training_ids: list[list[int]]) -> dict[str, str]:
         **identity.software(_LIBRARIES),
         **identity.code(module),
     }
+
+
+def of_model(source: str) -> dict[str, str]:
+    """What a run is made with of the model that it starts from; nothing of a Hub id."""
+    folder = Path(source)
+    return {"model's files": digests.of_model(folder)} if folder.is_dir() else {}
 
 
 def claim(

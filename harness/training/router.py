@@ -8,6 +8,7 @@ out/figures.json, confusion.png       what it gets right, on prompts that it has
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -25,13 +26,17 @@ from harness.models.load.arguments import folder_or_hub_id
 from harness.models.routing import fitted
 from harness.models.routing.confusion import Confusion
 from harness.models.routing.embedder import Embedder
-from harness.models.routing.scale import Scale
+from harness.models.routing.experts import of_folder
+from harness.models.routing.scale import Scale, as_plain
+from harness.models.score.requests import digest_of
 from harness.rows.columns import with_guess
+from harness.runs.identity import digest
 from harness.training import folder as runs
 from harness.training.calibrate import calibrate
 from harness.training.config import Config
 from harness.training.router_fit import fit
-from harness.training.router_rows import gather_prompts, prompt_turns
+from harness.training.router_rows import RouterRows, gather_prompts, prompt_turns
+from harness.training.rows import PAIR
 
 Row = dict[str, Any]
 BATCH = 16
@@ -71,14 +76,15 @@ def train_router(
     rows = gather_prompts(config, data_folder)
     _check_experts(config, rows.domains)
     _experts(config, data_folder)  # a mistake in a recipe is told before anything is embedded
-    seen = [[row["domain"], str(row["prompt"])] for row in rows.training]
-    claimed = runs.made_with(__name__, seen) | _of_encoder(source)
+    template = _template(source, config.router.template, data_folder)
+    claimed = runs.made_with(__name__, _read(rows)) | runs.of_model(source)
+    claimed |= {"template": digest(template)}
     runs.claim(output, config.as_dict(), claimed, fitted.FILE)
     kept = runs.checkpoints(output)
     kept.mkdir(exist_ok=True)
     embedder = Embedder(
         source,
-        template=_template(source, config.router.template, data_folder),
+        template=template,
         device=_device(),
         batch_size=BATCH,
         longest=config.max_length,
@@ -110,10 +116,21 @@ def train_router(
         experts, recipes = _experts(config, data_folder)
         count = config.router.calibration_rows
         scales = calibrate(experts, rows.pairs, count, kept, base, recipes)
-        figures["calibration"] = {name: scale.model_dump() for name, scale in scales.items()}
-    _save(config, output, data_folder, source, router, figures, scales, base)
+        figures["calibration"] = as_plain(scales)
     went = [pair for one in drawn for pair in one.counts.elements()]
     Confusion(went, router.labels).draw(output / "confusion.png")
+    if config.router.experts:
+        _save_experts(config, output, data_folder, scales, base)
+    text = json.dumps(figures, indent=1)
+    (output / "figures.json").write_text(text + "\n", encoding="utf-8")
+    about = {
+        "encoder": _from(output, source),
+        "encoder_files": of_folder(source),
+        "template": template,
+        "max_length": config.max_length,
+        "validation": figures["validation"],
+    }
+    fitted.save(router, output, about)  # router.json, which ends a run, comes last
     shutil.rmtree(kept, ignore_errors=True)
     return figures
 
@@ -149,10 +166,8 @@ def _validate(
 
 def _embedded(name: str, rows: Sequence[Row], embedder: Embedder, kept: Path) -> Any:
     """The rows' points, those of a killed run where they are of the same prompts."""
-    from harness.runs.identity import digest
-
     prompts = [prompt_turns(row) for row in rows]
-    file = kept / f"points-{digest([list(one) for one in prompts])}.npy"
+    file = kept / f"points-{digest([digest_of(one).hex() for one in prompts])}.npy"
     if not file.is_file():
         click.echo(f"{name}: embedding {len(prompts)} prompts", err=True)
         partial = file.with_suffix(".partial.npy")
@@ -161,44 +176,44 @@ def _embedded(name: str, rows: Sequence[Row], embedder: Embedder, kept: Path) ->
     return np.load(file)
 
 
-def _save(
+def _save_experts(
     config: Config,
     output: Path,
     data_folder: Path,
-    source: str,
-    router: fitted.LinearRouter,
-    figures: dict[str, Any],
     scales: Mapping[str, Scale],
     base: str | None,
 ) -> None:
-    """The router's files; router.json, which ends a run, comes last."""
-    import json
-
+    """router.yml, for the models that score by this router."""
     import yaml
 
-    text = json.dumps(figures, indent=1)
-    (output / "figures.json").write_text(text + "\n", encoding="utf-8")
-    if config.router.experts:
-        places, recipes = _experts(config, data_folder)
-        content: dict[str, Any] = {
-            **({"base": _from(output, base)} if base is not None else {}),
-            "experts": {
-                name: recipes[name].seen_from(output) if name in recipes else _from(output, place)
-                for name, place in places.items()
-            },
-            "router": ".",
-            **({"fallback": config.router.fallback} if config.router.fallback else {}),
-            **({"beside": config.router.beside} if config.router.beside else {}),
-            "calibration": {name: scale.model_dump() for name, scale in scales.items()},
-        }
-        (output / "router.yml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
-    about = {
-        "encoder": _from(output, source),
-        "template": _template(source, config.router.template, data_folder),
-        "max_length": config.max_length,
-        "validation": figures["validation"],
+    places, recipes = _experts(config, data_folder)
+    content: dict[str, Any] = {
+        **({"base": _from(output, base)} if base is not None else {}),
+        "experts": {
+            name: recipes[name].seen_from(output) if name in recipes else _from(output, place)
+            for name, place in places.items()
+        },
+        "router": ".",
+        **({"fallback": config.router.fallback} if config.router.fallback else {}),
+        **({"beside": config.router.beside} if config.router.beside else {}),
+        "calibration": as_plain(scales),
     }
-    fitted.save(router, output, about)
+    (output / "router.yml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+
+
+def _read(rows: RouterRows) -> list[list[Any]]:
+    """All that a run reads of its rows, for what tells it from another."""
+    parts = {"": rows.training, "held out": rows.held_out, **rows.unseen}
+    return [
+        [
+            name,
+            row["domain"],
+            digest_of(prompt_turns(row)).hex(),
+            *(row.get(one) for one in PAIR[1:]),
+        ]
+        for name, part in parts.items()
+        for row in part
+    ]
 
 
 def _check_experts(config: Config, domains: Sequence[str]) -> None:
@@ -245,12 +260,6 @@ def _template(source: str, wanted: str | None, folder: Path) -> str:
     return template_of(
         tokenizer, wanted, source, "`template: plain` or a file under `router:`"
     ).text
-
-
-def _of_encoder(source: str) -> dict[str, str]:
-    from harness.models.routing.experts import of_folder
-
-    return {"encoder's files": of_folder(source)} if Path(source).is_dir() else {}
 
 
 def _experts(config: Config, folder: Path) -> tuple[dict[str, str], dict[str, ExpertRecipe]]:

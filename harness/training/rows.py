@@ -96,9 +96,7 @@ def read_rows(
     if source.corrupt:
         if keys != PAIR:
             raise HarnessError(f"{place}: `corrupt` makes preference pairs, not answers to learn")
-        beside = {row["prompt"]: {k: row[k] for k in (DOMAIN, SCORE) if k in row} for row in rows}
         rows = corrupted_pairs(rows, source.seed, swaps=source.corrupt)
-        rows = [{**row, **beside[row["prompt"]]} for row in rows]
     return rows
 
 

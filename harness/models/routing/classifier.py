@@ -42,8 +42,9 @@ def template_of(
 def takes(tokenizer: Any, config: Any) -> int:
     """The tokens of a prompt that a model reads; a longer one loses its beginning."""
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    limits = (getattr(tokenizer, "model_max_length", None), text.max_position_embeddings)
-    return min(LONGEST, *(int(one) for one in limits if one))
+    places = getattr(text, "max_position_embeddings", None)  # BLOOM's and T5's know no end
+    limits = (getattr(tokenizer, "model_max_length", None), places)
+    return min([LONGEST, *(int(one) for one in limits if one)])
 
 
 def padded(

@@ -29,7 +29,7 @@ class Embedder:
         longest: tokens of a prompt; a longer one loses its beginning.
 
     Raises:
-        HarnessError: nothing can be loaded.
+        HarnessError: nothing can be loaded, or not all of it.
     """
 
     def __init__(
@@ -47,11 +47,19 @@ class Embedder:
         self.place = place = folder_or_hub_id(place, "encoder")
         try:
             tokenizer = AutoTokenizer.from_pretrained(place)
-            self.model = AutoModel.from_pretrained(place, dtype=dtype).eval().to(device)
+            loaded, told = AutoModel.from_pretrained(place, dtype=dtype, output_loading_info=True)
         except (OSError, ValueError, RuntimeError) as error:
             raise HarnessError(
                 f"encoder={place}: no model with a tokenizer can be loaded ({first_line(error)})"
             ) from error
+        # A sentence encoder's pooler stands behind the states that are taken here.
+        missing = [one for one in sorted(told["missing_keys"]) if "pooler" not in one.split(".")]
+        if missing:
+            raise HarnessError(
+                f"encoder={place}: it has no {missing[0]}, which {type(loaded).__name__} needs, so "
+                "its points would be random; name a model that transformers loads whole"
+            )
+        self.model = loaded.eval().to(device)
         made = (
             ChatTemplate(PLAIN_TEMPLATE, "plain format", True)
             if template is None

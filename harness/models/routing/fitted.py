@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A router that `dogerm train router` fitted on embedded prompts: nearest centroid or linear probe.
 
-router.json           kind, labels, encoder, template, temperature
+router.json           kind, labels, encoder and its files' digest, template, temperature
 router.safetensors    shift [hidden], scale [hidden], weight [labels, hidden], bias [labels]
 
 Both kinds are a linear map of the shifted and scaled point. The probe is multinomial logistic
@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 
 from dogerm_plugin.errors import MergeError
+from dogerm_plugin.files.atomic import write_text
 from dogerm_plugin.files.json_file import read_object
 from harness.errors import HarnessError
 from harness.models.routing.classifier import LONGEST
 from harness.models.routing.embedder import Embedder
+from harness.models.routing.experts import of_folder
 from harness.rows.conversation import Turns
 
 FILE, TENSORS = "router.json", "router.safetensors"
@@ -87,7 +89,7 @@ def save(router: LinearRouter, folder: Path, about: dict[str, Any]) -> None:
         "temperature": router.temperature,
         **about,
     }
-    (folder / FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / FILE, json.dumps(content, indent=1) + "\n")
 
 
 def read(folder: Path) -> tuple[LinearRouter, dict[str, Any]]:
@@ -141,12 +143,19 @@ class FittedRouter:
         batch_size: prompts in one batch.
 
     Raises:
-        HarnessError: see `read`; an encoder of another width.
+        HarnessError: see `read`; the encoder is another one now.
     """
 
     def __init__(self, folder: Path, *, device: Any, batch_size: int) -> None:
         self.place = str(folder)
         self.router, self.about = read(folder)
+        encoder, known = self.about["encoder"], self.about.get("encoder_files")
+        if known and of_folder(encoder) not in ("", known):
+            raise HarnessError(
+                f"router={folder}: its encoder {encoder} has other files than when the router was "
+                "fitted, so prompts would be other points; fit the router again with dogerm train "
+                "router"
+            )
         self.kind = self.router.kind
         self.labels = self.router.labels
         self._device, self._batch_size = device, batch_size

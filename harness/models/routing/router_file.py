@@ -29,9 +29,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.recipe.router import FILE, ExpertRecipe, recipes
+from dogerm_plugin.recipe.router import ExpertRecipe, recipes
 from harness.errors import HarnessError
-from harness.models.routing.named_places import named_places
 from harness.models.routing.scale import Scale
 from harness.rows.columns import with_guess
 
@@ -172,87 +171,35 @@ def read(path: Path) -> RouterFile:
     if not isinstance(content, dict):
         raise HarnessError(f"{path}: expected `key: value` lines, with `experts:` among them")
     experts = content.get("experts")
-    found = _recipes(experts, str(path), path.parent) if isinstance(experts, dict) else {}
+    found = recipes_among(experts, str(path), path.parent) if isinstance(experts, dict) else {}
     for name, recipe in found.items():
         content = {**content, "experts": {**content["experts"], name: str(recipe.file)}}
-    made = _validated(content, str(path))
+    made = validated(content, str(path))
     place = {name: _beside(path, expert) for name, expert in made.experts.items()}
     router = made.router
     if isinstance(router, str) and router != ORACLE:
         router = _beside(path, router)
     base = made.base if made.base is None else _beside(path, made.base)
     changed = {"experts": place, "base": base, "router": router}
-    return _having(made.model_copy(update=changed), found)
+    return having(made.model_copy(update=changed), found)
 
 
-def _recipes(experts: Mapping[str, Any], where: str, folder: Path) -> dict[str, ExpertRecipe]:
+def recipes_among(experts: Mapping[str, Any], where: str, folder: Path) -> dict[str, ExpertRecipe]:
+    """See `dogerm_plugin.recipe.router.recipes`.
+
+    Raises:
+        HarnessError: as there.
+    """
     try:
         return recipes(experts, where, folder)
     except MergeError as error:
         raise HarnessError(str(error)) from error
 
 
-def _having(made: RouterFile, found: Mapping[str, ExpertRecipe]) -> RouterFile:
+def having(made: RouterFile, found: Mapping[str, ExpertRecipe]) -> RouterFile:
+    """What is known, with the experts that are made by merging."""
     made._recipes = dict(found)
     return made
-
-
-def of_arguments(
-    given: Mapping[str, Any], experts: Any, where: str, argument: str = "pretrained"
-) -> RouterFile:
-    """What ``--model_args`` say of a routed set: a ``router.yml``, and what is said beside it.
-
-    Args:
-        given: ``router``, ``always``, ``fallback``, ``threshold``, ``domain``, ``domains``,
-            ``calibration``, ``router_template`` and ``base`` as they are given; None for what is
-            not.
-        experts: ``A;B;C``, named after their folders, or ``math=A;code=B``; None where the file
-            names them.
-        where: for messages.
-        argument: that names the experts, for messages.
-
-    Raises:
-        HarnessError: it makes no sense.
-    """
-    router, always = given.get("router"), given.get("always")
-    made = RouterFile()
-    file = None
-    if isinstance(router, str) and router.endswith((".yml", ".yaml")):
-        file, router = Path(router).expanduser(), None
-    elif isinstance(router, str) and router != ORACLE:
-        beside = Path(router).expanduser() / FILE
-        file = beside if beside.is_file() else None
-    if file is not None:
-        made = read(file)
-    found = made.recipes
-    changed: dict[str, Any] = {
-        key: given[name]
-        for key, name in (
-            ("fallback", "fallback"),
-            ("threshold", "threshold"),
-            ("domain", "domain"),
-            ("domains", "domains"),
-            ("template", "router_template"),
-            ("base", "base"),
-        )
-        if given.get(name) is not None
-    }
-    if router is not None and always is not None:
-        raise HarnessError(f"{where}: router= and always= are two ways to choose: give one")
-    if router is not None and made.router != ORACLE:  # which a trained folder may say, too
-        changed["router"] = router
-    if always is not None:
-        changed["router"] = {ALWAYS: str(always)}
-    if experts is not None:
-        changed["experts"] = named_places(experts, argument)
-        found = _recipes(changed["experts"], argument, Path())
-        kept = {n: s for n, s in made.calibration.items() if n in changed["experts"]}
-        changed["calibration"] = kept if len(kept) == len(changed["experts"]) else {}
-    if given.get("calibration") is not None:
-        changed["calibration"] = given["calibration"]
-    if file is not None:
-        where = f"{where} and {file}" if changed else str(file)
-    return _having(_validated({**made.model_dump(), **changed}, where).checked(where), found)
 
 
 def _beside(file: Path, place: str) -> str:
@@ -261,7 +208,12 @@ def _beside(file: Path, place: str) -> str:
     return str(beside) if beside.exists() else place
 
 
-def _validated(content: Mapping[str, Any], where: str) -> RouterFile:
+def validated(content: Mapping[str, Any], where: str) -> RouterFile:
+    """What these keys say.
+
+    Raises:
+        HarnessError: naming the key that is unknown, or whose value makes no sense.
+    """
     try:
         return RouterFile.model_validate(dict(content))
     except ValidationError as error:

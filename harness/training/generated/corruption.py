@@ -20,7 +20,7 @@ def corrupted_pairs(
     """Pairs from rows of `prompt` and `chosen`; answers are cut to whole sentences.
 
     Args:
-        rows: rows with `prompt` and `chosen`; others of their columns are dropped.
+        rows: rows with `prompt` and `chosen`; of their other columns `domain` and `score` are kept.
         seed: fixes which words are exchanged.
         longest: the most words that are kept of an answer; a longer first sentence drops the row.
         swaps: how many words are exchanged.
@@ -30,13 +30,13 @@ def corrupted_pairs(
     for row in rows:
         answer = _opening(row["chosen"], longest)
         if answer and len(_WORD.findall(answer)) >= swaps + 2:
-            kept.append((row["prompt"], answer))
+            kept.append((row, answer))
     words = sorted({w for _, answer in kept for w in _WORD.findall(answer) if w.isalpha()})
     made = []
-    for prompt, answer in kept:
-        made.append(
-            {"prompt": prompt, "chosen": answer, "rejected": _swap(answer, words, swaps, rng)}
-        )
+    for row, answer in kept:
+        pair = {"chosen": answer, "rejected": _swap(answer, words, swaps, rng)}
+        asked = {key: row[key] for key in ("prompt", "domain", "score") if key in row}
+        made.append(asked | pair)
     return made
 
 

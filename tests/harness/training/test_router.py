@@ -181,6 +181,100 @@ def test_a_killed_run_goes_on(
     assert len(embedded) == 1  # what is held out; the training prompts were kept
 
 
+def test_what_a_killed_run_left_is_of_the_same_answers_and_template(
+    tmp_path: Path,
+    reward_model: Path,
+    language_model: Path,
+    write_config: Callable[..., Path],
+    write_jsonl: Write,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its scales are of held-out answers, which no router is fitted on."""
+    from harness.models.routing import fitted
+    from tests.harness.conftest import CHATML
+
+    write_jsonl("prefs.jsonl", rows(20))
+    (tmp_path / "own.jinja").write_text(CHATML)
+    config = write_config(
+        model=str(language_model),
+        data=[{"file": "prefs.jsonl", "columns": COLUMNS}],
+        router={"experts": dict.fromkeys(WORDS, str(reward_model)), "template": "own.jinja"},
+    )
+    out = tmp_path / "router"
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr(fitted, "save", lambda *_: (_ for _ in ()).throw(RuntimeError("killed")))
+        run(config, "-o", out)
+    write_jsonl("prefs.jsonl", [{**row, "bad": f"{row['bad']} No."} for row in rows(20)])
+    result = run(config, "-o", out)
+    assert result.exit_code != 0 and "other data" in result.output, result.output
+    write_jsonl("prefs.jsonl", rows(20))
+    (tmp_path / "own.jinja").write_text(f"Hi. {CHATML}")
+    result = run(config, "-o", out)
+    assert result.exit_code != 0 and "template: " in result.output, result.output
+    (tmp_path / "own.jinja").write_text(CHATML)
+    result = run(config, "-o", out)
+    assert result.exit_code == 0 and "calibrating" not in result.output, result.output
+
+
+def test_scales_are_kept_for_the_same_pairs_and_base(
+    tmp_path: Path, reward_model: Path, language_model: Path
+) -> None:
+    import shutil
+
+    from harness.training.calibrate import calibrate
+    from tests.harness.models.load.test_adapters import trained
+
+    pairs = [
+        {"prompt": f"Is it {n}?", "chosen": f"It is {n}.", "rejected": "No.", "domain": "a"}
+        for n in range(8)
+    ]
+    experts = {"a": str(reward_model)}
+    first = calibrate(experts, pairs[:4], 4, tmp_path / "kept")
+    assert calibrate(experts, pairs[:4], 4, tmp_path / "kept") == first
+    others = calibrate(experts, pairs[4:], 4, tmp_path / "kept")
+    assert others == calibrate(experts, pairs[4:], 4, tmp_path / "afresh") != first
+    base = Path(shutil.copytree(language_model, tmp_path / "base"))
+    trained(base, tmp_path / "adapter")
+    experts = {"a": str(tmp_path / "adapter")}
+    on_it = calibrate(experts, pairs, 8, tmp_path / "kept", str(base))
+    shutil.copytree(reward_model, base, dirs_exist_ok=True)
+    on_another = calibrate(experts, pairs, 8, tmp_path / "kept", str(base))
+    assert on_another["a"].mean != on_it["a"].mean
+    assert on_another["a"].base != on_it["a"].base
+
+
+def test_the_encoder_is_the_one_that_the_router_was_fitted_on(
+    tmp_path: Path,
+    save_reward_model: Callable[..., Path],
+    language_model: Path,
+    write_config: Callable[..., Path],
+    write_jsonl: Write,
+) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    from harness.errors import HarnessError
+    from harness.models.router import RewardRouter
+
+    encoder = Path(shutil.copytree(language_model, tmp_path / "encoder"))
+    write_jsonl("prefs.jsonl", rows(12))
+    data = [{"file": "prefs.jsonl", "columns": COLUMNS}]
+    config = write_config(model=str(encoder), data=data)
+    out = tmp_path / "router"
+    assert run(config, "-o", out).exit_code == 0
+    experts = {name: str(save_reward_model(seed=1)) for name in WORDS}
+    RewardRouter(experts, router=str(out), device="cpu")
+    shutil.copytree(next(iter(experts.values())), encoder, dirs_exist_ok=True)
+    with pytest.raises(HarnessError, match=r"its encoder .* has other files than when the router"):
+        RewardRouter(experts, router=str(out), device="cpu")
+    file = encoder / "model.safetensors"
+    save_file({n: t for n, t in load_file(file).items() if "layers.1.mlp" not in n}, file)
+    result = run(config, "-o", tmp_path / "another")
+    assert result.exit_code != 0 and "it has no layers.1.mlp.down_proj.weight" in result.output
+    assert "Traceback" not in result.output
+
+
 def test_the_probabilities_mean_something() -> None:
     """A probe of points whose domains overlap is right as often as it says, and shrinks noise."""
     from harness.training.router_fit import fit

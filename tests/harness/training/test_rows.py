@@ -156,6 +156,15 @@ def test_transcripts_are_split(
     assert "a.jsonl: 5 of 6 transcripts do not fit, left out" in capsys.readouterr().err
 
 
+def test_corrupted_rows_keep_their_domain(tmp_path: Path, write_jsonl: Write) -> None:
+    """One prompt asked of two domains, as DSP's are."""
+    answers = {"law": "Courts have settled this long before.", "art": "Painters never have cared."}
+    table = [{"prompt": "And why?", "chosen": text, "domain": d} for d, text in answers.items()]
+    write_jsonl("a.jsonl", table)
+    rows = read_rows(Source(file="a.jsonl", corrupt=1), PAIR, tmp_path)
+    assert {row["domain"]: row["chosen"] for row in rows} == answers
+
+
 def test_transcripts_can_be_corrupted_and_learned(tmp_path: Path, write_jsonl: Write) -> None:
     """The prompt comes from both columns, whichever of them is used."""
     write_jsonl("a.jsonl", [{"chosen": START + " Yes, it is.", "rejected": START + " No."}] * 9)
