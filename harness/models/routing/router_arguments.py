@@ -76,7 +76,11 @@ def of_arguments(
         found = recipes_among(changed["experts"], argument, Path())
     if given.get("calibration") is not None:
         changed["calibration"] = given["calibration"]
-    elif made.calibration and not still_calibrated(made, changed, found):
+    elif (
+        made.calibration
+        and {"experts", "base"} & changed.keys()
+        and not still_calibrated(made, changed, found)
+    ):
         logger.warning(
             "the calibration in %s is not of all these experts: left out", given["router"]
         )

@@ -13,7 +13,8 @@ import yaml
 from dogerm_plugin.recipe.router import KEYS
 from harness.errors import HarnessError
 from harness.models.routing.experts import check_scales, of_folder, with_routers_scales
-from harness.models.routing.router_file import RouterFile, of_arguments
+from harness.models.routing.router_arguments import of_arguments
+from harness.models.routing.router_file import RouterFile
 
 NAMES = ("general", "math")
 
