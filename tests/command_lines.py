@@ -17,6 +17,7 @@ import lm_eval
 
 from dogerm_plugin.recipe.keys import check_file
 from dogerm_plugin.run.experts import recipe as mixture
+from harness.commands.cli import COMMANDS
 from harness.commands.cli import main as dogerm_command
 from harness.models.load.arguments import parameters
 from harness.tasks.base.task_index import task_manager
@@ -161,7 +162,8 @@ def _module(words: list[str]) -> None:
     known = {"dogerm_plugin": "mergekit-yaml", "harness": "lm_eval", "lm_eval": "lm_eval"}
     assert name in known or name == "venv", f"nothing here knows the module {name}"
     if name in known and arguments:
-        _CHECKS[known[name]](arguments)
+        ours = name == "harness" and arguments[0] in COMMANDS
+        _CHECKS["dogerm" if ours else known[name]](arguments)
 
 
 def _pip(arguments: list[str]) -> None:

@@ -22,7 +22,7 @@ from dogerm_plugin.run.experts.recipe import RewardExpert, RewardMixture, parse
 from harness.commands.cli import main as dogerm
 from harness.models.routing import router_file
 from harness.tasks.base.task_index import task_manager
-from harness.training.config import read_config
+from harness.training.read_config import read_config, read_stages
 from tests import command_lines
 from tests.markdown import ROOT, Page, commands, first_cells
 
@@ -92,6 +92,9 @@ def test_yaml_is_taken(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             parse(yaml.safe_load(text), name)
         elif "class: !function" in text:
             _load_task(text, tmp_path)
+        elif {"general", "customized"} & keys:
+            (tmp_path / "config.yml").write_text(text, "utf-8")
+            read_stages(tmp_path / "config.yml")
         else:
             (tmp_path / "config.yml").write_text(text, "utf-8")
             read_config(tmp_path / "config.yml")

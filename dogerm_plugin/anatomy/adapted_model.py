@@ -112,9 +112,19 @@ def _settings(model: Any, adapter: Adapter) -> Any:
     from peft import PeftConfig
 
     config = PeftConfig.from_pretrained(str(adapter.folder))
-    if config.task_type == LANGUAGE_MODEL and not hasattr(model, "prepare_inputs_for_generation"):
+    if config.task_type == LANGUAGE_MODEL and not _generates(model):
         config.task_type = None  # a reward model trained as a language model with a value head
+    if config.task_type == REWARD and _generates(model):
+        config.task_type = LANGUAGE_MODEL
+        known = {path.rpartition(".")[2] for path, _ in model.named_modules()}
+        config.modules_to_save = [n for n in config.modules_to_save or () if n in known] or None
+        LOG.warning("%s: taken as a language model's; its reward head is left out", adapter.name)
     return config
+
+
+def _generates(model: Any) -> bool:
+    """Whether it is a language model."""
+    return hasattr(model, "prepare_inputs_for_generation")
 
 
 @contextmanager
@@ -150,6 +160,9 @@ def _check_placed(made: Any, adapter: Adapter, name: str) -> None:
     left = [one for one in left if not one.endswith(".base_layer.weight")]
     if model.get_output_embeddings() is None:  # a language model's head is no part of a reward
         left = [one for one in left if not plain(one).startswith(("lm_head.", "embed_out."))]
+    if adapter.task == REWARD and _generates(model):  # nor is a reward head of its likelihoods
+        head = adapter.head(str(model.base_model_prefix))
+        left = [one for one in left if plain(one) not in head]
     if left:
         raise MergeError(
             f"{adapter.name}: {len(left)} of its tensors ({left[0]} "
@@ -177,13 +190,21 @@ def _fit_head(made: Any, adapter: Adapter, name: str) -> None:
 
 
 def merged(
-    base: str, adapter: Adapter, *, dtype: Any = "auto", tokenizer: Any = None, **options: Any
+    base: str,
+    adapter: Adapter,
+    *,
+    task: str | None = None,
+    dtype: Any = "auto",
+    tokenizer: Any = None,
+    **options: Any,
 ) -> Any:
     """The full model, the adapter's matrices added to the base model's, its head as it is stored.
 
     Args:
         base: folder or Hub id of the base model.
         adapter: one for reward models (SEQ_CLS) or language models (CAUSAL_LM).
+        task: which of the two the model is to be; None for the adapter's own. A language model of a
+            reward model's adapter has the base's head, and no reward.
         dtype: to load the base model in.
         tokenizer: whose tokens must have rows.
         options: further ones of ``from_pretrained``.
@@ -199,14 +220,15 @@ def merged(
 
     heads: dict[str, tuple[int, ...]] = {}
     kind: Any = transformers.AutoModelForCausalLM
-    if adapter.task == REWARD:
+    task = task or adapter.task
+    if task == REWARD:
         kind = transformers.AutoModelForSequenceClassification
         config = transformers.AutoConfig.from_pretrained(base, **options)
         heads = adapter.head(trunk_of(config))
         labels = {shape[0] for shape in heads.values() if len(shape) == 2}
         if len(labels) == 1:
             options["num_labels"] = labels.pop()
-    elif adapter.task != LANGUAGE_MODEL:
+    elif task != LANGUAGE_MODEL:
         raise MergeError(
             f"{adapter.name}: task_type is {adapter.task}, expected {REWARD} (a reward model) or "
             f"{LANGUAGE_MODEL}"
@@ -223,7 +245,7 @@ def merged(
         raise MergeError(
             f"{adapter.name}: neither the adapter nor {base} holds {', '.join(missing[:3])} of "
             f"{type(model).__name__}, so it would be random"
-            + (": the adapter was saved without its head" if adapter.task == REWARD else "")
+            + (": the adapter was saved without its head" if task == REWARD else "")
         )
     said = str(adapter.settings.get("base_model_name_or_path") or base)
     if os.path.basename(said.rstrip("/")) != os.path.basename(base.rstrip("/")):

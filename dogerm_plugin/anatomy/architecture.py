@@ -15,6 +15,7 @@ from mergekit.architecture.base import (
 
 from dogerm_plugin.anatomy.checkpoint import PLAIN, Tensor
 from dogerm_plugin.anatomy.layout import Layout
+from dogerm_plugin.anatomy.network import class_name
 from dogerm_plugin.errors import MergeError
 
 LAYER = re.compile(r"\.(\d+)\.")
@@ -126,7 +127,7 @@ def architecture(
     folder = layout.reward.checkpoint.folder
     return ModelArchitecture(
         modules={"default": ModuleDefinition(architecture=module)},
-        architectures=list(layout.reward.config.architectures),
+        architectures=[str(class_name(layout.reward.config))],
         model_type=layout.reward.config.model_type,
         tagalong_files=sorted(f.name for pattern in TAGALONG for f in folder.glob(pattern)),
         vocab_size_config_key=f"{nested}vocab_size",

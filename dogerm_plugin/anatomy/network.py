@@ -46,6 +46,17 @@ def read_config(checkpoint: Checkpoint, options: MergeOptions) -> Any:
     return config
 
 
+def class_name(config: Any) -> str | None:
+    """The class that a checkpoint counts as; None where config.json does not tell.
+
+    One that has a language model's head beside its reward head may name both classes: it is the
+    reward model's, which has all that a merge needs of either.
+    """
+    names = list(config.architectures or ())
+    rewards = [name for name in names if name.endswith("ForSequenceClassification")]
+    return next((few[0] for few in (names, rewards) if len(few) == 1), None)
+
+
 def empty_network(checkpoint: Checkpoint, config: Any, options: MergeOptions) -> PreTrainedModel:
     """The model class on the meta device: names and shapes, no memory.
 
@@ -54,12 +65,12 @@ def empty_network(checkpoint: Checkpoint, config: Any, options: MergeOptions) ->
             config.json does not fit.
     """
     model = checkpoint.model
-    if not config.architectures or len(config.architectures) != 1:
+    name = class_name(config)
+    if name is None:
         raise MergeError(
             f"{model}: config.json names {config.architectures or 'no'} architectures, expected "
             "one, such as LlamaForSequenceClassification"
         )
-    name = config.architectures[0]
     auto, own = own_class(config) or ("", "")
     if own != name:  # a classifier published beside the class that the weights are of
         auto = ""

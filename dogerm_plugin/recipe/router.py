@@ -24,13 +24,26 @@ from typing import Any
 import yaml
 from mergekit.config import MergeConfiguration
 
-from dogerm_plugin.errors import MergeError
+from dogerm_plugin.errors import MergeError, suggest
 from dogerm_plugin.files import digests
 from dogerm_plugin.recipe import keys, paths
 from dogerm_plugin.recipe.configuration import is_ours
 
 FILE = "router.yml"
 SUFFIXES = (".yml", ".yaml")
+# All that a router file may say, for `--model reward-router` and `reward-adapters`.
+KEYS = (
+    "experts",
+    "base",
+    "router",
+    "fallback",
+    "threshold",
+    "domain",
+    "domains",
+    "beside",
+    "calibration",
+    "template",
+)
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
@@ -95,6 +108,27 @@ def is_router(content: Any) -> bool:
 def is_recipe(expert: Any) -> bool:
     """Whether what stands beside an expert's name is a recipe, or the name of a recipe file."""
     return isinstance(expert, Mapping) or str(expert).endswith(SUFFIXES)
+
+
+def check_names(content: Mapping[str, Any], where: str) -> None:
+    """Refuse a router file whose merges could not be used with it, before they are made.
+
+    Raises:
+        MergeError: an unknown key, or an expert that is named and is none.
+    """
+    if unknown := next((str(key) for key in content if key not in KEYS), None):
+        raise MergeError(f"{where}: unknown key {unknown}{suggest(unknown, KEYS)}")
+    experts = [str(name) for name in content["experts"]]
+    beside = content.get("beside") or []
+    mapped = content.get("domains") or {}
+    named = [
+        *(("beside", name) for name in (beside if isinstance(beside, list) else [beside])),
+        *(("domains", name) for name in (mapped.values() if isinstance(mapped, Mapping) else ())),
+        *([("fallback", content["fallback"])] if content.get("fallback") is not None else []),
+    ]
+    for key, name in named:
+        if str(name) not in experts:
+            raise MergeError(f"{where}: {key} names the expert {name}{suggest(name, experts)}")
 
 
 def recipes(experts: Mapping[str, Any], where: str, folder: Path) -> dict[str, ExpertRecipe]:

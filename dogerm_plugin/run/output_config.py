@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dogerm_plugin.anatomy.body_and_head import Anatomy
+from dogerm_plugin.anatomy.network import class_name
 
 LOG = logging.getLogger("dogerm")
 QUANTIZATION = ("quantization_config", "compression_config")
@@ -31,6 +32,8 @@ def agree(folder: Path, reward: Anatomy, names: Sequence[str] | None = None) -> 
     file = folder / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
     before = json.dumps(config)
+    if len(config.get("architectures") or ()) > 1:  # a language model's head is not merged
+        config["architectures"] = [class_name(reward.config)]
     if names is None:
         _labels(config, reward)
     else:

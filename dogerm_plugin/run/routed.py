@@ -60,6 +60,7 @@ def merge(path: str, out_path: str, options: MergeOptions) -> None:
             f"{path}: every expert is a model already, so there is nothing to merge: name a recipe "
             "(math: math-merge.yml) or write it in place"
         )
+    router.check_names(content, path)
     final = Path(os.path.realpath(out_path))
     content = _found(content, recipes, path)
     _check_target(out_path, file, content, recipes)

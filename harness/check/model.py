@@ -7,10 +7,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from harness.check.survey import Fault, Faults
 from harness.errors import HarnessError, first_line
 from harness.rows.conversation import Turns
 from harness.rows.differences import differ_in_blanks, differing_keys
+from harness.rows.faults import Fault, Faults
 from harness.rows.hidden import HiddenParts
 from harness.rows.markup import Markup
 

@@ -10,8 +10,9 @@ from textwrap import fill
 
 from harness.check.model import SeenByModel
 from harness.check.source import Source
-from harness.check.survey import Fault, Faults, Survey
+from harness.check.survey import Survey
 from harness.rows.columns import Columns
+from harness.rows.faults import Fault, Faults
 
 WIDTH = 100
 SHOWN_LINES = 30  # of the first row as the model sees it

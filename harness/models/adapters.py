@@ -27,7 +27,7 @@ from harness.models.routing import adapter_set
 from harness.models.routing.adapted_reward import ROUTER, AdaptedReward, whose
 from harness.models.routing.adapter_router import AdapterRouter
 from harness.models.routing.choice import Router
-from harness.models.routing.experts import check_scales
+from harness.models.routing.experts import check_scales, with_routers_scales
 from harness.models.routing.routed_lm import RoutedLM
 from harness.models.routing.router_arguments import of_arguments
 from harness.rows.answer import Answer
@@ -77,7 +77,7 @@ class RewardAdapters(MemberProcesses, RoutedLM):
         **kwargs: Any,
     ) -> None:
         own = parameters(RewardAdapters, RewardAdapters)
-        for name in ("peft", "delta", "combine", "max_loaded"):
+        for name in ("peft", "delta", "combine", "max_loaded", "devices", "ray"):
             if kwargs.get(name):
                 raise HarnessError(
                     f"{name}= is of models that are loaded one by one; here adapters= names the "
@@ -109,6 +109,7 @@ class RewardAdapters(MemberProcesses, RoutedLM):
             )
         base = folder_or_hub_id(made.base, "pretrained")
         places = {n: folder_or_hub_id(p, "adapters") for n, p in made.experts.items()}
+        made = with_routers_scales(made, places, base)
         super().__init__(made, top=whole(top, "top"), all_experts=flag(all_experts, "all_experts"))
         self.mixed = flag(mixed, "mixed")
         check_scales(made, places, base)

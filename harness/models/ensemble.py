@@ -2,12 +2,16 @@
 """``lm_eval --model reward-ensemble``: several reward models, one number.
 
     lm_eval --model reward-ensemble --model_args 'pretrained=rm-a;rm-b;rm-c,combine=min' --tasks ...
+    lm_eval --model reward-ensemble --model_args 'pretrained=BASE,adapters=A;B;C' --tasks ...
 
 ``mean``, ``min`` and ``mean-std`` are the mean, worst-case and uncertainty-weighted optimisation of
 Coste et al. (arXiv 2310.02743), the last with the standard deviation in place of the variance. They
 take the raw rewards: a member whose rewards spread ten times as far has ten times the say, so use
 them for members of one scale (the same training, other seeds), and ``rank-mean`` for others. A rank
 says nothing beyond its document: the details of such an answer hold ``within_document: True``.
+
+Members that are adapters of one base take turns on it, each with its head, and the base is in
+memory once.
 
 All members stay loaded: a mistake in the last one is found before the first has scored, and
 ``--use_cache`` needs to know all of them. Where memory does not suffice, ``dtype=bfloat16``,
@@ -25,6 +29,7 @@ from lm_eval.api.model import LM, CacheHook
 from lm_eval.models.huggingface import HFLM
 
 from harness.models import response_cache
+from harness.models.adapted_members import adapted_members
 from harness.models.combination import Combination
 from harness.models.ensemble_members import member_names
 from harness.models.load.arguments import parameters, refuse_misspelt
@@ -43,10 +48,12 @@ logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log setti
 
 
 class RewardEnsemble(OnlyScores, MemberProcesses, LM):
-    """Several reward models; every argument of `Reward`, given to each, and three of its own.
+    """Several reward models; every argument of `Reward`, given to each, and four of its own.
 
     Args:
         pretrained: folders or Hub ids, two or more: a list, or a text with ``;`` between them.
+        adapters: in their place: LoRA adapters with a reward head each, folders or Hub ids, of the
+            one base that ``pretrained`` names.
         combine: ``mean``, ``min``, ``mean-std`` or ``rank-mean``; see `harness.models.combine`. For
             ``rank-mean`` a score is comparable only within its document.
         k: the weight of the standard deviation, for ``mean-std`` (default 1).
@@ -60,15 +67,22 @@ class RewardEnsemble(OnlyScores, MemberProcesses, LM):
         self,
         pretrained: str | Sequence[str] | None = None,
         *,
+        adapters: str | Sequence[str] | None = None,
         combine: str = "mean",
         k: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__()
-        refuse_misspelt(kwargs, parameters(Reward, HFLM) | {"combine", "k"})
+        refuse_misspelt(kwargs, parameters(Reward, HFLM) | {"adapters", "combine", "k"})
         self.combination = Combination.read(combine, k)
-        self.names = member_names(pretrained)
-        self.members = [Reward(name, **kwargs) for name in self.names]
+        self.members: Sequence[Any]
+        if adapters is None:
+            self.names = member_names(pretrained)
+            self.members = [Reward(name, **kwargs) for name in self.names]
+        else:
+            self.names = member_names(adapters, "adapters")
+            base = pretrained if isinstance(pretrained, str) else None
+            self.members = adapted_members(base, self.names, **kwargs)
 
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = False

@@ -17,27 +17,27 @@ logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log setti
 SEPARATOR = ";"
 
 
-def member_names(pretrained: str | Sequence[str] | None) -> list[str]:
-    """The members' folders or Hub ids.
+def member_names(given: str | Sequence[str] | None, argument: str = "pretrained") -> list[str]:
+    """The members' folders or Hub ids, by the argument that names them.
 
     Raises:
         HarnessError: fewer than two, one of them twice, or a folder that is none.
     """
-    listed = pretrained.split(SEPARATOR) if isinstance(pretrained, str) else pretrained or []
+    listed = given.split(SEPARATOR) if isinstance(given, str) else given or []
     names = [str(name).strip() for name in listed]
     if len(names) < 2 or not all(names):
         raise HarnessError(
-            f"an ensemble has two or more members, pretrained={pretrained} gives "
-            f"{sum(map(bool, names))}; write --model_args 'pretrained=A;B' in quotation marks (a "
+            f"an ensemble has two or more members, {argument}={given} gives "
+            f"{sum(map(bool, names))}; write --model_args '{argument}=A;B' in quotation marks (a "
             "shell ends the command at ;)"
         )
-    names = [folder_or_hub_id(name, "pretrained") for name in names]
+    names = [folder_or_hub_id(name, argument) for name in names]
     places = [os.path.realpath(name) if os.path.isdir(name) else name for name in names]
     twice = [name for name, place in zip(names, places, strict=True) if places.count(place) > 1]
     if twice:
-        raise HarnessError(f"pretrained= names {twice[0]} twice, which would double its weight")
+        raise HarnessError(f"{argument}= names {twice[0]} twice, which would double its weight")
     folder = sanitize_model_name(SEPARATOR.join(names))
-    if len(folder.encode()) > 255:
+    if argument == "pretrained" and len(folder.encode()) > 255:
         logger.warning(
             "lm-eval names the results folder after pretrained=, whose %d characters are more than "
             "the 255 of a file name: with --output_path, give a file NAME.json, or shorter paths",

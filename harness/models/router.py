@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lm_eval.models.huggingface import HFLM
 
 from dogerm_plugin.anatomy.adapter import CONFIG
-from harness.errors import HarnessError
+from harness.errors import HarnessError, at
 from harness.models.load.arguments import folder_or_hub_id, parameters, refuse_misspelt
 from harness.models.load.processes import MemberProcesses
 from harness.models.reward import Reward
@@ -26,7 +26,7 @@ from harness.models.routing import fitted
 from harness.models.routing.choice import Router
 from harness.models.routing.classifier import Classifier
 from harness.models.routing.devices import OnDevices, chosen
-from harness.models.routing.experts import check_scales
+from harness.models.routing.experts import check_scales, with_routers_scales
 from harness.models.routing.ray_experts import RayExperts
 from harness.models.routing.routed_lm import RoutedLM
 from harness.models.routing.router_arguments import of_arguments
@@ -107,10 +107,12 @@ class RewardRouter(MemberProcesses, RoutedLM):
                 f"router={router}: its experts are adapters of one base ({made.base}); use --model "
                 "reward-adapters"
             )
-        places = {
-            name: place if name in made.recipes else folder_or_hub_id(place, "pretrained")
-            for name, place in made.experts.items()
-        }
+        places = {}
+        for name, place in made.experts.items():
+            with at(f"the expert {name}"):
+                in_place = name in made.recipes
+                places[name] = place if in_place else folder_or_hub_id(place, "pretrained")
+        made = with_routers_scales(made, places)
         super().__init__(made, top=whole(top, "top"), all_experts=flag(all_experts, "all_experts"))
         most = None if max_loaded is None else whole(max_loaded, "max_loaded")
         for name in ("peft", "combine"):

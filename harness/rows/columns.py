@@ -118,7 +118,9 @@ class ColumnCells:
         self.prompt = columns.get("prompt")
         self.counts: Counter[str] = Counter()
         self._missing = {
-            str(columns[key]): key for key in (*GIVEN, "margin") if columns.get(key) is not None
+            str(columns[key]): key
+            for key in (*GIVEN, "margin", "score")
+            if columns.get(key) is not None
         }
 
     def see(self, row: Mapping[str, Any]) -> None:

@@ -174,6 +174,12 @@ def _shown(messages: Iterable[Mapping[str, Any]]) -> str:
     return "\n\n".join(turns)
 
 
+def asked(messages: Iterable[Mapping[str, Any]]) -> str:
+    """The text of turns, blanks aside: the same for two prompts that ask the same."""
+    texts = [(turn["role"], str(turn.get("content", "")).split()) for turn in messages]
+    return "\n".join(f"{role}: {' '.join(words)}" for role, words in texts)
+
+
 def plain_text(
     messages: Iterable[Mapping[str, Any]], beside: Mapping[str, Any] | None = None
 ) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.rows.conversation import messages_of
+from harness.rows.conversation import asked, messages_of
 from harness.rows.documents import Docs
 from harness.tasks.base.candidates import CandidateTask
 
@@ -24,9 +24,7 @@ def docs(task: CandidateTask) -> Sequence[Mapping[str, Any]]:
 
 def prompt(doc: Mapping[str, Any]) -> str:
     """The text of a document's prompt, blanks aside, whatever kind of document it is."""
-    turns = messages_of(doc["prompt"])
-    texts = [(turn["role"], str(turn.get("content", "")).split()) for turn in turns]
-    return "\n".join(f"{role}: {' '.join(words)}" for role, words in texts)
+    return asked(messages_of(doc["prompt"]))
 
 
 def divide(

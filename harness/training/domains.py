@@ -10,7 +10,6 @@ ARLISS of arXiv 2407.17546: one small model in memory, its adapters switched.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -25,7 +24,8 @@ from harness.models.routing.router_file import ORACLE, TAKEN
 from harness.models.routing.scale import as_plain
 from harness.training import folder as runs
 from harness.training.calibrate import calibrate
-from harness.training.config import Config
+from harness.training.config import Config, Router, Source
+from harness.training.figures import read_figures
 from harness.training.reward import train_reward
 from harness.training.router import train_router
 from harness.training.router_rows import NothingToTellError, domains_of, held_out_pairs
@@ -46,6 +46,8 @@ def train_domains(
         HarnessError: rows without a domain, a name that can't be a folder's, or see the message.
     """
     config.refuse("domain", "--domains trains one adapter for each")
+    if config.lora is None:
+        raise HarnessError("`lora: null` trains a whole model, and --domains trains adapters")
     if config.router.experts:
         raise HarnessError("`experts` has no effect here, as the adapters are the experts")
     names = domains_of(config, data_folder)
@@ -61,16 +63,27 @@ def train_domains(
     figures: dict[str, Any] = {}
     for name in names:
         click.echo(f"domain {name}", err=True)
-        own = config.model_copy(update={"domain": name})
+        own = of_domain(config, name)
         try:
             figures[name] = train_reward(own, output / name, data_folder, model_folder)
         except runs.FinishedError:
             click.echo(f"domain {name}: finished already", err=True)
-            figures[name] = _figures(output / name)
+            figures[name] = read_figures(output / name)
         except HarnessError as error:
             raise HarnessError(f"domain {name}: {error}") from error
     figures[ROUTER] = _router(config, names, output, data_folder, model_folder)
     return figures
+
+
+def of_domain(config: Config, name: str) -> Config:
+    """The config without what is another domain's: a change there leaves this adapter as it is."""
+
+    def own(sources: list[Source]) -> list[Source]:
+        return [source for source in sources if source.domain in (None, name)]
+
+    held = config.validation.model_copy(update={"data": own(config.validation.data)})
+    only = {"domain": name, "data": own(config.data), "validation": held, "router": Router()}
+    return config.model_copy(update=only)
 
 
 def _check_names(names: tuple[str, ...]) -> None:
@@ -88,15 +101,6 @@ def _check_names(names: tuple[str, ...]) -> None:
             )
 
 
-def _figures(folder: Path) -> dict[str, Any]:
-    """Those of a finished run; none where it was killed before they were written."""
-    try:
-        made: dict[str, Any] = json.loads((folder / "figures.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {"validation": {}}
-    return made
-
-
 def _entries(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name[0] != "."] if folder.is_dir() else []
 
@@ -112,8 +116,8 @@ def _router(
     # in full: a relative one would first be looked for among the data
     adapters = {name: str((output / name).resolve()) for name in names}
     given = config.model_dump(exclude_unset=True)
-    given.pop("lora", None)
-    given.pop("heads", None)
+    for section in ("lora", "heads", "labels", "imitation"):
+        given.pop(section, None)
     settings = {**given.get("router", {}), "experts": adapters}
     own = Config.model_validate({**given, "router": settings})
     folder = output / ROUTER
@@ -121,7 +125,7 @@ def _router(
         return train_router(own, folder, data_folder, model_folder, base=source)
     except runs.FinishedError:
         click.echo("the router: finished already", err=True)
-        return _figures(folder)
+        return read_figures(folder)
     except NothingToTellError as error:
         click.echo(f"no router: {error}", err=True)
     pairs = held_out_pairs(config, data_folder)

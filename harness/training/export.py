@@ -1,47 +1,120 @@
-"""An adapter and its base model made one checkpoint, which mergekit and lm-eval take as it is."""
+"""An adapter and its base model made one checkpoint, which mergekit and lm-eval take as it is.
+
+What `dogerm train hybrid` made has two heads, and the checkpoint has one of them or both.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from dogerm_plugin.anatomy import adapted_model
-from dogerm_plugin.anatomy.adapter import LANGUAGE_MODEL, read
+from dogerm_plugin.anatomy.adapter import LANGUAGE_MODEL, REWARD, Adapter, read
 from dogerm_plugin.run.output import check_target, staged
+from harness.errors import HarnessError
+from harness.training.language_head import LanguageHead, language_head
+from harness.training.trainer import load_model
+
+BOTH, OF_REWARD, OF_POLICY = ("both", "reward", "policy")
 
 
 def export_checkpoint(
-    base: str | Path, adapter: Path, target: Path, dtype: str = "bfloat16"
+    base: str | Path | None,
+    trained: Path,
+    target: Path,
+    dtype: str = "bfloat16",
+    heads: str | None = None,
 ) -> Path:
-    """Merge a LoRA adapter into its base and write the full checkpoint; return `target`.
+    """Write a LoRA adapter merged into its base, or a whole model, as one checkpoint.
 
-    A reward head (`score.weight`, shape [1, hidden]) keeps the dtype
-    that the adapter stores it in. Tokenizer and chat template are the adapter's where its folder
-    has them, else the base's.
+    A reward head (`score.weight`, shape [1, hidden]) keeps the dtype that it is stored in.
+    Tokenizer and chat template are those of the trained folder where it has them, else the base's.
+    With both heads config.json names both classes, the reward model's first.
 
     Args:
-        base: folder or Hub id of the model that the adapter was trained on.
-        adapter: the folder with adapter_config.json, whose task_type tells a reward model
-            (SEQ_CLS) from a language model (CAUSAL_LM).
+        base: folder or Hub id of the model that the adapter was trained on; None for a whole model.
+        trained: the folder with adapter_config.json, whose task_type tells a reward model
+            (SEQ_CLS) from a language model (CAUSAL_LM), or of a whole model with both heads.
         target: the output folder; it appears, or replaces an earlier one, when it is complete.
         dtype: what the body is stored in, by torch's name.
+        heads: `both`, `reward` or `policy`; None is an adapter's own kind, and both of a whole
+            model.
+
+    Returns:
+        `target`.
 
     Raises:
-        MergeError: `adapter` is no adapter of these two kinds, or does not fit; `target` can't be
+        HarnessError: heads that it has not, or no base where one is needed.
+        MergeError: `trained` is no adapter of these two kinds, or does not fit; `target` can't be
             written or holds an input.
     """
     import torch
 
-    lora = read(str(adapter))
-    check_target(str(target), [Path(base), adapter])
-    tokenizer = adapted_model.tokens(str(base), lora)
+    whole = _has_both(trained)
+    lora = None if whole else read(str(trained))
+    if whole and base is not None:
+        raise HarnessError(f"{trained} is a whole model: leave --model out, which is an adapter's")
+    if lora is not None and base is None:
+        raise HarnessError(f"{trained} is an adapter: name its base model with --model")
+    source = str(base or trained)
+    check_target(str(target), [Path(source), trained])
+    if heads is None:
+        heads = BOTH if whole else OF_POLICY if lora and lora.task == LANGUAGE_MODEL else OF_REWARD
+    if lora is not None and lora.task == LANGUAGE_MODEL and heads != OF_POLICY:
+        raise HarnessError(f"{trained} is a language model's adapter, without a reward head")
+    head = language_head(source, dtype)[0] if heads == BOTH else None
+    tokenizer = _tokenizer(source, lora)
+    model = _model(source, lora, heads, tokenizer)
     stored = getattr(torch, dtype)
-    # In fp32 the adapter is added exactly, and each weight is rounded once.
-    model = adapted_model.merged(str(base), lora, dtype=torch.float32, tokenizer=tokenizer)
     model.base_model.to(stored)  # the body; a head beside it keeps its dtype
-    if lora.task == LANGUAGE_MODEL:
+    if heads == OF_POLICY:
         model.to(stored)
     model.config.dtype = stored
+    _write(model, tokenizer, head, target)
+    return target
+
+
+def _has_both(folder: Path) -> bool:
+    """Whether it holds a whole model that names two classes."""
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except ValueError as error:
+        raise HarnessError(f"{file} is no JSON: {error}") from error
+    return len(config.get("architectures") or ()) > 1
+
+
+def _tokenizer(source: str, lora: Adapter | None) -> Any:
+    from transformers import AutoTokenizer
+
+    if lora is not None:
+        return adapted_model.tokens(source, lora)
+    return AutoTokenizer.from_pretrained(source)
+
+
+def _model(source: str, lora: Adapter | None, heads: str, tokenizer: Any) -> Any:
+    """The model in float32, in which an adapter is added exactly, and each weight rounded once."""
+    import torch
+    import transformers
+
+    if lora is not None:
+        # a kind that is none of the two is refused there
+        task = LANGUAGE_MODEL if heads == OF_POLICY and lora.task == REWARD else lora.task
+        return adapted_model.merged(
+            source, lora, task=task, dtype=torch.float32, tokenizer=tokenizer
+        )
+    kind: Any = transformers.AutoModelForSequenceClassification
+    if heads == OF_POLICY:
+        kind = transformers.AutoModelForCausalLM
+    return load_model(kind, source, "float32")
+
+
+def _write(model: Any, tokenizer: Any, head: LanguageHead | None, target: Path) -> None:
+    if head is not None:
+        head.put_on(model)
     with staged(str(target)) as stage:
         model.save_pretrained(stage)
         tokenizer.save_pretrained(stage)
-    return target
+        if head is not None:
+            head.declare(stage)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.training.balance import length_matched, longer_is_chosen
+from harness.training.gather import Part
 
 
 def pair_figures(
@@ -28,6 +29,20 @@ def pair_figures(
     return figures
 
 
+def part_figures(
+    validation: Sequence[Part], chosen: Sequence[float], rejected: Sequence[float]
+) -> dict[str, dict[str, Any]]:
+    """`pair_figures` of `all` pairs, and of each part's where it has any, by its name."""
+    figures = {"all": pair_figures([row for p in validation for row in p.rows], chosen, rejected)}
+    start = 0
+    for part in validation:
+        here = slice(start, start + len(part.rows))
+        if part.rows:
+            figures[part.name] = pair_figures(part.rows, chosen[here], rejected[here])
+        start = here.stop
+    return figures
+
+
 def _share(name: str, right: Sequence[bool]) -> dict[str, float | int | None]:
     if not right:
         return {name: None, f"{name}_stderr": None}
@@ -35,19 +50,26 @@ def _share(name: str, right: Sequence[bool]) -> dict[str, float | int | None]:
     return {name: share, f"{name}_stderr": math.sqrt(share * (1 - share) / len(right))}
 
 
+# What is drawn of the trainer's log, where it has it; `eval_...` is validation's.
+_CURVES = (
+    "loss",
+    "reward_loss",
+    "policy_loss",
+    "imitation_loss",
+    "accuracy",
+    "implicit_accuracy",
+)
+
+
 def curves(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
-    """The trainer's log as curves of (step, value): loss, and what validation said."""
-    names = {
-        "loss": "training loss",
-        "eval_loss": "validation loss",
-        "accuracy": "training accuracy",
-        "eval_accuracy": "validation accuracy",
-    }
+    """The trainer's log as curves of (step, value): losses, and what validation said."""
     points: dict[str, list[tuple[int, float]]] = {}
     for entry in history:
-        for key, name in names.items():
-            if key in entry:
-                points.setdefault(name, []).append((int(entry["step"]), float(entry[key])))
+        for key in _CURVES:
+            for logged, when in ((key, "training"), (f"eval_{key}", "validation")):
+                if logged in entry:
+                    name = f"{when} {key.replace('_', ' ')}"
+                    points.setdefault(name, []).append((int(entry["step"]), float(entry[logged])))
     return points
 
 
@@ -60,6 +82,15 @@ def write_figures(
     text = json.dumps(content, indent=1, sort_keys=True)
     (folder / "figures.json").write_text(text + "\n", encoding="utf-8")
     _draw(folder / "figures.png", drawn)
+
+
+def read_figures(folder: Path) -> dict[str, Any]:
+    """What a finished run has written; no figures where it was killed before it had."""
+    try:
+        figures: dict[str, Any] = json.loads((folder / "figures.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {"validation": {}}
+    return figures
 
 
 def _draw(path: Path, drawn: Mapping[str, Sequence[tuple[int, float]]]) -> None:

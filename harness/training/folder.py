@@ -23,7 +23,7 @@ from harness.runs import identity
 _RUN = "run.json"
 _DATA = "training data"
 _LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "peft", "jinja2", "trl")
-_ADAPTER = "adapter_model.safetensors"
+ADAPTER = "adapter_model.safetensors"
 WHOLE_MODEL = "config.json"
 _GENERATED = b"generated_from_trainer"  # a tag of the model cards that trainers write
 
@@ -57,7 +57,7 @@ def of_model(source: str) -> dict[str, str]:
 
 
 def claim(
-    folder: Path, settings: dict[str, Any], made_with: dict[str, str], finished: str = _ADAPTER
+    folder: Path, settings: dict[str, Any], made_with: dict[str, str], finished: str = ADAPTER
 ) -> Path | None:
     """Make `folder` this run's own, and return the checkpoint to go on from, if there is one.
 

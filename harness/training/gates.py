@@ -7,92 +7,111 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from harness.training import folder as runs
 from harness.training.config import Config
 from harness.training.figures import pair_figures
-from harness.training.gather import Part, by_length
-from harness.training.machine import settle
-from harness.training.reward import gather_pairs, score, score_in_fp32, trained_ids
+from harness.training.gather import Part
+from harness.training.reward import RewardTraining, gather_pairs, score, score_in_fp32
 from harness.training.routing import Shares, draw_shares, load_balance, recorded
-from harness.training.trainer import (
-    finish,
-    load_model,
-    load_tokenizer,
-    train,
-    trainer_arguments,
-)
+from harness.training.run import Ids, run
+from harness.training.trainer import load_model, load_tokenizer
 from harness.training.whole_model import open_sparse, save_whole
 
 
 def train_gates(
     config: Config, output: Path, data_folder: Path, model_folder: str | None = None
 ) -> dict[str, Any]:
-    """Train, validate and save the whole model; return the figures.
+    """Train, validate and save the whole model; see `run`.
 
     Raises:
         HarnessError: no sparse reward model, or see the message.
         MergeError: the model's files can't be read.
     """
-    from datasets import Dataset
-    from transformers import AutoModelForSequenceClassification, set_seed
-    from trl import RewardConfig
+    return run(GateTraining, config, output, data_folder, model_folder)
 
-    config.refuse("lora", "gates are trained as they are, and nothing else is")
-    config.refuse("heads", "a mixture keeps the head that it has")
-    dtype = settle(config.training.dtype)
-    source = model_folder or config.model
-    stored = open_sparse(source)
-    tokenizer = load_tokenizer(source, may_pad_with_end=True)
-    tokenizer.pad_token_id = stored.pad  # the reward is read before it, whatever the tokenizer says
-    training, validation = gather_pairs(config, tokenizer, source, data_folder)
-    ids = [row for part in training for row in part.ids]
-    made_with = runs.made_with(__name__, trained_ids(ids)) | {"dtype": dtype} | stored.identity
-    checkpoint = runs.claim(output, config.as_dict(), made_with, runs.WHOLE_MODEL)
-    set_seed(config.training.seed)
-    model = load_model(AutoModelForSequenceClassification, source, dtype)
-    score_in_fp32(model)
-    trained = stored.trained(model)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in trained)
-        if name in trained:
-            parameter.data = parameter.data.float()
-    before, shares_before = _validate(model, validation, tokenizer, config.training.batch_size)
-    arguments = trainer_arguments(config, runs.checkpoints(output), len(ids), dtype)
-    trainer = _trainer(config.gates.balance)(
-        model=model,
-        args=RewardConfig(
-            center_rewards_coefficient=config.training.center_rewards,
-            remove_unused_columns=False,  # the sampler wants `length`
-            **arguments,
-        ),
-        train_dataset=Dataset.from_list(ids),
-        eval_dataset=Dataset.from_list(by_length(validation)),
-        processing_class=tokenizer,
-    )
-    with recorded(model) as trainer.routing:
-        seconds = train(trainer, checkpoint)
-    values = stored.rounded({name: model.get_parameter(name) for name in trained})
-    for name, value in values.items():  # what is measured is what is saved
-        model.get_parameter(name).data = value.to(model.device).float()
-    after, shares = _validate(model, validation, tokenizer, config.training.batch_size)
-    figures = {
-        "kind": "gates",
-        "parameters": stored.parameters,
-        "trained": sum(value.numel() for value in values.values()),
-        "experts": stored.experts,
-        "shares": {name: one.overall for name, one in shares.items()},
-        "shares_by_layer": {name: one.by_layer for name, one in shares.items()},
-        "shares_before": {name: one.overall for name, one in shares_before.items()},
-        "training_tokens": sum(len(r["chosen_ids"]) + len(r["rejected_ids"]) for r in ids),
-        "seconds": round(seconds),  # of this process: a resumed run counts from the checkpoint
-        "validation_before": before,
-        "validation": after,
+
+class GateTraining(RewardTraining):
+    """The routers and the head of a sparse reward model."""
+
+    kind = "gates"
+    without: ClassVar = {
+        "lora": "gates are trained as they are, and nothing else is",
+        "policy": "a mixture has no language model's head",
+        "imitation": "a mixture's trunk is not trained",
+        "heads": "a mixture keeps the head that it has",
+        "labels": "gates are trained on the labels of the data",
     }
-    draw_shares(output / "shares.png", stored.experts, figures["shares_before"], figures["shares"])
-    save = functools.partial(save_whole, stored, values, output)
-    return finish(trainer, config, output, training, figures, save)
+    whole = True
+
+    def gather(self) -> tuple[list[Part], list[Part]]:
+        """Pairs as token ids."""
+        self.stored = open_sparse(self.source)
+        self.tokenizer = load_tokenizer(self.source, may_pad_with_end=True)
+        # the reward is read before it, whatever the tokenizer says
+        self.tokenizer.pad_token_id = self.stored.pad
+        return gather_pairs(self.config, self.tokenizer, self.source, self.data_folder)
+
+    def identity(self) -> dict[str, str]:
+        """The mixture's weights."""
+        return self.stored.identity
+
+    def load(self) -> Any:
+        """The mixture, of which only gates and head have gradients."""
+        from transformers import AutoModelForSequenceClassification
+
+        model = load_model(AutoModelForSequenceClassification, self.source, self.dtype)
+        score_in_fp32(model)
+        self.trained = self.stored.trained(model)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in self.trained)
+            if name in self.trained:
+                parameter.data = parameter.data.float()
+        return model
+
+    def trainer_class(self, output: Path, rows: int) -> Any:
+        """With the load-balancing term."""
+        return _trainer(self.config.gates.balance)
+
+    def fit(self, trainer: Any, checkpoint: Path | None) -> float:
+        """Validate, train, and round what was trained to what will be saved."""
+        self.before, self.shares_before = self._validate(trainer.model)
+        with recorded(trainer.model) as trainer.routing:
+            seconds = super().fit(trainer, checkpoint)
+        model = trainer.model
+        self.values = self.stored.rounded(
+            {name: model.get_parameter(name) for name in self.trained}
+        )
+        for name, value in self.values.items():  # what is measured is what is saved
+            model.get_parameter(name).data = value.to(model.device).float()
+        return seconds
+
+    def figures(self, trainer: Any, ids: Ids, output: Path) -> dict[str, Any]:
+        """Accuracy and the experts' shares, before and after, with the picture of the shares."""
+        after, shares = self._validate(trainer.model)
+        before = self.shares_before
+        told = {name: one.overall for name, one in shares.items()}
+        told_before = {name: one.overall for name, one in before.items()}
+        draw_shares(output / "shares.png", self.stored.experts, told_before, told)
+        return {
+            "parameters": self.stored.parameters,
+            "trained": sum(value.numel() for value in self.values.values()),
+            "experts": self.stored.experts,
+            "shares": told,
+            "shares_by_layer": {name: one.by_layer for name, one in shares.items()},
+            "shares_before": told_before,
+            "training_tokens": sum(len(r["chosen_ids"]) + len(r["rejected_ids"]) for r in ids),
+            "validation_before": self.before,
+            "validation": after,
+        }
+
+    def save(self, trainer: Any, output: Path) -> int:
+        """The mixture with its trained tensors replaced."""
+        return save_whole(self.stored, self.values, output)
+
+    def _validate(self, model: Any) -> tuple[dict[str, Any], dict[str, Shares]]:
+        size = self.config.training.batch_size
+        return _validate(model, self.validation, self.tokenizer, size)
 
 
 def _trainer(coefficient: float) -> Any:

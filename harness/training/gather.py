@@ -15,6 +15,7 @@ from harness.training.rows import choose_rows, read_rows
 from harness.training.split import split_rows, without_prompts
 
 Encode = Callable[[dict[str, Any]], dict[str, Any]]
+Read = Callable[[Source, tuple[str, ...], Path], list[dict[str, Any]]]
 
 
 @dataclass
@@ -27,7 +28,11 @@ class Part:
 
 
 def gather(
-    config: Config, keys: tuple[str, ...], folder: Path, encode: Encode
+    config: Config,
+    keys: tuple[str, ...],
+    folder: Path,
+    encode: Encode,
+    read: Read = read_rows,
 ) -> tuple[list[Part], list[Part]]:
     """Training parts and validation parts, one per source; no prompt is in both.
 
@@ -36,21 +41,24 @@ def gather(
         keys: the columns that a row must have.
         folder: relative file names start here.
         encode: makes of a row its token ids: a dict with `length`, the longest sequence's tokens.
+        read: gives the rows of a source.
 
     Raises:
         HarnessError: bad data, or nothing left to train on or to validate with.
     """
     wanted = config.validation
     training, validation = [], []
+    domains = {source.domain for source in config.data}  # those that are read or passed over
 
     def of_domain(source: Source) -> list[dict[str, Any]]:
-        rows = read_rows(source, keys, folder)
+        rows = read(source, keys, folder)
+        domains.update(row.get("domain") for row in rows)
         return [row for row in rows if config.domain in (None, row.get("domain"))]
 
-    for name, source in _named(wanted.data):
+    for name, source in _named(_concerned(wanted.data, config.domain)):
         rows = of_domain(source)
         validation.append(_encoded(name, source, rows, config.max_length, encode))
-    for name, source in _named(config.data):
+    for name, source in _named(_concerned(config.data, config.domain)):
         rows = of_domain(source)
         held: list[dict[str, Any]] = []
         if not wanted.data:
@@ -60,10 +68,20 @@ def gather(
         for part in validation:
             rows = without_prompts(rows, part.rows)
         training.append(_encoded(name, source, rows, config.max_length, encode))
+    if config.domain is not None and config.domain not in domains:
+        raise HarnessError(
+            f"`domain` is {config.domain!r}, and no row is of it: the rows are of "
+            f"{', '.join(sorted(filter(None, domains))) or 'no domain'}"
+        )
     for name, parts in (("training", training), ("validation", validation)):
         if not any(part.rows for part in parts):
             raise HarnessError(f"no {name} rows are left: see `share`, `max_length` and `rows`")
     return training, [_first(part, wanted.rows, len(validation)) for part in validation]
+
+
+def _concerned(sources: Sequence[Source], domain: str | None) -> list[Source]:
+    """Those that may hold rows of the domain: a source that is of another one is not read."""
+    return [one for one in sources if domain is None or one.domain in (None, domain)]
 
 
 def _named(sources: Sequence[Source]) -> list[tuple[str, Source]]:

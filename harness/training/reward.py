@@ -5,92 +5,166 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.errors import HarnessError
-from harness.training import folder as runs
+from harness.models.load import stored_head
+from harness.training.batches import padded_batches
 from harness.training.config import Config
-from harness.training.figures import pair_figures
+from harness.training.figures import pair_figures, part_figures
 from harness.training.gather import Part, by_length, gather
-from harness.training.machine import settle
+from harness.training.imitation import IMITATED, ImitationTerm, imitation_labels
+from harness.training.language_head import put_beside
+from harness.training.order import ordered
 from harness.training.row_check import RowCheck
 from harness.training.rows import PAIR
+from harness.training.run import Ids, Training, run
 from harness.training.several_heads import put_on, trainer_of_several
 from harness.training.shared_prefix import share_prefix
-from harness.training.tokens import conversation_ids, require_chat_template
-from harness.training.trainer import (
-    finish,
-    load_model,
-    load_tokenizer,
-    lora_settings,
-    train,
-    trainer_arguments,
-)
+from harness.training.soft_labels import FILE as LABELS
+from harness.training.soft_labels import INDEX, SoftLabels, with_soft_labels
+from harness.training.terms import Term, with_terms
+from harness.training.tokens import answer_ids, conversation_ids, require_chat_template
+from harness.training.trainer import load_model, load_tokenizer, lora_settings, save_model
 from harness.training.turns import parse_turns
+
+if TYPE_CHECKING:
+    from harness.training.language_head import LanguageHead
 
 
 def train_reward(
     config: Config, output: Path, data_folder: Path, model_folder: str | None = None
 ) -> dict[str, Any]:
-    """Train, validate and save an adapter with its head; return the figures.
+    """Train, validate and save a reward model; see `run`."""
+    return run(RewardTraining, config, output, data_folder, model_folder)
+
+
+class RewardTraining(Training):
+    """A reward model by the Bradley-Terry loss.
 
     Rewards are `AutoModelForSequenceClassification(...)(**inputs).logits` of the conversation as
     the tokenizer's chat template renders it; the same ids are trained on (TRL is given token ids,
     because given text it would tokenize by rules of its own). Of several heads, validation takes
     the mean.
-
-    Raises:
-        HarnessError: see the message.
     """
-    from datasets import Dataset
-    from transformers import AutoModelForSequenceClassification, set_seed
-    from trl import RewardConfig, RewardTrainer
 
-    config.refuse("gates", "a dense model has none")
-    dtype = settle(config.training.dtype)
-    source = model_folder or config.model
-    tokenizer = load_tokenizer(source, may_pad_with_end=False)
-    training, validation = gather_pairs(config, tokenizer, source, data_folder)
-    ids = [row for part in training for row in part.ids]
-    made_with = runs.made_with(__name__, trained_ids(ids)) | {"dtype": dtype}
-    made_with |= runs.of_model(source)
-    checkpoint = runs.claim(output, config.as_dict(), made_with)
-    set_seed(config.training.seed)  # the head starts at random
-    model = load_model(AutoModelForSequenceClassification, source, dtype, num_labels=1)
-    if not hasattr(model, "score"):
-        raise HarnessError(f"{source}: {type(model).__name__} has no linear head named `score`")
-    several = config.heads > 1
-    if several:
-        put_on(model, config.heads, config.training.seed)
-    score_in_fp32(model)
-    share_prefix(model)
-    arguments = trainer_arguments(config, runs.checkpoints(output), len(ids), dtype)
-    trainer = (trainer_of_several() if several else RewardTrainer)(
-        model=model,
-        args=RewardConfig(
-            center_rewards_coefficient=config.training.center_rewards,
-            remove_unused_columns=False,  # the sampler wants `length`
-            **arguments,
-        ),
-        train_dataset=Dataset.from_list(ids),
-        eval_dataset=Dataset.from_list(by_length(validation)),
-        processing_class=tokenizer,
-        peft_config=lora_settings(config.lora, model, "SEQ_CLS"),
-    )
-    seconds = train(trainer, checkpoint)
-    figures = {
-        "kind": "reward",
-        "training_tokens": sum(len(r["chosen_ids"]) + len(r["rejected_ids"]) for r in ids),
-        "seconds": round(seconds),  # of this process: a resumed run counts from the checkpoint
-        "validation": _validate(trainer.model, validation, tokenizer, config.training.batch_size),
+    kind = "reward"
+    without: ClassVar = {
+        "gates": "a dense model has none",
+        "policy": "`dogerm train hybrid` alone has that loss",
     }
-    return finish(trainer, config, output, training, figures)
+    language_head: LanguageHead | None = None
+    labels: SoftLabels | None = None
+
+    def __init__(self, config: Config, data_folder: Path, source: str, dtype: str) -> None:
+        super().__init__(config, data_folder, source, dtype)
+        self.terms: list[Term] = []
+
+    def gather(self) -> tuple[list[Part], list[Part]]:
+        """Pairs as token ids."""
+        self.tokenizer = load_tokenizer(self.source, may_pad_with_end=False)
+        return gather_pairs(self.config, self.tokenizer, self.source, self.data_folder)
+
+    def learned(self, ids: Ids) -> list[list[Any]]:
+        """Both conversations, the margin, and what is imitated."""
+        return trained_ids(ids)
+
+    def load(self) -> Any:
+        """The model with a head that starts at random, or, to the bit, the head that it has."""
+        from transformers import AutoModelForSequenceClassification
+
+        dtype = "float32" if self.whole else self.dtype
+        model = load_model(AutoModelForSequenceClassification, self.source, dtype, num_labels=1)
+        if not hasattr(model, "score"):
+            name = type(model).__name__
+            raise HarnessError(f"{self.source}: {name} has no linear head named `score`")
+        stored_head.restore(model, self.source, {})
+        if self.config.heads > 1:
+            put_on(model, self.config.heads, self.config.training.seed)
+        score_in_fp32(model)
+        if self.config.training.head == "zero":
+            start_at_zero(model.score, self.config.heads)
+        self.extend(model)
+        self.trunk = getattr(model, model.base_model_prefix)
+        share_prefix(model)
+        return model
+
+    def extend(self, model: Any) -> None:
+        """Put more on the model's trunk than the reward head; what it learns goes to `terms`."""
+        if weight := self.config.imitation.weight:
+            self.terms.append(ImitationTerm(self.beside(model), weight))
+
+    def beside(self, model: Any) -> LanguageHead:
+        """The language model's head, put beside the reward's; an adapter's run leaves it frozen."""
+        if self.language_head is None:
+            dtype = "float32" if self.whole else self.dtype
+            self.language_head = put_beside(model, self.source, dtype, trained=self.whole)
+        return self.language_head
+
+    def trainer_class(self, output: Path, rows: int) -> Any:
+        """TRL's RewardTrainer, or a kind of it."""
+        from trl import RewardTrainer
+
+        plain = trainer_of_several() if self.config.heads > 1 else RewardTrainer
+        if self.terms:
+            plain = with_terms(plain, self.terms, self.trunk)
+        wanted = self.config.labels
+        if not wanted.smoothing and not wanted.rate:
+            return plain
+        self.labels = SoftLabels(rows, wanted.smoothing, wanted.rate, output / LABELS)
+        return with_soft_labels(plain, self.labels)
+
+    def trainer(self, model: Any, arguments: dict[str, Any], ids: Ids, output: Path) -> Any:
+        """TRL's."""
+        from datasets import Dataset
+        from trl import RewardConfig
+
+        lengths = [row["length"] for row in ids]
+        return ordered(self.trainer_class(output, len(ids)), lengths)(
+            model=model,
+            args=RewardConfig(
+                center_rewards_coefficient=self.config.training.center_rewards,
+                remove_unused_columns=False,  # the sampler wants `length`
+                **arguments,
+            ),
+            train_dataset=Dataset.from_list([{**row, INDEX: n} for n, row in enumerate(ids)]),
+            eval_dataset=Dataset.from_list(by_length(self.validation)),
+            processing_class=self.tokenizer,
+            peft_config=lora_settings(None if self.whole else self.config.lora, model, "SEQ_CLS"),
+        )
+
+    def figures(self, trainer: Any, ids: Ids, output: Path) -> dict[str, Any]:
+        """Accuracy on the validation pairs."""
+        size = self.config.training.batch_size
+        soft = {"labels": self.labels.figures()} if self.labels else {}
+        return {
+            **soft,
+            "training_tokens": sum(len(r["chosen_ids"]) + len(r["rejected_ids"]) for r in ids),
+            "validation": _validate(trainer.model, self.validation, self.tokenizer, size),
+        }
+
+    def save(self, trainer: Any, output: Path) -> int:
+        """A whole model says how many heads it has, and of what kinds."""
+        trainer.model.config.num_labels = self.config.heads
+        if self.whole:
+            tokenizer = trainer.processing_class
+            return save_model(trainer.model, tokenizer, output, self.language_head)
+        return super().save(trainer, output)
 
 
 def gather_pairs(
-    config: Config, tokenizer: Any, source: str, data_folder: Path
+    config: Config, tokenizer: Any, source: str, data_folder: Path, *, labels: bool = False
 ) -> tuple[list[Part], list[Part]]:
-    """Training and validation pairs as token ids: `chosen_ids`, `rejected_ids`, maybe `margin`.
+    """Training and validation pairs as token ids: `chosen_ids`, `rejected_ids`.
+
+    Where the config asks for them also `margin`, and the labels of the chosen ids for imitation.
+
+    Args:
+        config: of the run.
+        tokenizer: with a chat template.
+        source: the model, for messages.
+        data_folder: relative file names start here.
+        labels: add `chosen_labels` and `rejected_labels`, the answers' tokens; see `answer_ids`.
 
     Raises:
         HarnessError: no chat template, or bad data; see `gather`.
@@ -104,8 +178,12 @@ def gather_pairs(
         chosen = conversation_ids(tokenizer, turns, row["chosen"])
         rejected = conversation_ids(tokenizer, turns, row["rejected"])
         made: dict[str, Any] = {"chosen_ids": chosen, "rejected_ids": rejected}
+        for side in PAIR[1:] if labels else ():
+            made[f"{side}_labels"] = answer_ids(tokenizer, turns, row[side])[1]
         if margins:
             made["margin"] = float(row.get("margin", 0.0))
+        if config.imitation.weight:
+            made[IMITATED] = imitation_labels(config.imitation, tokenizer, turns, row)
         return {**made, "length": max(len(chosen), len(rejected))}
 
     parts = gather(config, PAIR, data_folder, lambda row: shown.encode(row, encode))
@@ -116,9 +194,30 @@ def gather_pairs(
 def trained_ids(rows: list[dict[str, Any]]) -> list[list[Any]]:
     """All that is learned of each pair, as one list."""
     return [
-        row["chosen_ids"] + row["rejected_ids"] + ([row["margin"]] if "margin" in row else [])
+        row["chosen_ids"]
+        + row["rejected_ids"]
+        + ([row["margin"]] if "margin" in row else [])
+        + row.get(IMITATED, [])
         for row in rows
     ]
+
+
+def start_at_zero(head: Any, count: int) -> None:
+    """Let a reward head begin with the reward 0 for all (HaF-RM's authors do).
+
+    Raises:
+        HarnessError: of several heads, which would then stay the same.
+    """
+    import torch
+
+    if count > 1:
+        raise HarnessError(
+            f"`head: zero` gives all {count} heads one start, and they would stay alike: leave it "
+            "out, or `heads`"
+        )
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.zero_()
 
 
 def score_in_fp32(model: Any) -> None:
@@ -147,17 +246,11 @@ def _validate(
         for name in ("chosen_ids", "rejected_ids")
     ]
     chosen, rejected = ([statistics.fmean(row) for row in rewards] for rewards in of_heads)
-    figures: dict[str, Any] = {"all": pair_figures(rows, chosen, rejected)}
+    figures = part_figures(validation, chosen, rejected)
     heads = [zip(*rewards, strict=True) for rewards in of_heads]
     each = [pair_figures(rows, *pair)["accuracy"] for pair in zip(*heads, strict=True)]
     if len(each) > 1:
         figures["all"]["accuracy_by_head"] = each
-    start = 0
-    for part in validation:
-        end = start + len(part.rows)
-        if part.rows:
-            figures[part.name] = pair_figures(part.rows, chosen[start:end], rejected[start:end])
-        start = end
     return figures
 
 
@@ -175,18 +268,12 @@ def head_scores(
     import torch
 
     rewards: list[list[float]] = [[]] * len(sequences)
-    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     model.eval()
     device, dtype = (body := next(model.parameters())).device, body.dtype
-    for start in range(0, len(order), batch_size):
-        at = order[start : start + batch_size]
-        batch = [torch.tensor(sequences[i]) for i in at]
-        inputs = torch.nn.utils.rnn.pad_sequence(batch, batch_first=True, padding_value=pad)
-        lengths = torch.tensor([len(ids) for ids in batch])
-        mask = torch.arange(inputs.shape[1])[None] < lengths[:, None]
+    for at, inputs in padded_batches(sequences, pad, batch_size, device):
         mixed = torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
         with torch.no_grad(), mixed:
-            logits = model(input_ids=inputs.to(device), attention_mask=mask.to(device)).logits
+            logits = model(**inputs).logits
         after()
         for i, row in zip(at, logits.tolist(), strict=True):
             rewards[i] = row

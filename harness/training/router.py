@@ -21,7 +21,8 @@ import numpy as np
 from dogerm_plugin.errors import MergeError
 from dogerm_plugin.recipe import router as router_recipes
 from dogerm_plugin.recipe.router import ExpertRecipe
-from harness.errors import HarnessError
+from harness.errors import HarnessError, at
+from harness.models.load.arguments import folder_or_hub_id
 from harness.models.routing import fitted
 from harness.models.routing.confusion import Confusion
 from harness.models.routing.embedder import Embedder
@@ -64,8 +65,11 @@ def train_router(
     """
     for section, why in (
         ("lora", "a router is fitted and nothing is adapted"),
+        ("policy", "a router writes no answers"),
         ("gates", "a router stands before the models"),
+        ("imitation", "a router is no language model"),
         ("heads", "a router has a label for each domain"),
+        ("labels", "the labels of pairs are not read"),
     ):
         config.refuse(section, why)
     source = model_folder or config.model
@@ -142,6 +146,13 @@ def _validate(
     accuracy, error = confusion.accuracy
     known = [place for place, row in enumerate(rows) if row["domain"] in router.labels]
     right = [shares[place, router.labels.index(rows[place]["domain"])] for place in known]
+    if strange := sorted({row["domain"] for row in rows} - set(router.labels)):
+        click.echo(
+            f"{name}: {len(rows) - len(known)} of {len(rows)} prompts are of {', '.join(strange)}, "
+            f"which the router has no label for, and count as wrong: its labels are "
+            f"{', '.join(router.labels)}",
+            err=True,
+        )
     counts = [sum(row["domain"] == label for row in rows) for label in router.labels]
     told[name] = {
         "prompts": len(rows),
@@ -239,6 +250,7 @@ def _template(source: str, wanted: str | None, folder: Path) -> str:
 
     from harness.models.routing.classifier import PLAIN, template_of
 
+    source = folder_or_hub_id(source, "model")
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
@@ -256,16 +268,18 @@ def _experts(config: Config, folder: Path) -> tuple[dict[str, str], dict[str, Ex
     Folders that are written relative to the data folder are found there; Hub ids are as they are.
 
     Raises:
-        HarnessError: a recipe that is not there, or can't be followed.
+        HarnessError: a folder or recipe that is not there, or one that can't be followed.
     """
     try:
         recipes = router_recipes.recipes(config.router.experts, "`experts`", folder)
     except MergeError as error:
         raise HarnessError(str(error)) from error
-    places = {
-        name: str(recipes[name].file if name in recipes else _found(str(place), folder))
-        for name, place in config.router.experts.items()
-    }
+    places = {}
+    for name, place in config.router.experts.items():
+        with at("`experts`"):
+            found = _found(str(place), folder)
+            is_made = name in recipes
+            places[name] = str(recipes[name].file) if is_made else folder_or_hub_id(found, name)
     return places, recipes
 
 

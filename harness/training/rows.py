@@ -14,12 +14,14 @@ from harness.errors import HarnessError, at
 from harness.rows import local_files, transcripts
 from harness.rows.columns import MEANS, ColumnCells
 from harness.rows.conversation import Conversation, Origin, as_response, plain_text
+from harness.rows.faults import Faults
 from harness.rows.pairs import Columns, pair
 from harness.training import domain_answers
 from harness.training.balance import balance_length
 from harness.training.config import DOMAIN, Source
 from harness.training.generated import basics, sums
 from harness.training.generated.corruption import corrupted_pairs
+from harness.training.scores import SCORE, normalise, score_of
 from harness.training.turns import parse_turns
 
 PAIR = ("prompt", "chosen", "rejected")
@@ -35,12 +37,15 @@ _MAKERS: dict[tuple[str, ...], dict[str, _Maker]] = {
 Row = dict[str, Any]
 
 
-def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
+def read_rows(
+    source: Source, keys: tuple[str, ...], folder: Path, misfits: Faults | None = None
+) -> list[Row]:
     """All rows of one source, as dicts with exactly `keys`, balanced and corrupted as it says.
 
     Rows have any form that `harness.rows.pairs` reads. A row's prompt is a text that knows its
     messages (`harness.rows.conversation.Conversation`), an answer that is more than text a
-    `Response`; with a column of margins there is ``margin``, with domains ``domain``, too.
+    `Response`; with a column of margins there is ``margin``, with domains ``domain``, with scores
+    ``score`` (see `harness.training.scores`), too.
 
     Rows without a prompt column whose `chosen` and `rejected` are whole transcripts, as hh-rlhf's
     are, are split where the two part. Those with an empty or the same answer, an empty turn, or a
@@ -50,6 +55,7 @@ def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
         source: where the rows come from.
         keys: `PAIR` or `ANSWERED`.
         folder: relative file names start here.
+        misfits: take the rows that do not fit, in place of an error for the first one.
 
     Raises:
         HarnessError: no such file, a missing column, an empty answer (with file and row number),
@@ -70,7 +76,12 @@ def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
         else:
             passed.see(raw)
             where = f"{place}, row {number}"
-            rows.append(_with_domain(_row(split, needed, source, where), raw, source, where))
+            try:
+                rows.append(_with_domain(_row(split, needed, source, where), raw, source, where))
+            except HarnessError as error:
+                if misfits is None:
+                    raise
+                misfits.add(str(error).removeprefix(f"{where}: "), f"row {number}")
     with at(place):
         passed.refuse_missing()
     for line in passed.lines(len(rows)):
@@ -78,12 +89,14 @@ def read_rows(source: Source, keys: tuple[str, ...], folder: Path) -> list[Row]:
     if left_out:
         total = len(rows) + left_out
         click.echo(f"{place}: {left_out} of {total} transcripts do not fit, left out", err=True)
-    if not rows:
+    if not rows and not misfits:
         raise HarnessError(f"{place}: no rows")
+    with at(place):
+        normalise(rows)
     if source.corrupt:
         if keys != PAIR:
             raise HarnessError(f"{place}: `corrupt` makes preference pairs, not answers to learn")
-        rows = corrupted_pairs(rows, source.seed, swaps=source.corrupt)
+        rows = corrupted_pairs(rows, source.seed, swaps=source.corrupt, beside=(DOMAIN, SCORE))
     return rows
 
 
@@ -175,12 +188,14 @@ def _row(raw: Row, keys: tuple[str, ...], source: Source, where: str) -> Row:
     with at(where):
         doc = pair(raw, columns)
         margin = _margin(raw, source.columns.margin)
+        score = score_of(raw, source.columns.score if keys == PAIR else None)
     row: Row = {"prompt": _prompt(raw, doc, columns, Origin(where, True, source.allow_markup))}
     for key, side in zip(keys[1:], ("chosen", "rejected"), strict=False):
         row[key] = as_response(doc[side])
         if not row[key].strip():
             raise HarnessError(f"{where}: the answer in `{named[key]}` is empty")
-    return row if margin is None else {**row, "margin": margin}
+    row |= {} if margin is None else {"margin": margin}
+    return row if score is None else {**row, SCORE: score}
 
 
 def _columns(raw: Row, keys: tuple[str, ...], source: Source) -> Columns:
@@ -241,8 +256,9 @@ def _with_domain(row: Row, raw: Row, source: Source, where: str) -> Row:
         return row
     value = raw.get(column)
     if value is None or not str(value).strip():
+        is_there = f"column `{column}` is {value!r}, expected" if column in raw else ""
         raise HarnessError(
-            f"{where}: column `{column}` is {value!r}, expected a domain's name (found: "
+            f"{where}: {is_there or f'no column `{column}` for'} a domain's name (found: "
             f"{', '.join(map(str, raw))})"
         )
     return {**row, "domain": str(value).strip()}

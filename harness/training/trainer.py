@@ -1,28 +1,36 @@
-"""What both kinds of training share: the model, the adapter's and the trainer's settings."""
+"""What the kinds of training share: the model, the adapter's and the trainer's settings."""
 
 from __future__ import annotations
 
-import functools
 import math
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from dogerm_plugin.files.atomic import staging
 from harness.errors import HarnessError
 from harness.training import folder as runs
-from harness.training.adapter import save_adapter
 from harness.training.config import Config, Lora
-from harness.training.figures import write_figures
-from harness.training.gather import Part
+
+if TYPE_CHECKING:
+    from harness.training.language_head import LanguageHead
 
 
-def trainer_arguments(config: Config, output: Path, rows: int, dtype: str) -> dict[str, Any]:
+def trainer_arguments(
+    config: Config, output: Path, rows: int, dtype: str, batch_size: int
+) -> dict[str, Any]:
     """Keyword arguments that TRL's RewardConfig and SFTConfig share.
 
     Validation and checkpoints are spread evenly over the steps, the last ones at the end.
+
+    Args:
+        config: of the run.
+        output: where checkpoints go.
+        rows: that are trained on.
+        dtype: that it computes in.
+        batch_size: of this process.
     """
     import torch
 
@@ -33,8 +41,8 @@ def trainer_arguments(config: Config, output: Path, rows: int, dtype: str) -> di
         "output_dir": str(output),
         "learning_rate": t.learning_rate,
         "num_train_epochs": t.epochs,
-        "per_device_train_batch_size": t.batch_size,
-        "per_device_eval_batch_size": t.batch_size,
+        "per_device_train_batch_size": batch_size,
+        "per_device_eval_batch_size": batch_size,
         "gradient_accumulation_steps": t.accumulate,
         "warmup_steps": math.ceil(t.warmup * steps),
         "lr_scheduler_type": t.schedule,
@@ -46,7 +54,6 @@ def trainer_arguments(config: Config, output: Path, rows: int, dtype: str) -> di
         "bf16": dtype == "bfloat16",
         "gradient_checkpointing": False,
         "max_length": None,  # the rows are chosen and tokenized before
-        "train_sampling_strategy": "group_by_length",
         "eval_strategy": "steps",
         "eval_steps": max(1, math.ceil(steps / t.evaluations)),
         "save_strategy": "steps",
@@ -58,9 +65,12 @@ def trainer_arguments(config: Config, output: Path, rows: int, dtype: str) -> di
     }
 
 
-def lora_settings(lora: Lora, model: Any, task: str) -> Any:
-    """PEFT's LoraConfig; `layers` becomes layers_to_transform."""
+def lora_settings(lora: Lora | None, model: Any, task: str) -> Any:
+    """PEFT's LoraConfig; `layers` becomes layers_to_transform. None trains all weights."""
     from peft import LoraConfig
+
+    if lora is None:
+        return None
 
     layers: dict[str, Any] = {}
     targets: Any = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
@@ -150,33 +160,31 @@ def train(trainer: Any, checkpoint: Path | None) -> float:
     return time.monotonic() - started
 
 
-def finish(
-    trainer: Any,
-    config: Config,
-    output: Path,
-    training: Sequence[Part],
-    figures: dict[str, Any],
-    save: Callable[[], int] | None = None,
-) -> dict[str, Any]:
-    """Save a trained model and its figures, with those that all runs have.
+def save_model(model: Any, tokenizer: Any, folder: Path, head: LanguageHead | None = None) -> int:
+    """Write a whole model that was trained, as it is; return the weights' bytes.
+
+    config.json, which tells a finished run, is moved to its place last.
 
     Args:
-        trainer: has trained.
-        config: of the run.
-        output: its folder.
-        training: what was trained on.
-        figures: of this kind of training.
-        save: writes what was trained and gives its bytes; without it the adapter is saved.
+        model: a model of transformers'.
+        tokenizer: its.
+        folder: the run's.
+        head: a language model's, where the reward model has one too.
+
+    Raises:
+        HarnessError: a weight is NaN or infinite.
     """
-    save = save or functools.partial(save_adapter, trainer.model, config.model, output)
-    history = trainer.state.log_history
-    losses = [entry["train_loss"] for entry in history if "train_loss" in entry]
-    figures = {
-        **figures,
-        "training_rows": {part.name: len(part.rows) for part in training},
-        "training_loss": losses[-1] if losses else None,
-        "bytes": save(),
-    }
-    write_figures(output, figures, history)
-    runs.remove_checkpoints(output)
-    return figures
+    import torch
+
+    for name, tensor in model.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise HarnessError(f"training has diverged: {name} is not finite; lower learning_rate")
+    with staging(folder) as stage:
+        model.save_pretrained(stage)
+        tokenizer.save_pretrained(stage)
+        if head is not None:
+            head.declare(stage)
+        size = sum(file.stat().st_size for file in stage.glob("*.safetensors"))
+        for file in sorted(stage.iterdir(), key=lambda file: file.name == runs.WHOLE_MODEL):
+            file.rename(folder / file.name)
+    return size

@@ -64,14 +64,21 @@ def check_labels(labels: Sequence[str], router: str, made: RouterFile) -> None:
     """
     strange = [label for label in labels if label not in made.routed]
     unused = [one for one in made.routed if one not in labels and one != made.fallback]
-    if (strange and made.fallback is None) or unused:
-        told = f"no expert is called {strange[0]!r}" if strange else f"none is for {unused[0]!r}"
-        raise HarnessError(
-            f"router={router} is for other experts: its labels are {', '.join(labels)}, the "
-            f"experts {', '.join(made.routed)}, and {told}; name the experts after the labels "
-            "('pretrained=math=FOLDER;code=FOLDER'), or give fallback=NAME for what has no expert; "
-            "one that is there to be compared with is listed under `beside:` in a router.yml"
+    if strange and made.fallback is None:
+        told = f"no expert is called {strange[0]!r}"
+        way_out = "or give fallback=NAME for what has no expert"
+    elif unused:
+        told = f"none is for {unused[0]!r}, which no prompt would go to"
+        way_out = (
+            "leave that expert out, or list it under `beside:` in a router.yml to compare with"
         )
+    else:
+        return
+    raise HarnessError(
+        f"router={router} is for other experts: its labels are {', '.join(labels)}, the experts "
+        f"{', '.join(made.routed)}, and {told}; name the experts after the labels "
+        f"('math=FOLDER;code=FOLDER'), {way_out}"
+    )
 
 
 def choose(probabilities: Mapping[str, float], made: RouterFile, top: int) -> Choice:
@@ -121,6 +128,49 @@ def domain_of(doc: Any, task: str, made: RouterFile) -> tuple[str | None, str | 
         return text, text
     fitting = (expert for pattern, expert in made.domains.items() if fnmatchcase(text, pattern))
     return next(fitting, None), text
+
+
+def no_domain(doc: Any, value: str | None, made: RouterFile) -> str:
+    """Why a document has no expert by its column, and the way out, for messages.
+
+    Args:
+        doc: as its task gives it.
+        value: what stands in the column; None where the document has no such column.
+        made: the experts.
+    """
+    if value is not None:
+        return (
+            f"its {made.domain} is {value!r}, and no expert is for that; the experts are "
+            f"{', '.join(made.routed)}: map the value (domains: in a router.yml), or give "
+            "fallback=NAME"
+        )
+    columns = ", ".join(map(str, doc)) if isinstance(doc, Mapping) else "none"
+    return (
+        f"its task gives it no column {made.domain} (it has: {columns}); name one of these with "
+        "domain=, or domain=task for the task's name; the section of a set of your own is subset"
+    )
+
+
+def nothing_told(
+    domains: Sequence[str | None], values: Sequence[str | None], made: RouterFile
+) -> str:
+    """What to warn of where a router is to be held against a column that is not there for all.
+
+    Args:
+        domains: of the documents, where known.
+        values: what stands in their column, where they have it.
+        made: the experts.
+    """
+    pairs = zip(domains, values, strict=True)
+    strange = [value for domain, value in pairs if domain is None]
+    found = sorted({"no such column" if one is None else repr(one) for one in strange})
+    few = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
+    return (
+        f"domain={made.domain} names the expert of {len(domains) - len(strange)} of {len(domains)} "
+        f"documents (others: {few}); the rest count for no router_accuracy and no oracle: map "
+        f"such values to {', '.join(made.routed)} (domains: in a router.yml), or name another "
+        "column"
+    )
 
 
 def _value(doc: Any, column: str) -> Any:

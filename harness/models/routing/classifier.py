@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, first_line
@@ -35,7 +36,7 @@ def template_of(
             f"router={router}: its tokenizer has no chat template, so nothing says in what form it "
             f"reads a prompt; give {way_out}, for lines of 'User: ...'"
         )
-    return choose_template(tokenizer, wanted)
+    return choose_template(tokenizer, wanted, "router_template")
 
 
 def takes(tokenizer: Any, config: Any) -> int:
@@ -104,6 +105,11 @@ class Classifier:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         self.place = place = folder_or_hub_id(place, "router")
+        if Path(place).is_dir() and not (Path(place) / "config.json").is_file():
+            raise HarnessError(
+                f"router={place}: it holds no config.json, so it is neither a folder of dogerm "
+                "train router nor a text classifier"
+            )
         try:
             tokenizer = AutoTokenizer.from_pretrained(place)
             loaded, told = AutoModelForSequenceClassification.from_pretrained(

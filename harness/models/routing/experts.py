@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dogerm_plugin.files import digests
-from dogerm_plugin.recipe.router import ExpertRecipe
+from dogerm_plugin.recipe.router import FILE, ExpertRecipe
 from harness.errors import HarnessError
-from harness.models.routing.router_file import RouterFile
+from harness.models.routing.router_file import RouterFile, read
+
+logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
 
 def of_folder(place: str | None) -> str:
@@ -52,9 +55,13 @@ def check_scales(made: RouterFile, places: Mapping[str, str], base: str | None =
         now = of_expert(name, made.recipes, places[name]) if scale.files else ""
         if now and now != scale.files:
             has = made.recipes[name].where if name in made.recipes else places[name]
+            swapped = [
+                one for one in places if of_expert(one, made.recipes, places[one]) == scale.files
+            ]
+            hint = f" (they are those of {swapped[0]}: are the two swapped?)" if swapped else ""
             raise HarnessError(
                 f"the expert {name}: its calibration (mean {scale.mean:.4g}, std {scale.std:.4g}) "
-                f"is of other files than {has} has now; calibrate again with dogerm train "
+                f"is of other files than {has} has now{hint}; calibrate again with dogerm train "
                 "router, or leave the calibration out"
             )
 
@@ -94,3 +101,34 @@ def _same_place(one: str | None, other: str | None) -> bool:
         return one == other
     here, there = (os.path.realpath(Path(place).expanduser()) for place in (one, other))
     return here == there
+
+
+def with_routers_scales(
+    made: RouterFile, places: Mapping[str, str], base: str | None = None
+) -> RouterFile:
+    """The calibration that a ``router:`` folder has, for a file that names it and has none itself.
+
+    It is taken where it is of all these experts, by the digests of their files; else a warning says
+    why rewards stay uncalibrated. Arguments as of `check_scales`.
+    """
+    file = Path(str(made.router)).expanduser() / FILE
+    if made.calibration or not file.is_file():
+        return made
+    trained = read(file)
+    scales = trained.calibration
+    if not scales:
+        return made
+    based = of_folder(base)
+    for name in made.experts:
+        now = of_expert(name, made.recipes, places[name])
+        told = bool(now) or _same_place(places[name], trained.experts.get(name))
+        same = told and name in scales and now == scales[name].files
+        if not same or scales[name].base not in ("", based):
+            logger.warning(
+                "%s calibrates other files than the expert %s has, so rewards are not calibrated; "
+                "dogerm train router with these experts does that",
+                file,
+                name,
+            )
+            return made
+    return made.model_copy(update={"calibration": {name: scales[name] for name in made.experts}})

@@ -25,6 +25,8 @@ from harness.models.routing.choice import (
     check_labels,
     choose,
     domain_of,
+    no_domain,
+    nothing_told,
 )
 from harness.models.routing.prompts import Prompts
 from harness.models.routing.router_file import ORACLE, RouterFile
@@ -171,6 +173,8 @@ class RoutedLM(OnlyScores, LM):
             domain, value = domain_of(getattr(first, "doc", None), first.task_name, made)
             domains.append(domain)
             values.append(value)
+        if made.domain is not None and self.router is not None and None in domains:
+            logger.warning("%s", nothing_told(domains, values, made))
         if made.always is not None:
             return [certain(made.always, made)] * len(domains), domains
         if self.router is None:
@@ -184,15 +188,9 @@ class RoutedLM(OnlyScores, LM):
             for document, domain, value in zip(prompts.documents, domains, values, strict=True):
                 name = domain if domain is not None else made.fallback
                 if name is None:
+                    first = requests[document.requests[0]]
                     raise HarnessError(
-                        f"{describe(requests[document.requests[0]])}: "
-                        + (
-                            f"it has no column {made.domain}"
-                            if value is None
-                            else f"its {made.domain} is {value!r}, and no expert is for that"
-                        )
-                        + f"; the experts are {', '.join(made.routed)}: map the value (domains: "
-                        "in a router.yml), or give fallback=NAME"
+                        f"{describe(first)}: {no_domain(getattr(first, 'doc', None), value, made)}"
                     )
                 chosen.append(certain(name, made))
             return chosen, domains

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dogerm_plugin.recipe.router import FILE
 from harness.errors import HarnessError
 from harness.models.routing.experts import still_calibrated
+from harness.models.routing.named_places import named_places
 from harness.models.routing.router_file import (
     ALWAYS,
     ORACLE,
@@ -21,8 +23,6 @@ from harness.models.routing.router_file import (
 )
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
-
-_SEPARATOR = ";"
 
 
 def of_arguments(
@@ -44,13 +44,14 @@ def of_arguments(
     """
     router, always = given.get("router"), given.get("always")
     made = RouterFile()
-    folder_file = None
+    file = None
     if isinstance(router, str) and router.endswith((".yml", ".yaml")):
-        made, router = read(Path(router).expanduser()), None
+        file, router = Path(router).expanduser(), None
     elif isinstance(router, str) and router != ORACLE:
-        folder_file = Path(router).expanduser() / "router.yml"
-    if folder_file is not None and folder_file.is_file():
-        made = read(folder_file)
+        beside = Path(router).expanduser() / FILE
+        file = beside if beside.is_file() else None
+    if file is not None:
+        made = read(file)
     found = made.recipes
     changed: dict[str, Any] = {
         key: given[name]
@@ -66,7 +67,7 @@ def of_arguments(
     }
     if router is not None and always is not None:
         raise HarnessError(f"{where}: router= and always= are two ways to choose: give one")
-    if router is not None:
+    if router is not None and made.router != ORACLE:  # which a trained folder may say, too
         changed["router"] = router
     if always is not None:
         changed["router"] = {ALWAYS: str(always)}
@@ -75,38 +76,13 @@ def of_arguments(
         found = recipes_among(changed["experts"], argument, Path())
     if given.get("calibration") is not None:
         changed["calibration"] = given["calibration"]
-    elif made.calibration and not still_calibrated(made, changed, found):
-        logger.warning(
-            "the calibration in %s is not of all these experts: left out", given["router"]
-        )
+    elif (
+        made.calibration
+        and {"experts", "base"} & {*changed}
+        and not still_calibrated(made, changed, found)
+    ):
+        logger.warning("%s: its calibration is not of all these experts: left out", file)
         changed["calibration"] = {}
+    if file is not None:
+        where = f"{where} and {file}" if changed else str(file)
     return having(validated({**made.model_dump(), **changed}, where).checked(where), found)
-
-
-def named_places(experts: Any, argument: str = "pretrained") -> dict[str, str]:
-    """Place by name of ``A;B``, ``a=A;b=B``, a list of places or a mapping.
-
-    Raises:
-        HarnessError: two have one name, or one has no place.
-    """
-    if isinstance(experts, Mapping):
-        return {str(name): str(place) for name, place in experts.items()}
-    listed = experts.split(_SEPARATOR) if isinstance(experts, str) else list(experts)
-    pairs = []
-    for one in listed:
-        name, equals, place = str(one).strip().rpartition("=")
-        pairs.append((name.strip() if equals else _last_part(place), place.strip()))
-    named = dict(pairs)
-    if len(named) < len(pairs) or not all(named.values()):
-        names = [name for name, _ in pairs]
-        twice = next((name for name in names if names.count(name) > 1), "")
-        raise HarnessError(
-            f"{argument}={experts}: "
-            + (f"two experts are called {twice}" if twice else "an expert has no place")
-            + f"; write --model_args '{argument}=math=FOLDER;code=FOLDER'"
-        )
-    return named
-
-
-def _last_part(place: str) -> str:
-    return Path(place.rstrip("/")).name

@@ -103,7 +103,8 @@ class RouterFile(BaseModel):
         if bad:
             raise HarnessError(
                 f"{where}: the expert {bad[0]!r} has a name of other signs than letters, digits, "
-                "'_', '-' and '.'; it becomes a metric's name"
+                "'_', '-' and '.'; it becomes a metric's name: write math=FOLDER (in a router.yml "
+                "math: FOLDER)"
             )
         if name := next((name for name in self.experts if name in TAKEN), None):
             raise HarnessError(
@@ -226,6 +227,12 @@ def validated(content: Mapping[str, Any], where: str) -> RouterFile:
                 f"{where}: unknown key {with_guess(steps[-1], known)}; known: {', '.join(known)}"
             ) from error
         place = ".".join(step for step in steps if step not in ("str", "dict[str,str]"))
+        way_out = (
+            f"; write it as an argument of its own, after the others (--model_args router=... "
+            f"'{place}={{...}}'), or into a router.yml"
+            if mistake["type"] == "dict_type" and str(mistake["input"]).startswith("{")
+            else ""
+        )
         raise HarnessError(
-            f"{where}: `{place}` is {mistake['input']!r}: {mistake['msg'].lower()}"
+            f"{where}: `{place}` is {mistake['input']!r}: {mistake['msg'].lower()}{way_out}"
         ) from error

@@ -27,13 +27,16 @@ class ChatTemplate:
     plain: bool = False
 
 
-def choose_template(tokenizer: Any, wanted: str | None) -> ChatTemplate:
+def choose_template(
+    tokenizer: Any, wanted: str | None, argument: str = "chat_template"
+) -> ChatTemplate:
     """The template to render with.
 
     Args:
         tokenizer: a transformers tokenizer.
         wanted: the name of one of the tokenizer's templates, a path to a file, or a Jinja text;
             None takes the tokenizer's default, and where it has none `PLAIN_TEMPLATE`.
+        argument: that says so, for messages.
 
     Raises:
         HarnessError: no such name, file or Jinja text, or several templates without a default.
@@ -50,7 +53,7 @@ def choose_template(tokenizer: Any, wanted: str | None) -> ChatTemplate:
             return ChatTemplate(Path(wanted).expanduser().read_text("utf-8"), f"file: {wanted}")
         except (OSError, UnicodeDecodeError) as error:
             raise HarnessError(
-                f"chat_template={wanted} is neither a template of this tokenizer (it has: "
+                f"{argument}={wanted} is neither a template of this tokenizer (it has: "
                 f"{', '.join(sorted(names)) or 'none'}), nor a Jinja text, nor a file that can be "
                 f"read ({error})"
             ) from error
@@ -59,7 +62,8 @@ def choose_template(tokenizer: Any, wanted: str | None) -> ChatTemplate:
     if names:
         raise HarnessError(
             f"the tokenizer has several chat templates and no default: {', '.join(sorted(names))}; "
-            "choose one with --model_args chat_template=NAME"
+            "choose one with --model_args "
+            f"{argument}=NAME"
         )
     logger.warning(
         "the tokenizer has no chat template: scoring the plain format 'User: ...', blank line, "

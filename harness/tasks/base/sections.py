@@ -22,7 +22,7 @@ from lm_eval.api.group import Group
 from harness.errors import HarnessError
 from harness.rows.answer import kind_suffix
 from harness.tasks.base.metrics import weighted_mean, weighted_standard_error
-from harness.tasks.base.routed import ROUTER
+from harness.tasks.base.routed import ROUTER, SHARE
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -139,7 +139,8 @@ def _with_routed(group: Group) -> list[Any] | None:
         return declared
     first = declared[0]
     names = {name for leaf in group.get_all_tasks() for name in getattr(leaf, "routed", ())}
-    like = sorted(n for n in names if n == ROUTER or n.startswith(f"{first.metric}_"))
+    beside = (f"{first.metric}_", f"{SHARE}_")
+    like = sorted(n for n in names if n == ROUTER or n.startswith(beside))
     return [*declared, *(replace(first, metric=name) for name in like)]
 
 

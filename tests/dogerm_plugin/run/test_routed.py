@@ -241,6 +241,26 @@ def test_mistakes_are_one_line(
     assert not (tmp_path / "out").exists() and sorted(tmp_path.glob(".*")) == []
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"roter": "r/"}, "unknown key roter; did you mean 'router'?"),
+        ({"beside": ["al"]}, "beside names the expert al; known are "),
+        ({"domains": {"prm": "maths"}}, "domains names the expert maths; did you mean 'math'?"),
+        ({"fallback": "law"}, "fallback names the expert law; known are "),
+    ],
+)
+def test_names_are_checked_before_anything_is_merged(
+    more: dict[str, Any], words: str, trio: Trio, tmp_path: Path
+) -> None:
+    """The evaluation would refuse the file that comes out."""
+    file = router_file(tmp_path / "set", trio)
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | more, sort_keys=False))
+    line = refused(file, tmp_path / "out")
+    assert words in line and line.startswith(f"{file}: ")
+    assert not (tmp_path / "out").exists() and sorted(tmp_path.glob(".*")) == []
+
+
 def test_an_output_that_holds_its_inputs(own_trio: Trio, tmp_path: Path) -> None:
     file = router_file(tmp_path / "set", own_trio)
     assert "holds the input model" in refused(file, tmp_path / "set")

@@ -63,6 +63,27 @@ def sparse_model(
     return folder / "out"
 
 
+@pytest.fixture(scope="session")
+def tied_model(
+    tmp_path_factory: pytest.TempPathFactory, tokenizer: Any, small_config: dict[str, Any]
+) -> Path:
+    """A tiny Llama language model whose head is its embedding, as SmolLM2's is."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {k: v for k, v in small_config.items() if k != "num_labels"}
+    config = LlamaConfig(**sizes, tie_word_embeddings=True)
+    folder = tmp_path_factory.mktemp("tied-model")
+    tuned(LlamaForCausalLM(config), seed=10).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session", params=["untied", "tied"])
+def base(request: pytest.FixtureRequest, language_model: Path, tied_model: Path) -> Path:
+    """A tiny language model."""
+    return language_model if request.param == "untied" else tied_model
+
+
 def pairs(count: int) -> list[dict[str, str]]:
     """Preference pairs; the longer answer is chosen in two of three."""
     return [

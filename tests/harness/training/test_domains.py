@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ def run(*arguments: str | Path) -> Any:
 def test_adapters_and_their_router(
     tmp_path: Path,
     language_model: Path,
+    reward_model: Path,
     write_config: Callable[..., Path],
     write_jsonl: Write,
     monkeypatch: pytest.MonkeyPatch,
@@ -68,14 +70,57 @@ def test_adapters_and_their_router(
     content = yaml.safe_load((out / "router" / "router.yml").read_text())
     assert set(content["experts"]) == set(WORDS) == set(content["calibration"])
     assert (out / "router" / content["base"]).resolve() == language_model.resolve()
-    again = run(config, "-o", out, "--model", language_model)
-    assert again.exit_code == 0 and "the router: finished already" in again.output
+    assert all(scale["base"] for scale in content["calibration"].values())
+    figures = out / "math" / "figures.json"
+    figures.rename(tmp_path / "kept.json")  # as a kill after the adapter would leave it
+    monkeypatch.chdir(tmp_path)
+    again = run(config, "-o", "out", "--model", language_model)
+    assert again.exit_code == 0 and "the router: finished already" in again.output, again.output
+    (tmp_path / "kept.json").rename(figures)
+    another = shutil.copytree(reward_model, tmp_path / "another")
+    refused = run(config, "-o", out, "--model", another)
+    assert refused.exit_code == 1 and "model's files" in refused.output, refused.output
     model = RewardAdapters(router=str(out / "router"), device="cpu", batch_size=4)
     answers = model.loglikelihood(requests(some_pairs(4)), True)
     assert model.get_model_info()["calibrated"] and len(answers) == 8
     alone = reward(language_model, peft=str(out / "math"))
     raw = [answer.score for answer in model.score_with("math", requests(some_pairs(4)), True)]
     assert raw == pytest.approx(rewards(alone, some_pairs(4)), abs=1e-5)
+
+
+def test_a_change_in_one_domain_leaves_the_others(
+    tmp_path: Path,
+    language_model: Path,
+    write_config: Callable[..., Path],
+    write_jsonl: Write,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A finished adapter is kept where only another domain's entry of `data` is corrected."""
+    from harness.training import domains
+
+    monkeypatch.setattr(domains, "_router", lambda *_: {"validation": {}})
+    prepared = rows(16)
+    for name in WORDS:
+        write_jsonl(f"{name}.jsonl", [row for row in prepared if row[COLUMNS["domain"]] == name])
+    names = {key: value for key, value in COLUMNS.items() if key != "domain"}
+
+    def train_all(count: int) -> Any:
+        sources = [{"file": f"{name}.jsonl", "columns": names, "domain": name} for name in WORDS]
+        sources[-1]["rows"] = count
+        config = write_config(
+            model="some/base",
+            data=sources,
+            lora={"rank": 2},
+            training=SMALL,
+            validation={"share": 0.3},
+        )
+        return run(config, "-o", tmp_path / "out", "--model", language_model)
+
+    assert train_all(8).exit_code == 0
+    changed = train_all(6)
+    assert "`data` differs" in changed.output and f"domain {list(WORDS)[-1]}: " in changed.output
+    for name in list(WORDS)[:-1]:
+        assert f"domain {name}: finished already" in changed.output
 
 
 def test_answers_by_domain_as_dsp_has_them(

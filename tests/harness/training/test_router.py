@@ -124,17 +124,24 @@ def test_figures_of_sets_that_nothing_was_fitted_on(
     write_jsonl(
         "unseen.jsonl", [{"prompt": f"Is it {n} or {n}?", "response": "No."} for n in "123"]
     )
+    write_jsonl("law.jsonl", [{"prompt": "Is it the law?", "response": "Yes."}])
     config = write_config(
         model="some/encoder",
         data=[{"file": f"{domain}.jsonl", "domain": domain} for domain in WORDS],
         router={"template": "plain"},
-        validation={"data": [{"file": "unseen.jsonl", "domain": "math"}]},
+        validation={
+            "data": [
+                {"file": "unseen.jsonl", "domain": "math"},
+                {"file": "law.jsonl", "domain": "maths"},
+            ]
+        },
     )
     out = tmp_path / "router"
     result = run(config, "-o", out, "--model", language_model)
     assert result.exit_code == 0, result.output
     figures = json.loads((out / "figures.json").read_text())
-    assert list(figures["validation"]) == ["unseen"]
+    assert list(figures["validation"]) == ["unseen", "law"]
+    assert "law: 1 of 1 prompts are of maths, which the router has no label for" in result.output
     assert figures["validation"]["unseen"]["prompts"] == 3
     assert figures["training_prompts"] == {"math": 20, "code": 20, "chat": 20}
     assert not (out / "router.yml").exists()
@@ -352,7 +359,7 @@ def test_experts_that_are_made_by_merging(
         ({"data": [{"file": "prefs.jsonl", "columns": UNTOLD}]}, "say no dom"),
         (
             {"data": [{"file": "prefs.jsonl", "columns": {**COLUMNS, "domain": "tpic"}}]},
-            "prefs.jsonl, row 1: column `tpic` is None, expected a domain's name",
+            "prefs.jsonl, row 1: no column `tpic` for a domain's name (found: ",
         ),
         (
             {"data": [{"file": "prefs.jsonl", "columns": COLUMNS, "domain": "math"}]},
@@ -381,8 +388,12 @@ def test_experts_that_are_made_by_merging(
             "`experts`: the expert math: nowhere.yml: there is no such recipe file",
         ),
         ({"router": {"kind": "knn"}}, "`kind` is probe or centroid"),
+        (
+            {"router": {"experts": {**{n: "x" for n in WORDS}, "math": "nowhere/"}}},
+            "`experts`: math=nowhere/: there is no such folder",
+        ),
         ({"lora": {"rank": 4}}, "`lora` has no effect here"),
-        ({"model": "./nowhere"}, "./nowhere: no tokenizer"),
+        ({"model": "./nowhere"}, "model=./nowhere: there is no such folder"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -123,6 +123,7 @@ def test_user_mistakes_are_one_line(
         ("a", {**good, "epochs": 3}, None, "unknown key `epochs`"),
         ("b", good, None, "no/such-model: no tokenizer"),
         ("c", {**good, "max_length": 3}, language_model, "no training rows are left"),
+        ("e", {**good, "domain": "law"}, language_model, "no row is of it: the rows are of no dom"),
         ("d", {**good, "lora": {"layers": [0, 7]}}, language_model, "`layers` ends at 7"),
     ):
         config = write_config(f"{name}.yml", **content)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.demo.checkpoints import ADAPTERS, make_language_model, make_reward_model
-from harness.training.config import Source, read_config
+from harness.training.config import Source
+from harness.training.read_config import read_config
 from harness.training.rows import ANSWERED, PAIR, read_rows
 from harness.training.split import prompt_key
 

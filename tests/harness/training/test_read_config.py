@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
-from harness.training.config import read_config
+from harness.training.read_config import read_config
 
 GOOD: dict[str, Any] = {"model": "some/model", "data": [{"generator": "basics", "rows": 5}]}
 

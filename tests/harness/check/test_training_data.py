@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`dogerm train check`: what a training would read, without training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from harness.commands.train import train
+
+COLUMNS = {"prompt": "question", "chosen": "good", "rejected": "bad"}
+
+
+def row(number: int, good: str, bad: str, **more: Any) -> dict[str, Any]:
+    return {"question": f"Name the number after {number}!", "good": good, "bad": bad, **more}
+
+
+@pytest.fixture
+def write(tmp_path: Path, language_model: Path) -> Callable[..., Path]:
+    def made(rows: list[dict[str, Any]], **content: Any) -> Path:
+        lines = [json.dumps(one) + "\n" for one in rows]
+        (tmp_path / "prefs.jsonl").write_text("".join(lines), "utf-8")
+        source = {"file": "prefs.jsonl", "columns": COLUMNS, **content.pop("source", {})}
+        config = {"model": str(language_model), "data": [source], **content}
+        (tmp_path / "config.yml").write_text(yaml.safe_dump(config), "utf-8")
+        return tmp_path / "config.yml"
+
+    return made
+
+
+def check(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(train, ["check", *map(str, arguments)], catch_exceptions=False)
+
+
+def told(output: str, name: str) -> list[str]:
+    return [line.split(name, 1)[1].strip() for line in output.splitlines() if f"  {name}" in line]
+
+
+def test_what_a_set_holds(write: Callable[..., Path]) -> None:
+    """Misfits by kind with their rows; lengths; lengths' hint; repeats and contradictions."""
+    rows = [row(n, f"It is {n + 1}, I would say.", "No.") for n in range(20)]
+    rows += [rows[3], row(4, "No.", "It is 5, I would say.")]
+    rows += [row(90, "", "No."), row(91, "92.", " "), {"question": "?", "good": "x"}]
+    result = check(write(rows, validation={"share": 0.3}))
+    assert result.exit_code == 1
+    out = result.stdout
+    assert "prefs.jsonl: 25 rows, of which 22 fit" in out
+    faults = [line for line in out.splitlines() if " not " in line]
+    assert any("row 23" in line and "`good` is empty" in line for line in faults)
+    assert any("row 24" in line and "`bad` is empty" in line for line in faults)
+    assert any("row 25" in line and "no column `bad`" in line for line in faults)
+    assert told(out, "longer")[0].startswith("the longer answer is chosen in 95%: length alone")
+    assert told(out, "twice") == ["1 repeat another row"]
+    assert told(out, "turned") == ["1 stand there the other way round, too"]
+    kept = told(out, "trained on")[0], told(out, "validation")[0]
+    assert sum(int(line.split()[0]) for line in kept) == 22
+
+
+def test_all_rows_fit(write: Callable[..., Path], tmp_path: Path) -> None:
+    """What is too long is counted as in the training, and domains are listed."""
+    rows = [row(n, f"It is {n + 1}.", "No.", domain="ab"[n % 2]) for n in range(12)]
+    rows[0]["good"] = "word " * 300
+    config = write(rows, max_length=200, validation={"share": 0.3})
+    result = check(config)
+    assert result.exit_code == 0
+    assert "; 1 longer than 200 (max_length)" in told(result.stdout, "tokens")[0]
+    assert told(result.stdout, "domains") == ["a 6, b 6"]
+    assert not any(path.is_dir() for path in tmp_path.iterdir())
+
+
+def test_prompts_of_a_task_are_found(write: Callable[..., Path], tmp_path: Path) -> None:
+    rows = [row(n, f"It is {n + 1}.", "No.") for n in range(30)]
+    config = write(rows, validation={"share": 0.2})
+    lines = [json.dumps(row(n, "Yes.", "No.")) + "\n" for n in range(15, 45)]
+    (tmp_path / "held.jsonl").write_text("".join(lines), "utf-8")
+    task = tmp_path / "held.yaml"
+    task.write_text(
+        "task: held\nclass: !function harness.own_data.OwnPreferences\n"
+        f"dataset_path: {tmp_path / 'held.jsonl'}\n"
+        "columns: {prompt: question, chosen: good, rejected: bad}\n",
+        "utf-8",
+    )
+    result = check(config, "--against", task)
+    (said,) = told(result.stdout, "held")
+    count = int(said.split()[0])
+    assert f"{count} of 30 prompts are trained on" in said and 5 < count <= 15
+    refused = check(config, "--against", "no_such_task")
+    assert refused.exit_code == 1 and "no task 'no_such_task'" in refused.output
+
+
+def test_language_models_data(write: Callable[..., Path]) -> None:
+    """Responses in place of pairs, by what the source has; --kind says otherwise."""
+    rows = [{"question": f"{n}?", "response": f"{n + 1}."} for n in range(12)]
+    source = {"columns": {"prompt": "question"}}
+    config = write(rows, source=source, validation={"share": 0.3})
+    result = check(config)
+    assert result.exit_code == 0 and not told(result.stdout, "longer")
+    pairs = check(config, "--kind", "reward")
+    assert pairs.exit_code == 1 and "no column `chosen`" in pairs.output
+    assert "No training: no training rows are left" in pairs.output
