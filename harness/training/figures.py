@@ -85,7 +85,7 @@ def write_figures(
 
 
 def read_figures(folder: Path) -> dict[str, Any]:
-    """What a finished run has written; no figures where it was killed before it had."""
+    """Those of a finished run; none where it was killed before they were written."""
     try:
         figures: dict[str, Any] = json.loads((folder / "figures.json").read_text("utf-8"))
     except (OSError, ValueError):

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from harness.training.config import Config
 from harness.training.figures import pair_figures
 from harness.training.gather import Part
-from harness.training.reward import RewardTraining, gather_pairs, score, score_in_fp32
+from harness.training.reward import RewardTraining, gather_pairs
+from harness.training.rewards import score, score_in_fp32
 from harness.training.routing import Shares, draw_shares, load_balance, recorded
 from harness.training.run import Ids, run
 from harness.training.trainer import load_model, load_tokenizer

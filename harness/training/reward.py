@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.errors import HarnessError
 from harness.models.load import stored_head
-from harness.training.batches import padded_batches
 from harness.training.config import Config
 from harness.training.figures import pair_figures, part_figures
 from harness.training.gather import Part, by_length, gather
 from harness.training.imitation import IMITATED, ImitationTerm, imitation_labels
 from harness.training.language_head import put_beside
 from harness.training.order import ordered
+from harness.training.processes import Processes
+from harness.training.rewards import head_scores, score_in_fp32, start_at_zero
 from harness.training.row_check import RowCheck
 from harness.training.rows import PAIR
 from harness.training.run import Ids, Training, run
@@ -95,10 +95,20 @@ class RewardTraining(Training):
             self.terms.append(ImitationTerm(self.beside(model), weight))
 
     def beside(self, model: Any) -> LanguageHead:
-        """The language model's head, put beside the reward's; an adapter's run leaves it frozen."""
+        """The language model's head, put beside the reward's; an adapter's run leaves it frozen.
+
+        Raises:
+            HarnessError: several processes would train a head that torch's DDP does not see used.
+        """
         if self.language_head is None:
             dtype = "float32" if self.whole else self.dtype
-            self.language_head = put_beside(model, self.source, dtype, trained=self.whole)
+            head = self.language_head = put_beside(model, self.source, dtype, trained=self.whole)
+            if self.whole and not head.tied and Processes().count > 1:
+                raise HarnessError(
+                    f"{self.source}: `lora: null` trains {head.name}, which is apart from the "
+                    "embedding, and several processes can't share that: start one, or train an "
+                    "adapter"
+                )
         return self.language_head
 
     def trainer_class(self, output: Path, rows: int) -> Any:
@@ -202,39 +212,6 @@ def trained_ids(rows: list[dict[str, Any]]) -> list[list[Any]]:
     ]
 
 
-def start_at_zero(head: Any, count: int) -> None:
-    """Let a reward head begin with the reward 0 for all (HaF-RM's authors do).
-
-    Raises:
-        HarnessError: of several heads, which would then stay the same.
-    """
-    import torch
-
-    if count > 1:
-        raise HarnessError(
-            f"`head: zero` gives all {count} heads one start, and they would stay alike: leave it "
-            "out, or `heads`"
-        )
-    with torch.no_grad():
-        for parameter in head.parameters():
-            parameter.zero_()
-
-
-def score_in_fp32(model: Any) -> None:
-    """Give `model` a head that computes in fp32: rounded to bf16, rewards would often tie."""
-    import torch
-
-    class Fp32Linear(torch.nn.Linear):
-        def forward(self, states: Any) -> Any:
-            with torch.autocast(states.device.type, enabled=False):
-                return torch.nn.functional.linear(states.float(), self.weight.float(), self.bias)
-
-    old = model.score
-    head = Fp32Linear(old.in_features, old.out_features, bias=old.bias is not None)
-    head.load_state_dict({name: t.float() for name, t in old.state_dict().items()})
-    model.score = head.to(old.weight.device)
-
-
 def _validate(
     model: Any, validation: list[Part], tokenizer: Any, batch_size: int
 ) -> dict[str, Any]:
@@ -252,40 +229,3 @@ def _validate(
     if len(each) > 1:
         figures["all"]["accuracy_by_head"] = each
     return figures
-
-
-def head_scores(
-    model: Any,
-    sequences: list[list[int]],
-    pad: int,
-    batch_size: int,
-    after: Callable[[], None] = lambda: None,
-) -> list[list[float]]:
-    """The rewards of each token sequence by every head, in the body's arithmetic with an fp32 head.
-
-    `after` is called after each batch.
-    """
-    import torch
-
-    rewards: list[list[float]] = [[]] * len(sequences)
-    model.eval()
-    device, dtype = (body := next(model.parameters())).device, body.dtype
-    for at, inputs in padded_batches(sequences, pad, batch_size, device):
-        mixed = torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
-        with torch.no_grad(), mixed:
-            logits = model(**inputs).logits
-        after()
-        for i, row in zip(at, logits.tolist(), strict=True):
-            rewards[i] = row
-    return rewards
-
-
-def score(
-    model: Any,
-    sequences: list[list[int]],
-    pad: int,
-    batch_size: int,
-    after: Callable[[], None] = lambda: None,
-) -> list[float]:
-    """The reward of each token sequence by a model of one head; see `head_scores`."""
-    return [reward for (reward,) in head_scores(model, sequences, pad, batch_size, after)]

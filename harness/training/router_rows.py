@@ -54,14 +54,24 @@ def gather_prompts(config: Config, folder: Path) -> RouterRows:
     """The rows of a config, divided by prompt.
 
     A prompt of two domains belongs to neither, as nothing in it tells them apart; how many there
-    are is told.
+    are is told. All rows count for that, also those that `rows` leaves out: by chance a choice
+    has many prompts in one domain alone.
 
     Raises:
         HarnessError: a row without a domain, or too few rows or domains.
     """
-    rows = [row for source in config.data for row in _rows(source, folder)]
-    whole, rows = rows, _of_one_domain(rows)
-    if whole and not rows:
+    read = [(source, _read(source, folder)) for source in config.data]
+    several = _of_several_domains([row for _, rows in read for row in rows])
+    rows = _distinct(
+        [
+            row
+            for source, all_rows in read
+            for row in choose_rows(
+                source, [one for one in all_rows if prompt_key(one["prompt"]) not in several]
+            )
+        ]
+    )
+    if several and not rows:
         raise NothingToTellError(
             "every prompt stands in several domains, so no router can tell from a prompt whose it "
             "is; with the domain in a column, route by that: router=oracle,domain=COLUMN"
@@ -128,9 +138,13 @@ def prompt_turns(row: Mapping[str, Any]) -> Turns:
 
 
 def _rows(source: Source, folder: Path) -> list[Row]:
-    """A source's rows, each with a domain; pairs where it has two answers."""
+    """A source's rows that are chosen, each with a domain; pairs where it has two answers."""
+    return choose_rows(source, _read(source, folder))
+
+
+def _read(source: Source, folder: Path) -> list[Row]:
     keys = PAIR if has_pairs(source, folder) else ANSWERED
-    rows = choose_rows(source, read_rows(source, keys, folder))
+    rows = read_rows(source, keys, folder)
     if rows and "domain" not in rows[0]:
         name = source.file or source.hub or source.generator
         raise HarnessError(
@@ -140,7 +154,8 @@ def _rows(source: Source, folder: Path) -> list[Row]:
     return rows
 
 
-def _of_one_domain(rows: Sequence[Row]) -> list[Row]:
+def _of_several_domains(rows: Sequence[Row]) -> set[str]:
+    """The keys of prompts that stand in more domains than one."""
     domains: dict[str, set[str]] = {}
     for row in rows:
         domains.setdefault(prompt_key(row["prompt"]), set()).add(row["domain"])
@@ -151,7 +166,7 @@ def _of_one_domain(rows: Sequence[Row]) -> list[Row]:
             "prompt tells which it is of: left out",
             err=True,
         )
-    return _distinct([row for row in rows if prompt_key(row["prompt"]) not in several])
+    return several
 
 
 def _distinct(rows: Sequence[Row]) -> list[Row]:

@@ -96,7 +96,7 @@ def read_rows(
     if source.corrupt:
         if keys != PAIR:
             raise HarnessError(f"{place}: `corrupt` makes preference pairs, not answers to learn")
-        rows = corrupted_pairs(rows, source.seed, swaps=source.corrupt, beside=(DOMAIN, SCORE))
+        rows = corrupted_pairs(rows, source.seed, swaps=source.corrupt)
     return rows
 
 

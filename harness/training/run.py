@@ -125,7 +125,7 @@ def _run(
     training, one.validation = one.gather()
     ids = [row for part in training for row in part.ids]
     made_with = runs.made_with(type(one).__module__, one.learned(ids)) | {"dtype": one.dtype}
-    made_with |= one.identity() | runs.of_model(source)
+    made_with |= runs.of_model(source) | one.identity()
     finished = runs.WHOLE_MODEL if one.whole else runs.ADAPTER
     checkpoint = processes.first_alone(
         lambda: runs.claim(output, config.as_dict(), made_with, finished),

@@ -98,7 +98,7 @@ def with_soft_labels(trainer_class: Any, labels: SoftLabels) -> Any:
     import torch
     from transformers import TrainerCallback
 
-    from harness.training.reward import head_scores
+    from harness.training.rewards import head_scores
 
     class Update(TrainerCallback):
         """At the start of an epoch, which comes again, with its labels, in a run that goes on."""

@@ -20,7 +20,7 @@ from harness.models.language_model import LanguageModelLoader, refuse_random_hea
 from harness.models.load import stored_head
 from harness.training.gather import Part
 from harness.training.language_head import LanguageHead
-from harness.training.reward import score, score_in_fp32
+from harness.training.rewards import score, score_in_fp32
 from harness.training.shared_prefix import share_prefix
 from harness.training.split import prompt_key
 from harness.training.tokens import answer_ids

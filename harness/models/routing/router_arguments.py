@@ -78,10 +78,12 @@ def of_arguments(
         changed["calibration"] = given["calibration"]
     elif (
         made.calibration
-        and {"experts", "base"} & {*changed}
+        and {"experts", "base"} & changed.keys()
         and not still_calibrated(made, changed, found)
     ):
-        logger.warning("%s: its calibration is not of all these experts: left out", file)
+        logger.warning(
+            "the calibration in %s is not of all these experts: left out", given["router"]
+        )
         changed["calibration"] = {}
     if file is not None:
         where = f"{where} and {file}" if changed else str(file)

@@ -8,27 +8,22 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 _WORD = re.compile(r"[A-Za-z]{4,}|\d+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
 def corrupted_pairs(
-    rows: Iterable[dict[str, str]],
-    seed: int,
-    longest: int = 50,
-    swaps: int = 1,
-    beside: Sequence[str] = (),
+    rows: Iterable[dict[str, str]], seed: int, longest: int = 50, swaps: int = 1
 ) -> list[dict[str, str]]:
     """Pairs from rows of `prompt` and `chosen`; answers are cut to whole sentences.
 
     Args:
-        rows: rows with `prompt` and `chosen`; others of their columns are dropped.
+        rows: rows with `prompt` and `chosen`; of their other columns `domain` and `score` are kept.
         seed: fixes which words are exchanged.
         longest: the most words that are kept of an answer; a longer first sentence drops the row.
         swaps: how many words are exchanged.
-        beside: columns that are kept, too.
     """
     rng = random.Random(f"corruption {seed}")
     kept = []
@@ -40,7 +35,7 @@ def corrupted_pairs(
     made = []
     for row, answer in kept:
         pair = {"chosen": answer, "rejected": _swap(answer, words, swaps, rng)}
-        asked = {key: row[key] for key in ("prompt", *beside) if key in row}
+        asked = {key: row[key] for key in ("prompt", "domain", "score") if key in row}
         made.append(asked | pair)
     return made
 

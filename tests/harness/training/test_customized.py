@@ -134,7 +134,7 @@ def test_step_0_is_the_general_model(
     from peft import get_peft_model
     from transformers import AutoModelForSequenceClassification
 
-    from harness.training.reward import score
+    from harness.training.rewards import score
     from harness.training.stage_reward import StageReward
     from harness.training.trainer import load_tokenizer, lora_settings
 

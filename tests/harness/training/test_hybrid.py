@@ -407,6 +407,23 @@ def test_a_run_that_broke_off_goes_on(
         assert torch.allclose(tensor, other[name], atol=1e-5), name
 
 
+def test_several_processes_and_a_head_of_its_own(
+    config: Callable[..., Path],
+    language_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Refused where all weights are trained: DDP would stop with an error of its own."""
+
+    class Two:
+        count = 2
+
+    monkeypatch.setattr("harness.training.reward.Processes", Two)
+    out = tmp_path / "out"
+    result = _run("hybrid", config(lora=None), "-o", out, "--model", language_model)
+    assert result.exit_code == 1 and "several processes can't share that" in result.output
+
+
 def test_mistakes_are_one_line(
     config: Callable[..., Path], language_model: Path, reward_model: Path, tmp_path: Path
 ) -> None:

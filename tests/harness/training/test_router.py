@@ -432,3 +432,27 @@ def test_prompts_of_several_domains_are_left_out(
     assert result.exit_code != 0
     assert "10 of 10 prompts stand in several domains" in result.output
     assert "no router can tell from a prompt whose it is" in result.output
+
+
+def test_a_choice_of_rows_makes_no_prompt_one_domains_own(tmp_path: Path) -> None:
+    """Whether a prompt stands in several domains is asked of all rows, not of the chosen ones."""
+    from harness.training.config import Config, Source
+    from harness.training.router_rows import NothingToTellError, gather_prompts
+
+    table = [
+        {"prompt": f"{n}?", "chosen": "Yes.", "rejected": "No.", "domain": domain}
+        for n in range(40)
+        for domain in ("law", "art")
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in table)
+    (tmp_path / "shared.jsonl").write_text(text, "utf-8")
+    shared = Source(file="shared.jsonl", rows=20)
+    with pytest.raises(NothingToTellError, match="every prompt stands in several domains"):
+        gather_prompts(Config(model="m", data=[shared]), tmp_path)
+    own = [{**row, "prompt": f"{row['domain']} {row['prompt']}"} for row in table]
+    text = "".join(json.dumps(row) + "\n" for row in own)
+    (tmp_path / "own.jsonl").write_text(text, "utf-8")
+    both = Config(model="m", data=[shared, Source(file="own.jsonl", rows=40)])
+    made = gather_prompts(both, tmp_path)
+    assert all(row["prompt"].startswith(("law ", "art ")) for row in made.training)
+    assert len(made.training) + len(made.held_out) == 40

@@ -310,7 +310,7 @@ def test_mistakes_are_one_line(models: Path, tmp_path: Path) -> None:
 
 def test_an_expert_that_is_never_chosen_is_told_how_to_be(models: Path) -> None:
     experts = dict.fromkeys((*ByHash.labels, "all"), str(models / "rm"))
-    with pytest.raises(HarnessError, match=r"none is for 'all'; .* listed under `beside:` in"):
+    with pytest.raises(HarnessError, match=r"none is for 'all', .* list it under `beside:` in"):
         router(experts, router=ByHash())
 
 
