@@ -66,7 +66,7 @@ def test_a_calibration_is_not_taken_for_another_model_of_the_hub(
     others = {**ids, "b": "org/c"}
     with caplog.at_level(logging.WARNING):
         assert not of_arguments({"router": file}, others, "here").calibration
-    assert "its calibration is not of all these experts: left out" in caplog.text
+    assert "is not of all these experts: left out" in caplog.text
     for named, whether in ((ids, True), (others, False)):
         by_file = write(tmp_path / "router.yml", experts=named, router="trained/")
         made = with_routers_scales(of_arguments({"router": by_file}, None, "here"), named)
