@@ -109,7 +109,7 @@ class RewardAdapters(MemberProcesses, RoutedLM):
             )
         base = folder_or_hub_id(made.base, "pretrained")
         places = {n: folder_or_hub_id(p, "adapters") for n, p in made.experts.items()}
-        made = with_routers_scales(made, places)
+        made = with_routers_scales(made, places, base)
         super().__init__(made, top=whole(top, "top"), all_experts=flag(all_experts, "all_experts"))
         self.mixed = flag(mixed, "mixed")
         check_scales(made, places, base)

@@ -66,31 +66,6 @@ def check_scales(made: RouterFile, places: Mapping[str, str], base: str | None =
             )
 
 
-def with_routers_scales(made: RouterFile, places: Mapping[str, str]) -> RouterFile:
-    """The calibration that a ``router:`` folder has, for a file that names it and has none itself.
-
-    It is taken where it is of all these experts, by the digests of their files; else a warning says
-    why rewards stay uncalibrated.
-    """
-    file = Path(str(made.router)).expanduser() / FILE
-    if made.calibration or not file.is_file():
-        return made
-    scales = read(file).calibration
-    if not scales:
-        return made
-    for name in made.experts:
-        now = of_expert(name, made.recipes, places[name])
-        if name not in scales or now != scales[name].files:
-            logger.warning(
-                "%s calibrates other files than the expert %s has, so rewards are not calibrated; "
-                "dogerm train router with these experts does that",
-                file,
-                name,
-            )
-            return made
-    return made.model_copy(update={"calibration": {name: scales[name] for name in made.experts}})
-
-
 def still_calibrated(
     made: RouterFile, changed: Mapping[str, Any], recipes: Mapping[str, ExpertRecipe]
 ) -> bool:
@@ -126,3 +101,34 @@ def _same_place(one: str | None, other: str | None) -> bool:
         return one == other
     here, there = (os.path.realpath(Path(place).expanduser()) for place in (one, other))
     return here == there
+
+
+def with_routers_scales(
+    made: RouterFile, places: Mapping[str, str], base: str | None = None
+) -> RouterFile:
+    """The calibration that a ``router:`` folder has, for a file that names it and has none itself.
+
+    It is taken where it is of all these experts, by the digests of their files; else a warning says
+    why rewards stay uncalibrated. Arguments as of `check_scales`.
+    """
+    file = Path(str(made.router)).expanduser() / FILE
+    if made.calibration or not file.is_file():
+        return made
+    trained = read(file)
+    scales = trained.calibration
+    if not scales:
+        return made
+    based = of_folder(base)
+    for name in made.experts:
+        now = of_expert(name, made.recipes, places[name])
+        told = bool(now) or _same_place(places[name], trained.experts.get(name))
+        same = told and name in scales and now == scales[name].files
+        if not same or scales[name].base not in ("", based):
+            logger.warning(
+                "%s calibrates other files than the expert %s has, so rewards are not calibrated; "
+                "dogerm train router with these experts does that",
+                file,
+                name,
+            )
+            return made
+    return made.model_copy(update={"calibration": {name: scales[name] for name in made.experts}})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ def run(*arguments: str | Path) -> Any:
 def test_adapters_and_their_router(
     tmp_path: Path,
     language_model: Path,
+    reward_model: Path,
     write_config: Callable[..., Path],
     write_jsonl: Write,
     monkeypatch: pytest.MonkeyPatch,
@@ -68,8 +70,16 @@ def test_adapters_and_their_router(
     content = yaml.safe_load((out / "router" / "router.yml").read_text())
     assert set(content["experts"]) == set(WORDS) == set(content["calibration"])
     assert (out / "router" / content["base"]).resolve() == language_model.resolve()
-    again = run(config, "-o", out, "--model", language_model)
-    assert again.exit_code == 0 and "the router: finished already" in again.output
+    assert all(scale["base"] for scale in content["calibration"].values())
+    figures = out / "math" / "figures.json"
+    figures.rename(tmp_path / "kept.json")  # as a kill after the adapter would leave it
+    monkeypatch.chdir(tmp_path)
+    again = run(config, "-o", "out", "--model", language_model)
+    assert again.exit_code == 0 and "the router: finished already" in again.output, again.output
+    (tmp_path / "kept.json").rename(figures)
+    another = shutil.copytree(reward_model, tmp_path / "another")
+    refused = run(config, "-o", out, "--model", another)
+    assert refused.exit_code == 1 and "model's files" in refused.output, refused.output
     model = RewardAdapters(router=str(out / "router"), device="cpu", batch_size=4)
     answers = model.loglikelihood(requests(some_pairs(4)), True)
     assert model.get_model_info()["calibrated"] and len(answers) == 8

@@ -55,6 +55,43 @@ def test_the_calibration_of_the_folder_that_a_file_names_counts(
     assert "calibrates other files than the expert math has" in caplog.text
 
 
+def test_a_calibration_is_not_taken_for_another_model_of_the_hub(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whose files nobody can hold against it, whatever name the expert has."""
+    ids = {"a": "org/a", "b": "org/b"}
+    told = {name: {"mean": 1.0, "std": 2.0} for name in ids}
+    file = write(tmp_path / "trained/router.yml", experts=ids, router=".", calibration=told)
+    assert of_arguments({"router": file}, ids, "here").calibration
+    others = {**ids, "b": "org/c"}
+    with caplog.at_level(logging.WARNING):
+        assert not of_arguments({"router": file}, others, "here").calibration
+    assert "is not of all these experts: left out" in caplog.text
+    for named, whether in ((ids, True), (others, False)):
+        by_file = write(tmp_path / "router.yml", experts=named, router="trained/")
+        made = with_routers_scales(of_arguments({"router": by_file}, None, "here"), named)
+        assert bool(made.calibration) is whether
+
+
+def test_a_calibration_of_adapters_is_of_their_base(
+    experts: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base, another = experts.values()
+    of_base = {n: {**one, "base": of_folder(base)} for n, one in scales(experts).items()}
+    content = {"experts": experts, "base": base, "calibration": of_base}
+    file = write(tmp_path / "trained/router.yml", router=".", **content)
+    check_scales(of_arguments({"router": file}, None, "here"), experts, base)
+    made = of_arguments({"router": file, "base": another}, None, "here")
+    with pytest.raises(HarnessError, match=r"the expert general: .* is of its adapter on anoth"):
+        check_scales(made, experts, another)
+    elsewhere = of_arguments({"router": file, "base": "org/base"}, None, "here")
+    assert not elsewhere.calibration
+    file = write(tmp_path / "router.yml", experts=experts, base=base, router="trained/")
+    made = of_arguments({"router": file}, None, "here")
+    assert with_routers_scales(made, experts, base).calibration
+    assert not with_routers_scales(made, experts, another).calibration
+
+
 def test_experts_that_are_swapped_are_told_so(experts: dict[str, str], tmp_path: Path) -> None:
     swapped = {"general": experts["math"], "math": experts["general"]}
     file = write(
