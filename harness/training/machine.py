@@ -41,8 +41,7 @@ def _allocator() -> str | None:
     """Which allocator this is; glibc's is told to keep what it has, where it can be told.
 
     By itself it gives every large tensor back to the kernel, so that the next one starts with page
-    faults again, and the pools that it has for each thread keep memory from one another. Torch
-    reads its variable at the first large tensor.
+    faults again, and the pools that it has for each thread keep memory from one another.
     """
     if not _MAPS.exists():
         return None
@@ -53,6 +52,20 @@ def _allocator() -> str | None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None or "libc.so.6" not in loaded:
         return None
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # pages of 2 MB, where the kernel has them
+    _use_large_pages()
     kept = all([mallopt(option, value) for option, value in _KEEP.items()])
     return "glibc's allocator, keeping what it has" if kept else "glibc's allocator as it comes"
+
+
+def _use_large_pages() -> None:
+    """Let torch ask for pages of 2 MB, where the kernel has them.
+
+    Torch reads the variable once, at its first large tensor; processes that this one starts do not
+    get it.
+    """
+    import torch
+
+    if "THP_MEM_ALLOC_ENABLE" not in os.environ:
+        os.environ["THP_MEM_ALLOC_ENABLE"] = "1"
+        torch.empty(1 << 20)  # 4 MB
+        del os.environ["THP_MEM_ALLOC_ENABLE"]

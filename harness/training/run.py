@@ -31,7 +31,7 @@ class Training(ABC):
         config: of the run.
         data_folder: relative file names start here.
         source: the model to start from: folder or Hub id.
-        dtype: that it computes in.
+        dtype: that it computes in; as the config has it, until the run is about to begin.
     """
 
     kind: ClassVar[str]
@@ -119,9 +119,10 @@ def _run(
     from transformers import set_seed
 
     batch = processes.share_of(config.training.batch_size)
-    one = kind(config, data_folder, source, settle(config.training.dtype))
+    one = kind(config, data_folder, source, config.training.dtype)
     for section, why in one.without.items():
         config.refuse(section, why)
+    one.dtype = settle(one.dtype)
     training, one.validation = one.gather()
     ids = [row for part in training for row in part.ids]
     made_with = runs.made_with(type(one).__module__, one.learned(ids)) | {"dtype": one.dtype}
