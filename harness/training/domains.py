@@ -29,6 +29,7 @@ from harness.training.figures import read_figures
 from harness.training.reward import train_reward
 from harness.training.router import train_router
 from harness.training.router_rows import NothingToTellError, domains_of, held_out_pairs
+from harness.training.several_runs import train_each
 
 ROUTER = "router"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -52,25 +53,13 @@ def train_domains(
         raise HarnessError("`experts` has no effect here, as the adapters are the experts")
     names = domains_of(config, data_folder)
     _check_names(names)
-    if output.exists() and not output.is_dir():
-        raise HarnessError(f"{output} is a file: choose another folder")
-    strange = [path.name for path in _entries(output) if path.name not in (*names, ROUTER)]
-    if strange:
-        raise HarnessError(
-            f"{output} holds {strange[0]}, which is none of the domains ({', '.join(names)}): "
-            "choose another folder"
-        )
-    figures: dict[str, Any] = {}
-    for name in names:
-        click.echo(f"domain {name}", err=True)
-        own = of_domain(config, name)
-        try:
-            figures[name] = train_reward(own, output / name, data_folder, model_folder)
-        except runs.FinishedError:
-            click.echo(f"domain {name}: finished already", err=True)
-            figures[name] = read_figures(output / name)
-        except HarnessError as error:
-            raise HarnessError(f"domain {name}: {error}") from error
+    figures = train_each(
+        lambda own, folder: train_reward(own, folder, data_folder, model_folder),
+        "domain",
+        {name: of_domain(config, name) for name in names},
+        output,
+        beside=(ROUTER,),
+    )
     figures[ROUTER] = _router(config, names, output, data_folder, model_folder)
     return figures
 
@@ -99,10 +88,6 @@ def _check_names(names: tuple[str, ...]) -> None:
                 f"the domain {name!r} becomes a folder's and an expert's name: letters, digits, "
                 f"'_', '-' and '.', and none of {taken}"
             )
-
-
-def _entries(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.name[0] != "."] if folder.is_dir() else []
 
 
 def _router(

@@ -13,13 +13,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import click
-
 from harness.errors import HarnessError
-from harness.training import folder as runs
 from harness.training.config import Config
-from harness.training.figures import read_figures
 from harness.training.reward import train_reward
+from harness.training.several_runs import train_each
 
 
 def train_ensemble(
@@ -32,25 +29,14 @@ def train_ensemble(
     """
     if config.lora is None:
         raise HarnessError("`lora: null` trains a whole model, and --ensemble trains adapters")
-    names = [str(number + 1) for number in range(count)]
-    if output.exists():
-        there = [path.name for path in output.iterdir() if path.name[0] != "."]
-        strange = [name for name in there if name not in names]
-        if strange:
-            raise HarnessError(
-                f"{output} holds {strange[0]}, which is none of the {count} members: choose "
-                "another folder"
-            )
-    figures: dict[str, Any] = {}
-    for number, name in enumerate(names):
-        click.echo(f"member {name} of {count}", err=True)
+    configs = {}
+    for number in range(count):
         seeded = {"seed": config.training.seed + number}
-        own = config.model_copy(update={"training": config.training.model_copy(update=seeded)})
-        try:
-            figures[name] = train_reward(own, output / name, data_folder, model_folder)
-        except runs.FinishedError:
-            click.echo(f"member {name}: finished already", err=True)
-            figures[name] = read_figures(output / name)
-        except HarnessError as error:
-            raise HarnessError(f"member {name}: {error}") from error
-    return figures
+        own = config.training.model_copy(update=seeded)
+        configs[str(number + 1)] = config.model_copy(update={"training": own})
+    return train_each(
+        lambda own, folder: train_reward(own, folder, data_folder, model_folder),
+        "member",
+        configs,
+        output,
+    )

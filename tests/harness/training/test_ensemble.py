@@ -74,7 +74,11 @@ def test_members_and_what_they_say(
 
 
 def test_mistakes_are_one_line(
-    tmp_path: Path, language_model: Path, write_config: Callable[..., Path], write_jsonl: Write
+    tmp_path: Path,
+    language_model: Path,
+    write_config: Callable[..., Path],
+    write_jsonl: Write,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_jsonl("rows.jsonl", pairs(8))
     content = {"model": str(language_model), "data": [{"file": "rows.jsonl"}]}
@@ -82,9 +86,16 @@ def test_mistakes_are_one_line(
     (tmp_path / "other" / "thesis.tex").touch()
     config = write_config(**content)
     refused = run(config, "--ensemble", "2", "-o", tmp_path / "other")
-    assert refused.exit_code == 1 and "holds thesis.tex, which is none of the 2" in refused.output
+    assert refused.exit_code == 1 and "none of the members (1, 2)" in refused.output
+    (tmp_path / "file").touch()
+    refused = run(config, "--ensemble", "2", "-o", tmp_path / "file")
+    assert refused.exit_code in (1, 2) and "Traceback" not in refused.output
     whole = write_config("whole.yml", **content, lora=None)
     refused = run(whole, "--ensemble", "2", "-o", tmp_path / "out")
     assert refused.exit_code == 1 and "--ensemble trains adapters" in refused.output
     both = run(config, "--ensemble", "2", "--domains", "-o", tmp_path / "out")
     assert both.exit_code == 2 and "do not go together" in both.output
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as a launcher does
+    several = run(config, "--ensemble", "2", "-o", tmp_path / "out")
+    assert several.exit_code == 1 and "each member is trained by one process" in several.output
+    assert not (tmp_path / "out").exists()
