@@ -104,10 +104,11 @@ def form_of(row: Mapping[str, Any], names: Names) -> tuple[str, str]:
         found = next((one for one in ((name,) if name else usual) if one in there), None)
         if found is not None:
             return form, found
+    filled = ", ".join(name for name in row if name in there) or "none"
     answer, whole = names.response or _ANSWERS[0], names.messages or _WHOLE[0]
     raise HarnessError(
         f"no column {answer}, {names.responses}, {whole}, or {names.chosen} and {names.rejected} "
-        f"(filled: {', '.join(name for name in row if name in there) or 'none'}); name yours, as in --columns "
+        f"(filled: {filled}); name yours, as in --columns "
         "'{prompt: question, response: answer}'"
     )
 
