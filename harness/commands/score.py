@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 @click.option("--threshold", type=float, help="Write rows of at least this reward (pairs: margin).")
 @click.option("--top", type=click.IntRange(1), help="Write so many rows, the best.")
 @click.option(
+    "--calibration",
+    type=options.NEW_FILE,
+    metavar="FILE",
+    help="Write the mean and standard deviation of all rewards, for RewardFunction(calibration=).",
+)
+@click.option(
     "--model",
     "kind",
     type=click.Choice(sorted(NAMES)),
@@ -71,6 +77,9 @@ def score(model: str, data: str, **given: Any) -> None:
         outcome = _score(model, data, **given)
     if outcome is None:
         return
+    if given["calibration"] is not None:
+        with told_in_one_line():
+            _write_scale(outcome, given["calibration"])
     options.say(_told(outcome, given["output"]))
     for line in outcome.named:
         options.say(f"  {line}")
@@ -119,8 +128,20 @@ def _score(model: str, data: str, **given: Any) -> Outcome | None:
     return workers.score(order, given["ray"], given["workers"], options.say)
 
 
+def _write_scale(outcome: Outcome, path: Path) -> None:
+    import json
+
+    from harness.runs.atomic import write_text
+
+    if outcome.mean is None or not outcome.std:
+        raise HarnessError(f"{path} is not written: the rewards are all alike, or there are none")
+    write_text(path, json.dumps({"mean": outcome.mean, "std": outcome.std}) + "\n")
+
+
 def _told(outcome: Outcome, output: Path) -> str:
     parts = [f"{output}: {outcome.written} of {outcome.rows} rows"]
+    if outcome.mean is not None:
+        parts.append(f"rewards {outcome.mean:.4g} on average, standard deviation {outcome.std:.4g}")
     if outcome.truncated:
         parts.append(f"conversations too long, which lost their beginning: {outcome.truncated}")
     if outcome.bad:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
@@ -29,6 +30,8 @@ class Outcome(NamedTuple):
         named: the first of them, each with its place and reason.
         truncated: conversations that lost their beginning.
         error_column: the column with the reasons.
+        mean: of all rewards; None where there are none.
+        std: their standard deviation.
     """
 
     rows: int
@@ -37,6 +40,8 @@ class Outcome(NamedTuple):
     named: list[str]
     truncated: int
     error_column: str
+    mean: float | None
+    std: float
 
 
 def finish(order: Order, kept: Kept, count: int, say: Callable[[str], None]) -> Outcome:
@@ -56,11 +61,33 @@ def finish(order: Order, kept: Kept, count: int, say: Callable[[str], None]) -> 
     written = output.write(order.output, made.written, order.parquet)
     for line in made.cells.lines(made.rows):
         say(line)
+    mean, std = spread(reward for row in kept.rows(count) for reward in _rewards(row))
     outcome = Outcome(
-        made.rows, written, made.bad, made.named, kept.truncated(count), order.error_column
+        rows=made.rows,
+        written=written,
+        bad=made.bad,
+        named=made.named,
+        truncated=kept.truncated(count),
+        error_column=order.error_column,
+        mean=mean,
+        std=std,
     )
     kept.remove()
     return outcome
+
+
+def spread(numbers: Iterable[float]) -> tuple[float | None, float]:
+    """Mean and standard deviation of numbers that are read once (Welford 1962)."""
+    count, mean, squares = 0, 0.0, 0.0
+    for count, one in enumerate(numbers, start=1):  # used below
+        before = one - mean
+        mean += before / count
+        squares += before * (one - mean)
+    return (mean, math.sqrt(squares / count)) if count else (None, 0.0)
+
+
+def _rewards(row: KeptRow) -> list[float]:
+    return [] if isinstance(row.rewards, str) else row.rewards
 
 
 class _Rows:
