@@ -36,7 +36,8 @@ class RowBar:
 
     def skip(self, rows: int) -> None:
         """Rows that were done before, or are done elsewhere: they say nothing of the speed."""
-        self._bar.initial += rows
+        if not self._bar.disable:
+            self._bar.initial += rows
         self._bar.update(rows)
 
     def add(self, rows: int) -> None:

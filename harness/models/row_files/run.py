@@ -54,9 +54,10 @@ def _begun(order: Order, rank: int, processes: int) -> Kept:
     if rank:
         _wait(processes)
         return Kept(order.output, identity)
-    kept = Kept(order.output, identity)
-    _wait(processes)
-    return kept
+    try:
+        return Kept(order.output, identity)
+    finally:  # of an error too: each process tells it then, and none waits
+        _wait(processes)
 
 
 def _wait(processes: int) -> None:
