@@ -43,8 +43,11 @@ class Wanted:
     @property
     def files(self) -> list[str]:
         """The files and folders of this machine that it is made of, as the user names them."""
-        named = [self.pretrained, *map(str, self.arguments.values())]
-        return [name for name in named if _is_there(name)]
+        given = [self.pretrained, *map(str, self.arguments.values())]
+        # several are written A;B, or NAME=A;NAME=B
+        parts = [part for text in given for part in (text, *text.split(";"))]
+        named = [name for part in parts for name in (part, part.partition("=")[2])]
+        return [name for name in dict.fromkeys(named) if name and _is_there(name)]
 
     @property
     def identity(self) -> dict[str, str]:

@@ -16,10 +16,16 @@ from click.testing import CliRunner
 from harness.commands.score import score
 from harness.errors import HarnessError
 from harness.models.row_files import chunks as chunk_module
+from harness.models.row_files import output as output_module
 from harness.models.row_files import run as run_module
 from harness.models.row_files.chunks import chunks
 from harness.models.row_files.forms import Names
-from tests.harness.conftest import preference_rows
+from harness.models.row_files.loading import Wanted
+from harness.models.row_files.order import Order
+from harness.models.row_files.selection import Filter
+from harness.rows import archives
+from harness.rows.source import Source
+from tests.harness.conftest import oracle, preference_rows
 from tests.harness.models.load.test_processes import free_port, run
 
 Row = dict[str, Any]
@@ -287,22 +293,50 @@ def test_the_best_of_several_responses(reward_model: Path, tmp_path: Path) -> No
     ]
 
 
-def test_memory_does_not_grow_with_rows() -> None:
-    """A chunk is in memory at a time, however many there are."""
-
-    def rows(count: int) -> Any:
-        for number in range(count):
-            yield f"line {number}", {"prompt": f"{number} " * 200, "response": "It is."}
+def test_memory_does_not_grow_with_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the file to the file, filters and all; the model here is none."""
+    monkeypatch.setattr(chunk_module, "CONVERSATIONS", 64)
+    monkeypatch.setattr(Wanted, "load", lambda self: oracle())
+    monkeypatch.setattr(output_module, "PARQUET_ROWS", 64)
+    monkeypatch.setattr(archives, "PART", 1 << 14)
 
     def peak(count: int) -> int:
+        data, out = tmp_path / f"{count}.jsonl", tmp_path / f"{count}.parquet"
+        with data.open("w") as file:
+            for n in range(count):
+                row = {"prompt": f"{n} " * 200, "response": f"It is {n}"}
+                file.write(json.dumps(row) + "\n")
+        order = Order(Source(str(data)), Wanted("none"), out, chosen=Filter(top=50))
         tracemalloc.start()
-        for _ in chunks(rows(count), Names(), "rows"):
-            pass
+        outcome = run_module.score(order, print)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
+        assert outcome is not None and (outcome.rows, outcome.written) == (count, 50)
         return most
 
-    assert peak(8 * 1024) < 1.2 * peak(2 * 1024)
+    peak(64)  # imports
+    assert peak(3200) < peak(640) + 100_000
+
+
+def test_a_data_set_of_the_hub_and_another_model(
+    reward_model: Path, save_reward_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    """As `datasets` loads it, by its split; a folder here. The mean of two models."""
+    other = save_reward_model(seed=5)
+    folder = tmp_path / "set"
+    folder.mkdir()
+    data = write(folder / "train.jsonl", ANSWERED)
+    both = [read(scored(model, data, out=f"{model.name}.jsonl")) for model in (reward_model, other)]
+    for made in folder.glob("reward-model*.jsonl"):
+        made.rename(tmp_path / made.name)
+    words = ["--model", "reward-ensemble", "--limit", "9"]
+    out = scored(Path(f"{reward_model};{other}"), folder, *words)
+    found = [row["reward"] for row in read(out)]
+    assert len(found) == 9
+    # rounded otherwise: nine rows stand beside others than eighteen
+    assert found == pytest.approx(
+        [(a["reward"] + b["reward"]) / 2 for a, b in zip(*both, strict=True)][:9], abs=1e-5
+    )
 
 
 def test_a_chunk_ends_by_its_rows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
