@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from tests.benchmarks.conftest import SmolLM2
 from tests.benchmarks.measure import alternate
-from tests.benchmarks.rows import Item, read, spread
+from tests.benchmarks.rows import Item, Tokens, encode, read, spread
 from tests.benchmarks.scoring import FLOAT32, SECTION
 from tests.benchmarks.table import Figures
 
@@ -22,14 +21,11 @@ RUNS = 3
 NAME = "bon_humaneval"  # 16 candidates a question
 
 
-def step(items: Sequence[Item]) -> tuple[list[Any], list[Any]]:
-    """A step's prompts and completions, as messages: each prompt once for each completion."""
-    whole = [
-        messages
-        for item in spread([one for one in items if len(one.responses) >= COMPLETIONS], PROMPTS)
-        for messages in item.conversations[:COMPLETIONS]
-    ]
-    return [messages[:-1] for messages in whole], [messages[-1:] for messages in whole]
+def step(items: Sequence[Item]) -> list[Item]:
+    """The questions of a step, each with completions that differ: equal ones we score once."""
+    distinct = [Item(item.prompt, list(dict.fromkeys(item.responses))) for item in items]
+    many = [item for item in distinct if len(item.responses) >= COMPLETIONS]
+    return [Item(one.prompt, one.responses[:COMPLETIONS]) for one in spread(many, PROMPTS)]
 
 
 class Trl:
@@ -69,7 +65,9 @@ def test_eight_completions_a_prompt(smollm2: SmolLM2, data: Path, table: Figures
     # float32, which every processor has
     ours = RewardFunction(smollm2.reward, dtype=FLOAT32, device="cpu")
     peer = Trl(smollm2.reward)
-    prompts, completions = step(read(data, NAME))
+    items = step(read(data, NAME))
+    whole = [messages for item in items for messages in item.conversations]
+    prompts, completions = [one[:-1] for one in whole], [one[-1:] for one in whole]
     assert ours(prompts, completions) == pytest.approx(peer(prompts, completions), abs=1e-3)
     pairs = alternate(
         lambda: ours(prompts, completions),
@@ -78,10 +76,8 @@ def test_eight_completions_a_prompt(smollm2: SmolLM2, data: Path, table: Figures
         time.process_time,
         warm_up=False,  # the comparison was one
     ).swapped
-    lengths = [
-        statistics.mean(len(ours.model.tokenizer(one[-1]["content"]).input_ids) for one in texts)
-        for texts in (prompts, completions)
-    ]
+    tokens = Tokens.of(items, peer.tokenizer)
+    longest = len(whole) * max(len(ids) for item in encode(items, peer.tokenizer) for ids in item)
     table.add(
         SECTION,
         f"{NAME}: completions per second of CPU time, {COMPLETIONS} a prompt | TRL with the path",
@@ -89,8 +85,8 @@ def test_eight_completions_a_prompt(smollm2: SmolLM2, data: Path, table: Figures
         2.0,
         "at least",
         "×",
-        f"a step of {PROMPTS} prompts, {RUNS} times; {lengths[0]:.0f} tokens a prompt, "
-        f"{lengths[1]:.0f} a completion",
+        f"a step of {PROMPTS} prompts, {RUNS} times, all completions different; {longest} tokens "
+        f"with TRL's padding, {tokens.real} without, {tokens.shared} with each prompt once",
         pairs=pairs,
         dtype=FLOAT32,
     )

@@ -110,9 +110,11 @@ def test_what_is_no_conversation_is_told(function: Callable[..., RewardFunction]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("conversational", [False, True])
-def test_five_steps_of_grpo(
-    reward_model: Path, language_model: Path, tmp_path: Path, conversational: bool
+@pytest.mark.parametrize(
+    ("algorithm", "conversational"), [("GRPO", False), ("GRPO", True), ("RLOO", True)]
+)
+def test_five_steps_of_training(
+    reward_model: Path, language_model: Path, tmp_path: Path, algorithm: str, conversational: bool
 ) -> None:
     """TRL's own trainer; every reward that it got is that of `dogerm score`, to the bit."""
     trl = pytest.importorskip("trl")
@@ -130,10 +132,10 @@ def test_five_steps_of_grpo(
     if conversational:
         prompts = [[{"role": "user", "content": prompt}] for prompt in prompts]
     function = Kept(reward_model, device="cpu")
-    trainer = trl.GRPOTrainer(
+    trainer = getattr(trl, f"{algorithm}Trainer")(
         model=str(language_model),
         reward_funcs=function,
-        args=trl.GRPOConfig(
+        args=getattr(trl, f"{algorithm}Config")(
             output_dir=str(tmp_path / "policy"),
             use_cpu=True,
             bf16=False,
