@@ -83,7 +83,7 @@ def test_scale_clip_and_length(
 
 def test_a_scale_of_several(function: Callable[..., RewardFunction], tmp_path: Path) -> None:
     """A router's file has one of each expert."""
-    file = tmp_path / "router.json"
+    file = tmp_path / "router.yml"
     scales = {"maths": {"mean": 1.0, "std": 2.0}, "code": {"mean": 0.0, "std": 4.0}}
     file.write_text(json.dumps({"calibration": scales}))
     scale = function(calibration=file, expert="code").scale
