@@ -21,6 +21,7 @@ from harness.training.rows import PAIR
 from harness.training.run import Ids, Training, run
 from harness.training.several_heads import put_on, trainer_of_several
 from harness.training.shared_prefix import share_prefix
+from harness.training.shared_prompt import share_prompts
 from harness.training.soft_labels import FILE as LABELS
 from harness.training.soft_labels import INDEX, SoftLabels, with_soft_labels
 from harness.training.terms import Term, with_terms
@@ -87,6 +88,7 @@ class RewardTraining(Training):
         self.extend(model)
         self.trunk = getattr(model, model.base_model_prefix)
         share_prefix(model)
+        share_prompts(model)
         return model
 
     def extend(self, model: Any) -> None:
