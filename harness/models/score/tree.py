@@ -52,7 +52,7 @@ class Tree:
 
     beginning: Span
     endings: tuple[Span, ...]
-    root: Span = Span(0)
+    root: Span
 
     def place(self, row: int, position: int) -> int:
         """Where a row's token is in the sequence."""
