@@ -13,6 +13,7 @@ from dogerm_plugin.anatomy import adapted_model
 from dogerm_plugin.anatomy.adapter import LANGUAGE_MODEL, REWARD, Adapter, read
 from dogerm_plugin.run.output import check_target, staged
 from harness.errors import HarnessError
+from harness.models.load import aspects
 from harness.training.language_head import LanguageHead, language_head
 from harness.training.trainer import load_model
 
@@ -71,6 +72,8 @@ def export_checkpoint(
     if heads == OF_POLICY:
         model.to(stored)
     model.config.dtype = stored
+    if heads != OF_POLICY and (known := aspects.beside(trained)) is not None:
+        aspects.declare(model.config, known)
     _write(model, tokenizer, head, target)
     return target
 
