@@ -105,7 +105,9 @@ class Merges:
         """
         own = self._views[self.layout.reward.model]
         try:
-            for name in (*self.layout.body, *self.layout.kept):
+            joined = self.layout.joined
+            head = () if joined is None else joined.dtypes
+            for name in (*self.layout.body, *self.layout.kept, *head):
                 tensor = own.get_tensor(name)
                 assert tensor is not None
                 yield name, tensor
