@@ -19,6 +19,7 @@ from mergekit.io.tasks import LoaderCache
 from mergekit.options import MergeOptions
 
 from dogerm_plugin.anatomy import vocabulary
+from dogerm_plugin.anatomy.heads import Heads
 from dogerm_plugin.anatomy.layout import Layout
 from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.host.execution import SequentialExecutor
@@ -106,7 +107,7 @@ class Merges:
         own = self._views[self.layout.reward.model]
         try:
             joined = self.layout.joined
-            head = () if joined is None else joined.dtypes
+            head = joined.dtypes if joined and joined.kind is Heads.AVERAGED else ()
             for name in (*self.layout.body, *self.layout.kept, *head):
                 tensor = own.get_tensor(name)
                 assert tensor is not None
