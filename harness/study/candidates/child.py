@@ -16,6 +16,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
+
 from harness.errors import HarnessError
 
 _ERROR = "Error: "
@@ -65,7 +67,11 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     module, _, function = sys.argv[1].partition(":")
     sys.argv = [module, *sys.argv[2:]]
-    getattr(importlib.import_module(module), function)()
+    try:
+        getattr(importlib.import_module(module), function)()
+    except click.ClickException as error:  # of a function that is no command
+        error.show()
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def _loaded(job: Mapping[str, Any]) -> Any:
     from lm_eval.api.registry import get_model
 
     arguments = dict(job["model_args"])
-    device = arguments.pop("device", None)
+    device = arguments.pop("device", "cuda:0")  # as the command's own; without a GPU the CPU
     more = {"batch_size": job["batch_size"], "max_batch_size": None, "device": device}
     return get_model(job["model"]).create_from_arg_obj(arguments, more)
 
