@@ -77,7 +77,7 @@ def test_commands_parse(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_yaml_is_taken(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each YAML of a page is a recipe, a task of one's own, a router's, a study's or a training's."""
+    """Each YAML of a page is a recipe, an own task, a router's, a study's or a training's."""
     monkeypatch.chdir(tmp_path)
     for text in Page(name).blocks("yaml"):
         keys = yaml.load(text, yaml.BaseLoader).keys()  # without !function

@@ -36,8 +36,8 @@ def forest_figure(study: CandidatesFile) -> Figure:
         axes[0].set_yticks(range(len(drawn)), names)
         axes[0].set_ylim(len(drawn) - 0.5, -0.5)
         title = (
-            f"{study.metric} less that of {study.general}, with 95% intervals (Holm: filled is "
-            "no chance, hollow may be)"
+            f"{study.metric} less that of {study.general}, 95% intervals; hollow: may be chance "
+            "(Holm)"
         )
         figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize="medium")
         return figure

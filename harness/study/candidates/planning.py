@@ -202,7 +202,6 @@ class Planner:
             **identity.code(*SCORED_BY),
             **identity.software(),
         }
-        above = {f"made by {name}": self._keys[name] for name in self._above(variant)}
         rows = {
             f"rows of {n}": self._tasks.digests[n] for g in self._tasks.groups.values() for n in g
         }
@@ -215,7 +214,7 @@ class Planner:
             "model_args": self._filled(_joined(given), variant),
             "apply_chat_template": one.apply_chat_template,
             "batch_size": study.batch_size,
-            "made_with": {**made_with, **above},
+            "made_with": {**made_with, **self._behind(variant)},
         }
         called = ["harness.study.candidates.scoring:main", str(self._out / file)]
         self._add(SCORE, variant, called, {**made_with, **rows}, {file: json.dumps(job, indent=1)})
@@ -234,6 +233,14 @@ class Planner:
         others = [name for one in variant.needs.values() for name in self._made[one.label][-1:]]
         return [*others, *self._made[variant.label][-1:]]
 
+    def _behind(self, variant: Variant) -> dict[str, str]:
+        """What those steps were made with, and the files of models that were there before."""
+        behind = {f"made by {name}": self._keys[name] for name in self._above(variant)}
+        for name, other in variant.needs.items():
+            if not self._made[other.label]:
+                behind |= kept.files_of(self._study.candidates[name].model_args, self._folder)
+        return behind
+
     def _add(
         self,
         kind: str,
@@ -243,10 +250,7 @@ class Planner:
         files: Mapping[str, str],
     ) -> None:
         needs = self._above(variant)
-        parts = {**made_with, **{f"made by {name}": self._keys[name] for name in needs}}
-        for other in variant.needs:
-            if not self._made[variant.needs[other].label]:
-                parts |= kept.files_of(self._study.candidates[other].model_args, self._folder)
+        parts = {**made_with, **self._behind(variant)}
         output = self._output(kind, variant)
         step = Step(kind, variant, tuple(called), output, parts, tuple(needs), files)
         self._keys[step.name] = identity.digest(parts)

@@ -206,7 +206,9 @@ def run(
                     waiting.remove(step)
                     number = len(steps) - len(waiting)
                     more = clock.left([step, *waiting], pool.size)
-                    say(f"[{number}/{len(steps)}] {step.told}{more}")
+                    changed = Record(out, step.name).changed(step.made_with)
+                    why = f"; made again: {changed[0]}" if changed else ""
+                    say(f"[{number}/{len(steps)}] {step.told}{more}{why}")
                     under_way[step.name] = step
                     clock.begin(step)
                     pool.submit(Job(step, folder, out))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dogerm_plugin.files.atomic import write_text
 from harness.errors import told_in_one_line
 from harness.runs.source import HOOKS
 from harness.study.candidates import tasks
@@ -53,6 +54,7 @@ def score(job: Mapping[str, Any], out: Path) -> None:
                 if store.has(PLACE, rows.name, data):
                     continue
                 if model is None:
+                    (folder / FACTS).unlink(missing_ok=True)  # of what was there before
                     model = _loaded(job)
                 about = {"model": job["model"], "model_args": job["model_args"]}
                 done = evaluate(
@@ -65,8 +67,10 @@ def score(job: Mapping[str, Any], out: Path) -> None:
                 with store.writing(PLACE, rows.name, data) as partial:
                     for name, content in done.files.items():
                         (partial / name).write_bytes(content)
+            if model is None and not (folder / FACTS).exists():  # killed right before its end
+                model = _loaded(job)
         if model is not None:
-            (folder / FACTS).write_text(json.dumps(sizes(model)) + "\n", encoding="utf-8")
+            write_text(folder / FACTS, json.dumps(sizes(model)) + "\n")
     finally:
         store.close()
 
