@@ -120,7 +120,7 @@ def test_a_study_is_killed_goes_on_and_makes_again_what_changed(folder: Path) ->
         swept={"sweep": {"recipe": RECIPE, "weight": "0,0.5"}},
     )
     planned = run(folder, "--plan").stdout
-    again = [line.split("  ")[-1] for line in planned.splitlines() if "  run " in line]
+    again = [line.split("  ")[-1].strip() for line in planned.splitlines() if "  run " in line]
     assert again == [
         "training trained, seed 1",
         "exporting trained, seed 1",
