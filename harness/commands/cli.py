@@ -16,6 +16,7 @@ COMMANDS = {
     "doctor": "Say what is installed, what works, and how to mend it.",
     "report": "Write what a sweep or search found as a page.",
     "search": "Search weights by layer, part and model.",
+    "study": "Compare candidates of every kind on the same rows.",
     "sweep": "Choose the weight of a merge, and prove the gain.",
     "train": "Train a reward model or a domain model (LoRA).",
 }
