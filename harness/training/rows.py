@@ -18,7 +18,7 @@ from harness.rows.pairs import Columns, pair
 from harness.training import domain_answers
 from harness.training.balance import balance_length
 from harness.training.config import DOMAIN, Source
-from harness.training.generated import basics, sums
+from harness.training.generated import atlas, basics, facts, sums
 from harness.training.generated.corruption import corrupted_pairs
 from harness.training.numbers import number_in
 from harness.training.scored_answers import PLACE, ScoredAnswers, is_list, taken_off
@@ -32,8 +32,13 @@ ASPECTS = "aspects"
 WHOLE = ("messages", "conversations")
 _Maker = Callable[[int, int], list[dict[str, str]]]
 _MAKERS: dict[tuple[str, ...], dict[str, _Maker]] = {
-    PAIR: {"basics": basics.pairs, "sums": sums.pairs},
-    ANSWERED: {"sums": sums.rows},
+    PAIR: {
+        "atlas": atlas.pairs,
+        "basics": basics.pairs,
+        "facts": facts.pairs,
+        "sums": sums.pairs,
+    },
+    ANSWERED: {"atlas": atlas.rows, "facts": facts.rows, "sums": sums.rows},
 }
 
 Row = dict[str, Any]
