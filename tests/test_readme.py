@@ -21,6 +21,7 @@ from dogerm_plugin.recipe.keys import check_text
 from dogerm_plugin.run.experts.recipe import RewardExpert, RewardMixture, parse
 from harness.commands.cli import main as dogerm
 from harness.models.routing import router_file
+from harness.study.candidates.config import read as read_study
 from harness.tasks.base.task_index import task_manager
 from harness.training.read_config import read_config, read_stages
 from tests import command_lines
@@ -76,7 +77,7 @@ def test_commands_parse(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_yaml_is_taken(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each YAML of a page is a recipe, a task of one's own, a router's or a training's."""
+    """Each YAML of a page is a recipe, an own task, a router's, a study's or a training's."""
     monkeypatch.chdir(tmp_path)
     for text in Page(name).blocks("yaml"):
         keys = yaml.load(text, yaml.BaseLoader).keys()  # without !function
@@ -92,6 +93,9 @@ def test_yaml_is_taken(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             parse(yaml.safe_load(text), name)
         elif "class: !function" in text:
             _load_task(text, tmp_path)
+        elif "candidates" in keys:
+            (tmp_path / "study.yml").write_text(text, "utf-8")
+            read_study(tmp_path / "study.yml")
         elif {"general", "customized"} & keys:
             (tmp_path / "config.yml").write_text(text, "utf-8")
             read_stages(tmp_path / "config.yml")

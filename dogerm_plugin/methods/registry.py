@@ -103,3 +103,4 @@ def _made(name: str, hosts: Mapping[str, MergeMethod]) -> HostedMethod | None:
 # Here, not in the hook: when this module is what imports mergekit, the hook runs before this line.
 register(reward_preserving_linear.METHOD)
 register(reward_average.METHOD)
+register(reward_average.LINEAR)

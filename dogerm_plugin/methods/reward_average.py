@@ -5,6 +5,10 @@
 
 for every tensor of the body, and for the head over the models that have one, their weights divided
 by their sum.
+
+`reward_average_linear` is the same with w_1 = 1 - sum of the others', so that there is a point at
+which the merge is the first model, from which a search can start; and w_i may be below 0. It is for
+heads of one trunk, a reward model's for each aspect of an answer: what is equal stays as it is.
 """
 
 from __future__ import annotations
@@ -46,7 +50,10 @@ def average(tensors: Sequence[torch.Tensor], shares: Sequence[float]) -> torch.T
 
 
 def _formula(tensors: Tensors, values: Values) -> torch.Tensor:
-    shares = _shares([values["own_weight"], *values["weight"]], tensors)
+    return _summed(tensors, _shares([values["own_weight"], *values["weight"]], tensors))
+
+
+def _summed(tensors: Tensors, shares: Sequence[float]) -> torch.Tensor:
     inputs = (tensors.reward, *tensors.domain)
     result = torch.empty(tensors.reward.shape, dtype=tensors.dtype, device=tensors.reward.device)
     step = CHUNK if result.device.type == "cpu" else GPU_CHUNK
@@ -118,6 +125,45 @@ METHOD = Method(
     constraint=_constraint,
     base=None,
     base_required=False,
+    heads=Heads.AVERAGED,
+    by_row=True,
+    as_stored=True,
+)
+
+
+def _affine(tensors: Tensors, values: Values) -> torch.Tensor:
+    weights = values["weight"]
+    return _summed(tensors, [1 - sum(weights), *weights])
+
+
+def _follows(values: Values, where: str) -> None:
+    own, total = values["own_weight"], sum(values["weight"])
+    if own is not None and abs(own - (1 - total)) > SUM_TOLERANCE:
+        raise MergeError(
+            f"the first model's weight is {own:.6g}, expected {1 - total:.6g}"
+            f"{f' (at {where})' if where else ''}: leave it out, it follows from the others"
+        )
+
+
+LINEAR = Method(
+    name=f"{AVERAGE}_linear",
+    title="Weighted sum of reward heads on one trunk",
+    reference="https://arxiv.org/abs/2311.09528",
+    parameters=(
+        Parameter(
+            "weight",
+            Scope.DOMAIN_MODEL,
+            "share of the sum, whose other shares are 1 less it",
+            low=-1,
+            high=1,
+            by_tensor=False,
+            at_rest=0,
+            example=0.5,
+            on_reward_model="own_weight",
+        ),
+    ),
+    formula=_affine,
+    constraint=_follows,
     heads=Heads.AVERAGED,
     by_row=True,
     as_stored=True,

@@ -19,6 +19,7 @@ from mergekit.io.tasks import LoaderCache
 from mergekit.options import MergeOptions
 
 from dogerm_plugin.anatomy import vocabulary
+from dogerm_plugin.anatomy.heads import Heads
 from dogerm_plugin.anatomy.layout import Layout
 from dogerm_plugin.errors import MergeError, from_host
 from dogerm_plugin.host.execution import SequentialExecutor
@@ -105,7 +106,9 @@ class Merges:
         """
         own = self._views[self.layout.reward.model]
         try:
-            for name in (*self.layout.body, *self.layout.kept):
+            joined = self.layout.joined
+            head = joined.dtypes if joined and joined.kind is Heads.AVERAGED else ()
+            for name in (*self.layout.body, *self.layout.kept, *head):
                 tensor = own.get_tensor(name)
                 assert tensor is not None
                 yield name, tensor

@@ -56,8 +56,10 @@ class TrainingData:
 
     def __init__(self, config: Config, kind: str | None, data_folder: Path, source: str) -> None:
         self.config = config
+        self._numbers = config.aspects.columns if kind in (None, PAIRED) else []
         paired = has_pairs(config.data[0], data_folder) if kind is None else kind == PAIRED
-        self.keys = PAIR if paired else ANSWERED
+        self.keys = PAIR if paired and not self._numbers else ANSWERED
+        paired = paired or bool(self._numbers)  # a reward model's padding
         tokenizer = load_tokenizer(source, may_pad_with_end=not paired)
         require_chat_template(tokenizer, source)
         self._tokenizer = tokenizer
@@ -90,7 +92,7 @@ class TrainingData:
 
     def _read(self, source: Source, folder: Path) -> SourceSurvey:
         made = SourceSurvey(str(source.file or source.hub or f"generator {source.generator}"))
-        for row in read_rows(source, self.keys, folder, made.misfits):
+        for row in read_rows(source, self.keys, folder, made.misfits, self._numbers):
             try:
                 length = self._check.encode(row, self._length)
             except HarnessError as error:

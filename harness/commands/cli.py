@@ -17,6 +17,7 @@ COMMANDS = {
     "report": "Write what a sweep or search found as a page.",
     "score": "Put rewards into a file of your own rows.",
     "search": "Search weights by layer, part and model.",
+    "study": "Compare candidates of every kind on the same rows.",
     "sweep": "Choose the weight of a merge, and prove the gain.",
     "train": "Train a reward model or a domain model (LoRA).",
 }

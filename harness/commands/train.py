@@ -202,6 +202,7 @@ def router(config: Path, output: Path, data_folder: Path | None, model_folder: s
     type=click.Choice(["both", "reward", "policy"]),
     help="Of what `train hybrid` made (default: a reward adapter's reward head; both of a model).",
 )
+@click.option("--aspect", metavar="NAME", help="One head of several, as a model of one label.")
 @click.option(
     "--dtype",
     type=click.Choice(["bfloat16", "float16", "float32"]),
@@ -209,7 +210,14 @@ def router(config: Path, output: Path, data_folder: Path | None, model_folder: s
     show_default=True,
     help="Of the body; a reward head keeps the adapter's.",
 )
-def export(trained: Path, model: str | None, output: Path, heads: str | None, dtype: str) -> None:
+def export(
+    trained: Path,
+    model: str | None,
+    output: Path,
+    heads: str | None,
+    aspect: str | None,
+    dtype: str,
+) -> None:
     """Make an adapter and its base model one checkpoint, ready for mergekit and lm-eval.
 
     With both heads it loads as a reward model and as a language model. In place of the adapter the
@@ -218,7 +226,7 @@ def export(trained: Path, model: str | None, output: Path, heads: str | None, dt
     from harness.training.export import export_checkpoint
 
     with told_in_one_line():
-        made = export_checkpoint(model, trained, output, dtype, heads)
+        made = export_checkpoint(model, trained, output, dtype, heads, aspect)
         click.echo(f"{made}: body in {dtype}")
 
 

@@ -31,14 +31,21 @@ class Combination:
     k: float = 1.0
 
     @classmethod
-    def read(cls, rule: str, k: Any = None) -> Combination:
+    def read(cls, rule: str, k: Any = None, also: Sequence[str] = ()) -> Combination:
         """The combination that ``--model_args`` asks for.
+
+        Args:
+            rule: its name.
+            k: as typed.
+            also: further names that the caller knows, for messages.
 
         Raises:
             HarnessError: no such rule; a k that is no number, or beside another rule.
         """
         if rule not in NAMES:
-            raise HarnessError(f"combine={rule} is unknown; it is one of {', '.join(NAMES)}")
+            raise HarnessError(
+                f"combine={rule} is unknown; it is one of {', '.join((*NAMES, *also))}"
+            )
         if k is not None and rule != "mean-std":
             raise HarnessError(f"k={k} is for combine=mean-std, and this is combine={rule}")
         return cls(rule, 1.0 if k is None else number(k, "k", positive=False))

@@ -3,7 +3,7 @@
 
 The merged tensors come from mergekit's own tasks (`dogerm_plugin.run.in_memory`), one at a time,
 and are written into the loaded model's parameters. The head stays as it was loaded, which is what a
-merge keeps.
+merge keeps, or is merged where the method averages heads.
 """
 
 from __future__ import annotations
@@ -117,6 +117,13 @@ class LiveMerge:
             self._parts[target].append(name)
             if target != relative:
                 self._converted.add(target)
+        if merges.layout.joined is not None:
+            own = dict(model.named_parameters())
+            for name in merges.layout.joined.dtypes:
+                target = reward.head[name]
+                self._state = {**self._state, target: own[target]}
+                self._target[name] = target
+                self._parts[target].append(name)
         self._check_covered()
 
     def set(self, config: MergeConfiguration) -> None:

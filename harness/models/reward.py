@@ -28,6 +28,7 @@ from harness.models.score.encoder import Encoded
 from harness.models.score.finite import Score
 from harness.models.score.scorer import Scorer
 from harness.models.scoring import ScoringLM
+from harness.models.weighted import WEIGHTED, Weighted, of_model
 from harness.rows.answer import REWARD, Answer
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Reward(ScoringLM):
-    """A reward model; the arguments of `ConversationLM`, and five of its own.
+    """A reward model; the arguments of `ConversationLM`, and six of its own.
 
     Args:
         pretrained: path, Hub id, or a loaded model.
@@ -46,8 +47,10 @@ class Reward(ScoringLM):
         share_prefix: compute what several conversations begin with once, where the model allows it;
             False scores each conversation by itself in padded batches.
         combine: for a checkpoint of several heads on one trunk, each of whose labels is a reward:
-            ``mean``, ``min``, ``mean-std`` or ``rank-mean``; see `harness.models.combine`.
+            ``mean``, ``min``, ``mean-std`` or ``rank-mean``; see `harness.models.combine`; or
+            ``weighted``; see `harness.models.weighted`.
         k: the weight of the standard deviation, for ``combine=mean-std`` (default 1).
+        weights: of the heads, for ``combine=weighted``, with ``;`` between (default: the model's).
 
     Raises:
         HarnessError: the checkpoint is no reward model, or an argument makes no sense here.
@@ -66,11 +69,15 @@ class Reward(ScoringLM):
         share_prefix: bool | str = True,
         combine: str | None = None,
         k: float | None = None,
+        weights: str | float | None = None,
         **kwargs: Any,
     ) -> None:
-        if combine is None and k is not None:
-            raise HarnessError(f"k={k} is for combine=mean-std, and there is no combine=")
-        self.combination = None if combine is None else Combination.read(combine, k)
+        for name, value, rule in (("k", k, "mean-std"), ("weights", weights, WEIGHTED)):
+            if combine is None and value is not None:
+                raise HarnessError(
+                    f"{name}={value} is for combine={rule}, and there is no combine="
+                )
+        self.combination = None if combine is None else _combination(combine, k, weights)
         if str(head_dtype) not in ("float32", "auto"):
             raise HarnessError(f"head_dtype={head_dtype} is unknown; it is float32 or auto")
         if str(share_prefix).lower() not in ("true", "false"):
@@ -88,6 +95,9 @@ class Reward(ScoringLM):
             check_single_reward(self.model)
         else:
             self.heads = check_several_rewards(self.model, self.combination.rule)
+            if self.combination.rule == WEIGHTED:
+                folder = None if self.adapter is None else self.adapter.folder
+                self.combination = of_model(self.model.config, folder, self.heads, weights)
         self.scorer = Scorer(
             self.model,
             self.device,
@@ -197,3 +207,18 @@ class Reward(ScoringLM):
             str(getattr(without_adapter_wrapper(self._model), "base_model_prefix", "")),
             supplied,
         )
+
+
+def _combination(rule: str, k: Any, weights: Any) -> Combination:
+    """What ``combine=`` asks for; the weights of a weighted sum are found when the model is there.
+
+    Raises:
+        HarnessError: an unknown rule, or what is another one's.
+    """
+    if weights is not None and rule != WEIGHTED:
+        raise HarnessError(f"weights={weights} is for combine={WEIGHTED}, and this is {rule}")
+    if rule != WEIGHTED:
+        return Combination.read(rule, k, [WEIGHTED])
+    if k is not None:
+        raise HarnessError(f"k={k} is for combine=mean-std, and this is combine={rule}")
+    return Weighted()

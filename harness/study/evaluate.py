@@ -40,7 +40,13 @@ class Evaluation:
 
 
 def evaluate(
-    model: Any, rows: Rows, about: Mapping[str, Any], *, told_as: str, warn: bool = True
+    model: Any,
+    rows: Rows,
+    about: Mapping[str, Any],
+    *,
+    told_as: str,
+    warn: bool = True,
+    chat_template: bool = False,
 ) -> Evaluation:
     """Score the rows of a task or group by lm-eval's evaluator.
 
@@ -48,8 +54,9 @@ def evaluate(
         model: an lm-eval model.
         rows: what to score.
         about: the run's ``config``: model, arguments, the point.
-        told_as: the point, for messages.
+        told_as: what is scored, for messages.
         warn: let lm-eval's warnings through; they are the same at every point.
+        chat_template: as lm-eval's ``--apply_chat_template``.
 
     Raises:
         HarnessError: a row can't be scored; the message has the point.
@@ -59,11 +66,11 @@ def evaluate(
 
     began = datetime.now()
     level = logging.WARNING if warn else logging.ERROR
-    with at_level("lm_eval", level), at(f"merged with {told_as}"):
-        results: Any = run(model, rows.loaded, log_samples=True)
+    with at_level("lm_eval", level), at(told_as):
+        results: Any = run(model, rows.loaded, log_samples=True, apply_chat_template=chat_template)
     samples = results.pop("samples")
     date = began.isoformat().replace(":", "-")
-    info = _plain(model.get_model_info())
+    info = _plain(model.get_model_info()) if hasattr(model, "get_model_info") else {}
     results["config"] = {**info, **about, "peak_memory": machine.peak_memory()}
     results["date"] = began.timestamp()
     results["total_evaluation_time_seconds"] = str((datetime.now() - began).total_seconds())

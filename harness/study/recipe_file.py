@@ -52,7 +52,8 @@ def read(path: Path, *, any_shape: bool = False, replaced: Iterable[str] = ()) -
     content = paths.in_content(content, path.parent)
     if content["merge_method"] in registry.names():
         method = registry.of(content["merge_method"])
-        if method.heads is not Heads.KEPT:
+        searched = method.heads is Heads.AVERAGED and method.at_rest(1)
+        if method.heads is not Heads.KEPT and not searched:
             raise HarnessError(
                 f"{path}: the heads of {method.name} are {method.heads}, and what is tried here "
                 "keeps the reward model's: merge with mergekit-yaml, and compare two merges with "

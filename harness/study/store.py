@@ -62,6 +62,31 @@ def _locked(folder: Path) -> FileLock:
     return lock
 
 
+@contextmanager
+def alone(folder: Path, mark: str) -> Iterator[None]:
+    """Work in a folder that nobody else works in.
+
+    Args:
+        folder: made if need be.
+        mark: what lies in it where it is of this command.
+
+    Raises:
+        HarnessError: another process works there, or it holds other things.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if there and mark not in there:
+        raise HarnessError(
+            f"{folder} holds other things than results of this command "
+            f"({', '.join(there[:3])}): name a new or empty folder with -o"
+        )
+    lock = _locked(folder)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class Store:
     """The measurements in a folder.
 

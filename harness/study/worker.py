@@ -138,8 +138,9 @@ class Worker:
         for rows in (one for one in wanted if job.task in (None, one.name)):
             about = self._about(job.point, 0.0 if results else seconds)
             warn = (rows.role, rows.name) not in self._told
+            told_as = f"merged with {job.point}"
             with rungs.part(rows, job.share):
-                done = evaluate(model, rows, about, told_as=str(job.point), warn=warn)
+                done = evaluate(model, rows, about, told_as=told_as, warn=warn)
             self._told.add((rows.role, rows.name))
             results[rows.name] = done.results
             if job.keep:

@@ -21,6 +21,7 @@ Number = Annotated[float, BeforeValidator(_as_number)]
 
 
 DOMAIN = "domain"  # a column of this name needs no mention
+ALL, BEST = "all", "best"  # which pairs a list of answers makes
 
 
 class KnownKeys(BaseModel):
@@ -42,6 +43,8 @@ class Columns(KnownKeys):
     margin: str | None = None  # how much better the chosen answer is, for TRL's loss
     score: str | None = None  # how good the chosen answer is, for the threshold of `imitation`
     domain: str = DOMAIN  # which expert a row is for, for routers and `train reward --domains`
+    responses: str = "responses"  # a list of answers to one prompt, in place of chosen and rejected
+    scores: str = "scores"  # of each of them, the higher the better
 
 
 class Source(KnownKeys):
@@ -55,6 +58,7 @@ class Source(KnownKeys):
     rows: int | None = None  # how many: made by a generator, or chosen at random from the others
     columns: Columns = Columns()
     domain: str | None = None  # of all rows, in place of a column
+    pairs: str = ALL  # of a list of answers: each two, or best: the best one against each other
     balance_length: bool = False  # the longer answer is chosen in half of the pairs
     corrupt: int = 0  # rejected = chosen with so many words exchanged
     allow_markup: bool = False  # texts may hold the tokenizer's special tokens
@@ -121,6 +125,13 @@ class Labels(KnownKeys):
     rate: Number = 0.0  # of iterative data smoothing, after each epoch
 
 
+class Aspects(KnownKeys):
+    """Numbers to be predicted, a reward head each, in place of pairs: HelpSteer's columns."""
+
+    columns: list[str] = []  # of answers; one of its own for each head
+    weights: dict[str, Number] = {}  # of each column in the reward; none: 1 for all
+
+
 class Gates(KnownKeys):
     """What `dogerm train gates` alone reads."""
 
@@ -150,6 +161,7 @@ class Config(KnownKeys):
     lora: Lora | None = Lora()  # null: all weights; not for gates, which change nothing else
     imitation: Imitation = Imitation()
     labels: Labels = Labels()  # reward models only
+    aspects: Aspects = Aspects()  # `train reward` alone
     policy: Policy = Policy()
     gates: Gates = Gates()
     router: Router = Router()

@@ -13,6 +13,7 @@ from dogerm_plugin.anatomy import adapted_model
 from dogerm_plugin.anatomy.adapter import LANGUAGE_MODEL, REWARD, Adapter, read
 from dogerm_plugin.run.output import check_target, staged
 from harness.errors import HarnessError
+from harness.models.load import aspects
 from harness.training.language_head import LanguageHead, language_head
 from harness.training.trainer import load_model
 
@@ -25,6 +26,7 @@ def export_checkpoint(
     target: Path,
     dtype: str = "bfloat16",
     heads: str | None = None,
+    aspect: str | None = None,
 ) -> Path:
     """Write a LoRA adapter merged into its base, or a whole model, as one checkpoint.
 
@@ -40,6 +42,8 @@ def export_checkpoint(
         dtype: what the body is stored in, by torch's name.
         heads: `both`, `reward` or `policy`; None is an adapter's own kind, and both of a whole
             model.
+        aspect: the one head of several, by its name, that the checkpoint is to have; also of a
+            whole model with one class.
 
     Returns:
         `target`.
@@ -51,7 +55,8 @@ def export_checkpoint(
     """
     import torch
 
-    whole = _has_both(trained)
+    both = _has_both(trained)
+    whole = both or (aspect is not None and (trained / "config.json").is_file())
     lora = None if whole else read(str(trained))
     if whole and base is not None:
         raise HarnessError(f"{trained} is a whole model: leave --model out, which is an adapter's")
@@ -60,7 +65,15 @@ def export_checkpoint(
     source = str(base or trained)
     check_target(str(target), [Path(source), trained])
     if heads is None:
-        heads = BOTH if whole else OF_POLICY if lora and lora.task == LANGUAGE_MODEL else OF_REWARD
+        heads = (
+            BOTH
+            if both
+            else OF_REWARD
+            if whole
+            else OF_POLICY
+            if lora and lora.task == LANGUAGE_MODEL
+            else OF_REWARD
+        )
     if lora is not None and lora.task == LANGUAGE_MODEL and heads != OF_POLICY:
         raise HarnessError(f"{trained} is a language model's adapter, without a reward head")
     head = language_head(source, dtype)[0] if heads == BOTH else None
@@ -71,8 +84,32 @@ def export_checkpoint(
     if heads == OF_POLICY:
         model.to(stored)
     model.config.dtype = stored
+    if heads != OF_POLICY and (known := aspects.beside(trained)) is not None:
+        aspects.declare(model.config, known)
+    if aspect is not None:
+        _keep_one(model, aspect, trained)
     _write(model, tokenizer, head, target)
     return target
+
+
+def _keep_one(model: Any, aspect: str, trained: Path) -> None:
+    """Leave a model the one head of a name, as it was trained: an ordinary reward model.
+
+    Raises:
+        HarnessError: it has none of that name.
+    """
+    import torch
+
+    names = [name for _, name in sorted(model.config.id2label.items())]
+    if aspect not in names or not hasattr(model, "score"):
+        raise HarnessError(f"{trained}: no head {aspect!r} (its heads: {', '.join(names)})")
+    number, old = names.index(aspect), model.score
+    head = torch.nn.Linear(old.in_features, 1, bias=old.bias is not None)
+    head.load_state_dict({name: t[number : number + 1] for name, t in old.state_dict().items()})
+    model.score = head.to(old.weight.dtype)
+    model.config.num_labels = model.num_labels = 1  # and no name: a sum of heads has none
+    if hasattr(model.config, aspects.KEY):
+        delattr(model.config, aspects.KEY)
 
 
 def _has_both(folder: Path) -> bool:

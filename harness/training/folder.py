@@ -28,6 +28,9 @@ WHOLE_MODEL = "config.json"
 _GENERATED = b"generated_from_trainer"  # a tag of the model cards that trainers write
 
 
+FINISHED = "this run is finished already"  # how a message tells it
+
+
 class FinishedError(HarnessError):
     """The folder holds this very run, finished."""
 
@@ -82,7 +85,7 @@ def claim(
                 "another folder or remove it"
             )
         if (folder / finished).is_file():
-            raise FinishedError(f"{folder}: this run is finished already: nothing to do")
+            raise FinishedError(f"{folder}: {FINISHED}: nothing to do")
         checkpoint = last_checkpoint(folder)
         if checkpoint is not None:
             click.echo(f"going on from {checkpoint.name}", err=True)

@@ -41,6 +41,7 @@ class GateTraining(RewardTraining):
         "policy": "a mixture has no language model's head",
         "imitation": "a mixture's trunk is not trained",
         "heads": "a mixture keeps the head that it has",
+        "aspects": "gates are trained on pairs",
         "labels": "gates are trained on the labels of the data",
     }
     whole = True

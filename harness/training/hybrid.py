@@ -41,7 +41,10 @@ class HybridTraining(RewardTraining):
     """
 
     kind = "hybrid"
-    without: ClassVar = {"gates": "a dense model has none"}
+    without: ClassVar = {
+        "gates": "a dense model has none",
+        "aspects": "both losses compare two answers",
+    }
 
     def gather(self) -> tuple[list[Part], list[Part]]:
         """Pairs as token ids, with the answers' labels."""

@@ -11,7 +11,10 @@ from pydantic import ValidationError
 
 from harness.errors import HarnessError
 from harness.training.config import (
+    ALL,
+    BEST,
     DOMAIN,
+    Aspects,
     Columns,
     Config,
     Gates,
@@ -44,6 +47,7 @@ _SECTIONS: dict[int | str, type[KnownKeys]] = {
     "columns": Columns,
     "lora": Lora,
     "policy": Policy,
+    "aspects": Aspects,
     "imitation": Imitation,
     "gates": Gates,
     "labels": Labels,
@@ -207,6 +211,18 @@ def _check(config: Config, where: str) -> None:
             not config.labels.rate or t.epochs > 1,
             "`rate` moves labels after each epoch but the last, so it needs `epochs` above 1",
         ),
+        (
+            bool(config.aspects.columns) or "aspects" not in config.model_fields_set,
+            "`aspects` has no `columns`: name those that hold the numbers",
+        ),
+        (
+            len(set(config.aspects.columns)) == len(config.aspects.columns),
+            "`columns` of `aspects` names one twice",
+        ),
+        (
+            set(config.aspects.weights) in (set(), set(config.aspects.columns)),
+            "`weights` of `aspects` has one for each of its `columns`, or is left out",
+        ),
         (config.gates.balance >= 0, "`balance` must be 0 or above"),
         (config.router.kind in ("probe", "centroid"), "`kind` is probe or centroid"),
         (config.router.calibration_rows > 1, "`calibration_rows` must be above 1"),
@@ -228,6 +244,8 @@ def _check(config: Config, where: str) -> None:
             )
         if source.generator is not None and source.rows is None:
             raise HarnessError(f"{where}: generator `{source.generator}` needs `rows`")
+        if source.pairs not in (ALL, BEST):
+            raise HarnessError(f"{where}: `pairs` is {ALL} or {BEST}")
         if source.rows is not None and source.rows < 1:
             raise HarnessError(f"{where}: `rows` must be above 0")
 

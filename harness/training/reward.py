@@ -21,6 +21,7 @@ from harness.training.rows import PAIR
 from harness.training.run import Ids, Training, run
 from harness.training.several_heads import put_on, trainer_of_several
 from harness.training.shared_prefix import share_prefix
+from harness.training.shared_prompt import share_prompts
 from harness.training.soft_labels import FILE as LABELS
 from harness.training.soft_labels import INDEX, SoftLabels, with_soft_labels
 from harness.training.terms import Term, with_terms
@@ -35,8 +36,11 @@ if TYPE_CHECKING:
 def train_reward(
     config: Config, output: Path, data_folder: Path, model_folder: str | None = None
 ) -> dict[str, Any]:
-    """Train, validate and save a reward model; see `run`."""
-    return run(RewardTraining, config, output, data_folder, model_folder)
+    """Train, validate and save a reward model, on pairs or on `aspects`; see `run`."""
+    from harness.training.aspects import AspectTraining  # a kind of what is here
+
+    kind = AspectTraining if config.aspects.columns else RewardTraining
+    return run(kind, config, output, data_folder, model_folder)
 
 
 class RewardTraining(Training):
@@ -60,6 +64,11 @@ class RewardTraining(Training):
         super().__init__(config, data_folder, source, dtype)
         self.terms: list[Term] = []
 
+    @property
+    def heads(self) -> int:
+        """How many it has."""
+        return self.config.heads
+
     def gather(self) -> tuple[list[Part], list[Part]]:
         """Pairs as token ids."""
         self.tokenizer = load_tokenizer(self.source, may_pad_with_end=False)
@@ -79,14 +88,15 @@ class RewardTraining(Training):
             name = type(model).__name__
             raise HarnessError(f"{self.source}: {name} has no linear head named `score`")
         stored_head.restore(model, self.source, {})
-        if self.config.heads > 1:
-            put_on(model, self.config.heads, self.config.training.seed)
+        if self.heads > 1:
+            put_on(model, self.heads, self.config.training.seed)
         score_in_fp32(model)
         if self.config.training.head == "zero":
-            start_at_zero(model.score, self.config.heads)
+            start_at_zero(model.score, self.heads)
         self.extend(model)
         self.trunk = getattr(model, model.base_model_prefix)
         share_prefix(model)
+        share_prompts(model)
         return model
 
     def extend(self, model: Any) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +18,38 @@ from harness.rows.pairs import Columns, pair
 from harness.training import domain_answers
 from harness.training.balance import balance_length
 from harness.training.config import DOMAIN, Source
-from harness.training.generated import basics, sums
+from harness.training.generated import atlas, basics, facts, sums
 from harness.training.generated.corruption import corrupted_pairs
+from harness.training.numbers import number_in
+from harness.training.scored_answers import PLACE, ScoredAnswers, is_list, taken_off
 from harness.training.scores import SCORE, normalise, score_of
 from harness.training.turns import parse_turns
 
 PAIR = ("prompt", "chosen", "rejected")
 ANSWERED = ("prompt", "response")
+ASPECTS = "aspects"
 # Where TRL's and others' sets have what a language model is to say, taken in this order.
 WHOLE = ("messages", "conversations")
 _Maker = Callable[[int, int], list[dict[str, str]]]
 _MAKERS: dict[tuple[str, ...], dict[str, _Maker]] = {
-    PAIR: {"basics": basics.pairs, "sums": sums.pairs},
-    ANSWERED: {"sums": sums.rows},
+    PAIR: {
+        "atlas": atlas.pairs,
+        "basics": basics.pairs,
+        "facts": facts.pairs,
+        "sums": sums.pairs,
+    },
+    ANSWERED: {"atlas": atlas.rows, "facts": facts.rows, "sums": sums.rows},
 }
 
 Row = dict[str, Any]
 
 
 def read_rows(
-    source: Source, keys: tuple[str, ...], folder: Path, misfits: Faults | None = None
+    source: Source,
+    keys: tuple[str, ...],
+    folder: Path,
+    misfits: Faults | None = None,
+    numbers: Sequence[str] = (),
 ) -> list[Row]:
     """All rows of one source, as dicts with exactly `keys`, balanced and corrupted as it says.
 
@@ -56,35 +67,42 @@ def read_rows(
         keys: `PAIR` or `ANSWERED`.
         folder: relative file names start here.
         misfits: take the rows that do not fit, in place of an error for the first one.
+        numbers: columns of numbers that each row has, too, as a list under `ASPECTS`.
 
     Raises:
         HarnessError: no such file, a missing column, an empty answer (with file and row number),
             a prompt whose turns make no sense.
     """
     if source.generator is not None:
+        if numbers:
+            raise HarnessError(f"generator `{source.generator}` makes no column {numbers[0]}")
         return [_with_domain(row, row, source, "") for row in _generated(source, keys)]
     place, table = _table(source, folder)
     table = domain_answers.as_pairs(table, place)
+    scored = ScoredAnswers(source)
+    table = scored.pairs_of(table) if keys == PAIR else table
     needed = ("prompt", "chosen") if source.corrupt and keys == PAIR else keys
     means = {**MEANS, "margin": "margin"} if keys == PAIR else MEANS
     passed = ColumnCells(vars(source.columns), means=means)
     rows, left_out = [], 0
-    for number, raw in enumerate(table, 1):
-        split = _split_transcripts(raw, source)
-        if split is None:
-            left_out += 1
-        else:
+    for number, found in enumerate(table, 1):
+        where = f"{place}, row {found.get(PLACE, number)}"
+        try:
+            raw = taken_off(found, where)
+            split = _split_transcripts(raw, source)
+            if split is None:
+                left_out += 1
+                continue
             passed.see(raw)
-            where = f"{place}, row {number}"
-            try:
-                rows.append(_with_domain(_row(split, needed, source, where), raw, source, where))
-            except HarnessError as error:
-                if misfits is None:
-                    raise
-                misfits.add(str(error).removeprefix(f"{where}: "), f"row {number}")
+            row = _row(split, needed, source, where, numbers)
+            rows.append(_with_domain(row, raw, source, where))
+        except HarnessError as error:
+            if misfits is None:
+                raise
+            misfits.add(str(error).removeprefix(f"{where}: "), where.removeprefix(f"{place}, "))
     with at(place):
         passed.refuse_missing()
-    for line in passed.lines(len(rows)):
+    for line in (*scored.lines(), *passed.lines(len(rows))):
         click.echo(f"{place}: {line}", err=True)
     if left_out:
         total = len(rows) + left_out
@@ -107,7 +125,7 @@ def has_pairs(source: Source, folder: Path) -> bool:
     _, table = _table(source, folder)
     first = next(iter(table), {})
     made = source.corrupt > 0 or domain_answers.has_them(first)
-    return made or source.columns.rejected in first
+    return made or is_list(first, source) or source.columns.rejected in first
 
 
 def choose_rows(source: Source, rows: list[Row]) -> list[Row]:
@@ -176,7 +194,9 @@ def _split_transcripts(raw: Row, source: Source) -> Row | None:
     }
 
 
-def _row(raw: Row, keys: tuple[str, ...], source: Source, where: str) -> Row:
+def _row(
+    raw: Row, keys: tuple[str, ...], source: Source, where: str, numbers: Sequence[str]
+) -> Row:
     """A row of `keys`, each answer a text or a `Response`."""
     columns = _columns(raw, keys, source)
     named = {"prompt": columns.prompt, keys[1]: columns.chosen, keys[-1]: columns.rejected}
@@ -187,14 +207,16 @@ def _row(raw: Row, keys: tuple[str, ...], source: Source, where: str) -> Row:
             _refuse_empty(raw, key, column, where)
     with at(where):
         doc = pair(raw, columns)
-        margin = _margin(raw, source.columns.margin)
+        margin = source.columns.margin and number_in(raw, source.columns.margin)
         score = score_of(raw, source.columns.score if keys == PAIR else None)
+        rated = [number_in(raw, name) for name in numbers]
     row: Row = {"prompt": _prompt(raw, doc, columns, Origin(where, True, source.allow_markup))}
     for key, side in zip(keys[1:], ("chosen", "rejected"), strict=False):
         row[key] = as_response(doc[side])
         if not row[key].strip():
             raise HarnessError(f"{where}: the answer in `{named[key]}` is empty")
     row |= {} if margin is None else {"margin": margin}
+    row |= {ASPECTS: rated} if rated else {}
     return row if score is None else {**row, SCORE: score}
 
 
@@ -262,15 +284,3 @@ def _with_domain(row: Row, raw: Row, source: Source, where: str) -> Row:
             f"{', '.join(map(str, raw))})"
         )
     return {**row, "domain": str(value).strip()}
-
-
-def _margin(raw: Row, column: str | None) -> float | None:
-    if column is None:
-        return None
-    try:
-        margin = float(raw[column])
-    except (KeyError, TypeError, ValueError):
-        margin = math.nan
-    if not math.isfinite(margin):
-        raise HarnessError(f"column {column} is {raw.get(column)!r}, expected a number")
-    return margin

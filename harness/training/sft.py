@@ -37,6 +37,7 @@ class SftTraining(Training):
         "policy": "a language model is trained on answers, and not on pairs",
         "imitation": "all that is learned is imitation",
         "heads": "a language model has no reward heads",
+        "aspects": "a language model has no reward heads",
         "labels": "a language model learns no pairs",
     }
 

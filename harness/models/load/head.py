@@ -95,7 +95,7 @@ def several_labels(labels: int, shapes: str) -> str:
         f"the model has num_labels={labels} ({shapes or 'no head'}); a reward model gives one "
         "number per conversation: its head must be [1, hidden size] and its config must say "
         "num_labels=1, or each label is a reward (reward_heads): then say what they make together "
-        "with combine=mean, min, mean-std or rank-mean"
+        "with combine=mean, min, mean-std or rank-mean, or weighted"
     )
 
 

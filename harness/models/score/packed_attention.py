@@ -108,28 +108,27 @@ class _Within:
         shapes = {(tensor.shape[0], tensor.shape[2]) for tensor in (query, key, value)}
         if shapes != {(1, self._length)} or options.get("position_bias") is not None:
             raise ValueError("attention is not from token to token of the sequence alone")
+        spans = [span for span, _ in self._parts()]
+        of_query, of_key, of_value = (_taker(one, spans) for one in (query, key, value))
         parts = []
         for span, seen in self._parts():
             mask = self._mask(len(span), seen, query, causal=causal)
-            output, _ = run(
-                module,
-                _taken(query, [span]),
-                _taken(key, seen),
-                _taken(value, seen),
-                mask,
-                **options,
-            )
+            given = of_query([span]), of_key(seen), of_value(seen)
+            output, _ = run(module, *given, mask, **options)
             parts.append(output)
         return torch.cat(parts, dim=1), None
 
     def _parts(self) -> Iterator[tuple[Span, list[Span]]]:
         """Each part in the order of the sequence, and what it sees, itself last."""
+        root = self._trees[0].root
+        if len(root):
+            yield root, [root]
         for tree in self._trees:
             if len(tree.beginning):
-                yield tree.beginning, [tree.beginning]
+                yield tree.beginning, [root, tree.beginning]
             for ending in tree.endings:
                 if len(ending):
-                    yield ending, [tree.beginning, ending]
+                    yield ending, [root, tree.beginning, ending]
 
     def _mask(
         self, tokens: int, seen: Sequence[Span], query: torch.Tensor, *, causal: bool
@@ -152,6 +151,21 @@ class _Within:
 
 
 _within: ContextVar[_Within | None] = ContextVar("trees of a pack", default=None)
+
+
+def _taker(tensor: torch.Tensor, spans: Sequence[Span]) -> Callable[[list[Span]], torch.Tensor]:
+    """What takes the tokens of some of these spans, which follow each other, out of a tensor."""
+    if not tensor.requires_grad:
+        return lambda taken: _taken(tensor, taken)
+    # Cut once: the gradient of each slice by itself would be as large as the tensor.
+    pieces = tensor.split([len(span) for span in spans], dim=2)
+    of = dict(zip((span.start for span in spans), pieces, strict=True))
+
+    def take(taken: list[Span]) -> torch.Tensor:
+        some = [of[span.start] for span in taken if len(span)]
+        return some[0] if len(some) == 1 else torch.cat(some, dim=2)
+
+    return take
 
 
 def _taken(tensor: torch.Tensor, spans: Sequence[Span]) -> torch.Tensor:

@@ -47,17 +47,20 @@ class Tree:
     Attributes:
         beginning: what its rows share; empty for a row by itself.
         endings: of each row, in the rows' order; empty for a row that is the beginning of another.
+        root: what the rows of all trees begin with, before that; empty where nothing is.
     """
 
     beginning: Span
     endings: tuple[Span, ...]
+    root: Span
 
     def place(self, row: int, position: int) -> int:
         """Where a row's token is in the sequence."""
-        common = len(self.beginning)
-        if position < common:
-            return self.beginning.start + position
-        return self.endings[row].start + position - common
+        for span in (self.root, self.beginning):
+            if position < len(span):
+                return span.start + position
+            position -= len(span)
+        return self.endings[row].start + position
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,20 @@ class Pack:
     trees: list[Tree]
 
     @classmethod
-    def of(cls, groups: Sequence[Rows]) -> Pack:
-        """A tree of each group of rows, whatever they share."""
+    def of(cls, groups: Sequence[Rows], root: int = 0) -> Pack:
+        """A tree of each group of rows, whatever they share.
+
+        Args:
+            groups: of rows.
+            root: tokens that all rows of all groups begin with, and that stand there once.
+        """
         made = cls([], [], [])
+        first = made._add(groups[0][0], 0, root)
         for rows in groups:
-            common = common_beginning(rows) if len(rows) > 1 else 0
-            beginning = made._add(rows[0], 0, common)
+            common = common_beginning(rows) if len(rows) > 1 else root
+            beginning = made._add(rows[0], root, common)
             endings = tuple(made._add(row, common, len(row)) for row in rows)
-            made.trees.append(Tree(beginning, endings))
+            made.trees.append(Tree(beginning, endings, first))
         return made
 
     def _add(self, row: Sequence[int], first: int, last: int) -> Span:

@@ -1,0 +1,1 @@
+"""Candidates of every kind, made where need be, and scored on the same rows: `dogerm study`."""

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of a study: by group those that are reported, and those that choose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.study import task_names
+from harness.study.candidates.config import Study
+from harness.study.rows import REPORT, SELECT, Rows, check_metric
+from harness.tasks.base.task_index import task_manager
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """What is reported.
+
+    Attributes:
+        groups: group -> the names of its tasks.
+        digests: task -> a digest of its rows and settings.
+        smallest: what a user calls the task with the fewest rows.
+    """
+
+    groups: Mapping[str, list[str]]
+    digests: Mapping[str, str]
+    smallest: str
+
+
+def load(study: Study) -> Tasks:
+    """Load all rows once, to know them again, and hold those that choose against the others.
+
+    Args:
+        study: names the tasks; files count from where this process is.
+
+    Raises:
+        HarnessError: an unknown task, one that is there twice, one without the metric, or a prompt
+            that chooses and is reported.
+    """
+    manager = _manager(study)
+    groups: dict[str, list[str]] = {}
+    rows: list[Rows] = []
+    sizes: list[tuple[int, str]] = []
+    owner: dict[str, str] = {}
+    for group, given in study.tasks.items():
+        groups[group] = []
+        for text in given:
+            for name, loaded in task_names.load(manager, [text]):
+                one = Rows(name, loaded, REPORT)
+                for leaf in one.leaves:
+                    first = owner.setdefault(leaf, f"{text} of {group}")
+                    if first != f"{text} of {group}":
+                        raise HarnessError(
+                            f"{leaf} is there twice, in {first} and in {text} of {group}: name one"
+                        )
+                groups[group].append(name)
+                rows.append(one)
+                sizes.append((len(one.prompts()), text))
+    select = [
+        Rows(name, loaded, SELECT)
+        for text in study.select
+        for name, loaded in task_names.load(manager, [text])
+    ]
+    _refuse_shared(select, rows)
+    check_metric([*select, *rows], study.metric)
+    return Tasks(groups, {one.name: one.digest() for one in (*rows, *select)}, min(sizes)[1])
+
+
+def load_reported(study: Study) -> list[Rows]:
+    """The rows that are reported, for the process that scores them."""
+    manager = _manager(study)
+    named = (text for given in study.tasks.values() for text in given)
+    return [Rows(*one, REPORT) for text in named for one in task_names.load(manager, [text])]
+
+
+def _manager(study: Study) -> Any:
+    return task_manager([Path(path) for path in study.include_path], metadata=study.metadata)
+
+
+def _refuse_shared(chosen: list[Rows], reported: list[Rows]) -> None:
+    for one in chosen:
+        prompts = one.prompts()
+        for other in reported:
+            shared = sorted(prompts & other.prompts())
+            if shared:
+                raise HarnessError(
+                    f"{len(shared)} prompts of {other.name}, which is reported, are also in "
+                    f"{one.name}, which chooses ({shared[0][:60]!r}): a gain on them would prove "
+                    "nothing; name other tasks as `select`"
+                )
