@@ -55,7 +55,7 @@ class SoftLabels:
         """Add the next epoch's labels.
 
         Args:
-            differences: chosen reward - rejected reward of each pair, by the model as it is.
+            differences: d of each pair, by the model as it is.
         """
         from scipy.special import expit
 
@@ -120,7 +120,10 @@ def with_soft_labels(trainer_class: Any, labels: SoftLabels) -> Any:
             self.add_callback(Update(self))
 
         def differences(self) -> list[float]:
-            """Chosen reward - rejected reward of all training pairs; the mean of several heads."""
+            """Chosen reward - rejected reward - margin of all training pairs; heads by their mean.
+
+            With the margin, as in the loss: else labels would move where the loss is at its least.
+            """
             rows = self.train_dataset
             size, pad = self.args.per_device_train_batch_size, self.processing_class.pad_token_id
             training = self.model.training
@@ -132,7 +135,9 @@ def with_soft_labels(trainer_class: Any, labels: SoftLabels) -> Any:
                 for name in ("chosen_ids", "rejected_ids")
             ]
             self.model.train(training)
-            return [one - other for one, other in zip(*sides, strict=True)]
+            there = "margin" in rows.column_names
+            margins = list(rows["margin"]) if there else [0.0] * len(rows)
+            return [one - other - m for one, other, m in zip(*sides, margins, strict=True)]
 
         def compute_loss(
             self,
@@ -143,13 +148,14 @@ def with_soft_labels(trainer_class: Any, labels: SoftLabels) -> Any:
         ) -> Any:
             inputs = dict(inputs)
             index = inputs.pop(INDEX)
+            label = self.now.to(index.device)[index] if self.model.training else None
+            self.believed = label  # by the terms beside the rewards' loss, too
             loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-            if self.model.training:
+            if label is not None:
                 chosen, rejected = outputs.logits.chunk(2)
                 apart = (chosen - rejected).mean(-1)
                 if "margin" in inputs:
                     apart = apart - inputs["margin"]
-                label = self.now.to(apart.device)[index]
                 # -y log s(d) - (1 - y) log s(-d) = -log s(d) + (1 - y) d, the first being TRL's
                 loss = loss + ((1 - label) * apart).mean()
                 right = ((apart > 0) == (label > 0.5)).float().mean()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from harness.commands.train import train
@@ -128,6 +129,19 @@ def test_a_killed_run_has_the_same_labels(
     assert [round(epoch["label"], 6) for epoch in figures["labels"]] == [
         round(sum(row) / len(row), 6) for row in labels[0]
     ]
+
+
+def test_labels_move_by_the_margin_too(
+    config: Callable[..., Path], write_jsonl: Write, tmp_path: Path
+) -> None:
+    """What the loss compares is what a label moves to: here no reward is the margin apart."""
+    content = yaml.safe_load(config("c.yml", epochs=2, rate=0.6).read_text("utf-8"))
+    write_jsonl("rows.jsonl", [{**row, "extra": 500.0} for row in pairs(24)])
+    content["data"][0]["columns"] = {"margin": "extra"}
+    (tmp_path / "c.yml").write_text(yaml.safe_dump(content), "utf-8")
+    assert run(tmp_path / "c.yml", "-o", tmp_path / "out").exit_code == 0
+    _, moved = json.loads((tmp_path / "out" / FILE).read_text())
+    assert moved == pytest.approx([0.4] * len(moved))
 
 
 @pytest.mark.parametrize(
