@@ -137,7 +137,8 @@ class RewardTraining(Training):
         wanted = self.config.labels
         if not wanted.smoothing and not wanted.rate:
             return plain
-        self.labels = SoftLabels(rows, wanted.smoothing, wanted.rate, output / LABELS)
+        first = Processes().first
+        self.labels = SoftLabels(rows, wanted.smoothing, wanted.rate, output / LABELS, first)
         return with_soft_labels(plain, self.labels)
 
     def trainer(self, model: Any, arguments: dict[str, Any], ids: Ids, output: Path) -> Any:

@@ -31,6 +31,7 @@ class SoftLabels:
         smoothing: the label of each pair is 1 - smoothing to begin with.
         rate: of the updates.
         file: read if it is there: a killed run goes on with its labels.
+        writes: keep them there; of several processes, which all have the same, one does.
 
     Attributes:
         by_epoch: the labels that each epoch was or is trained on.
@@ -39,10 +40,13 @@ class SoftLabels:
         HarnessError: the file is damaged.
     """
 
-    def __init__(self, count: int, smoothing: float, rate: float, file: Path) -> None:
+    def __init__(
+        self, count: int, smoothing: float, rate: float, file: Path, writes: bool = True
+    ) -> None:
         self.rate = rate
         self.by_epoch = [[1.0 - smoothing] * count]
         self._file = file
+        self._writes = writes
         if file.exists():
             try:
                 self.by_epoch = json.loads(file.read_text("utf-8"))
@@ -62,7 +66,8 @@ class SoftLabels:
         said = expit(differences).tolist()
         pairs = zip(self.by_epoch[-1], said, strict=True)
         self.by_epoch.append([(1 - self.rate) * y + self.rate * p for y, p in pairs])
-        write_text(self._file, json.dumps(self.by_epoch))
+        if self._writes:
+            write_text(self._file, json.dumps(self.by_epoch))
 
     def figures(self) -> list[dict[str, float]]:
         """Of each epoch: the mean label, and the share of pairs that are turned round."""

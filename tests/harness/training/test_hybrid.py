@@ -243,6 +243,22 @@ def test_labels_count_in_the_policys_loss(
     assert soft == pytest.approx(0.8 * plain + 0.2 * other, abs=1e-6)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_reference_is_computed_where_training_is(
+    prepare: Callable[..., Prepared], base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_answers = AnswerLogProbs.__call__
+    found = []
+
+    def seen(self: AnswerLogProbs, *arguments: Any) -> list[float]:
+        found.append(next(self.trunk.parameters()).device.type)
+        return of_answers(self, *arguments)
+
+    monkeypatch.setattr(AnswerLogProbs, "__call__", seen)
+    prepare(base)
+    assert found == ["cuda"]
+
+
 def test_an_adapters_dropout_is_kept(
     prepare: Callable[..., Prepared], language_model: Path
 ) -> None:

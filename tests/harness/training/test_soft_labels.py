@@ -96,6 +96,9 @@ def test_labels_move_after_each_epoch(tmp_path: Path) -> None:
     assert labels.by_epoch[2] == pytest.approx([0.85, 0.225])
     assert SoftLabels(2, 0.1, 0.5, tmp_path / FILE).by_epoch == labels.by_epoch
     assert [one["turned"] for one in labels.figures()] == [0, 0.5, 0.5]
+    other = SoftLabels(2, 0.1, 0.5, tmp_path / "other", writes=False)  # of another process
+    other.updated([0.0, -20.0])
+    assert other.by_epoch == labels.by_epoch[:2] and not (tmp_path / "other").exists()
 
 
 def test_a_killed_run_has_the_same_labels(
