@@ -97,13 +97,16 @@ def lora_settings(lora: Lora | None, model: Any, task: str) -> Any:
 def keep_dropout(model: Any, lora: Lora | None) -> None:
     """Let an adapter have the dropout of its settings, which TRL's RewardTrainer has switched off.
 
-    It switches off the base model's too, which is meant: rewards are compared within a step.
+    The base model's own stays off.
     """
     import torch
     from peft.tuners.lora import LoraLayer
 
-    for module in model.modules() if lora is not None else ():
-        for dropout in module.lora_dropout.values() if isinstance(module, LoraLayer) else ():
+    if lora is None:
+        return
+    layers = (module for module in model.modules() if isinstance(module, LoraLayer))
+    for layer in layers:
+        for dropout in layer.lora_dropout.values():
             if isinstance(dropout, torch.nn.Dropout):
                 dropout.p = lora.dropout
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from harness.errors import HarnessError
 from harness.training.config import Columns, Config, Source, Validation
 from harness.training.domains import of_domain
 from harness.training.read_config import read_stages
+from harness.training.reward import gather_pairs
 from harness.training.sft import SftTraining
 from harness.training.stage_rows import GENERAL_PAIRS, gather_stages
+from harness.training.stage_scores import _by_reward
 from tests.harness.training.conftest import pairs
 
 Write = Callable[[str, list[dict[str, Any]]], Path]
@@ -357,6 +360,23 @@ def test_what_the_language_model_has_learned_is_known_by_its_lengths(
     learned = {row["prompt"] for part in parts for row in part.rows}
     held = {row["prompt"] for row in made.held_out["a"].rows}
     assert len(learned) == 20 and len(held) > 20 and not learned & held
+
+
+def test_the_tokenizer_says_what_pads(
+    tmp_path: Path, tokenizer: Any, reward_model: Path, write_jsonl: Write
+) -> None:
+    """In the scores of a model whose config says nothing, or a token that stands in the rows."""
+    write_jsonl("pairs.jsonl", pairs(40))
+    own = Config(model="m", data=[Source(file="pairs.jsonl")], validation=Validation(share=0.4))
+    held = gather_pairs(own, tokenizer, "m", tmp_path)[1][0]
+    last = held.ids[0]["chosen_ids"][-1]
+    found = []
+    for number, pad in enumerate((tokenizer.pad_token_id, None, last)):
+        model = shutil.copytree(reward_model, tmp_path / f"model-{number}")
+        settings = json.loads((model / "config.json").read_text())
+        (model / "config.json").write_text(json.dumps({**settings, "pad_token_id": pad}))
+        found.append(_by_reward(str(model), [held], tokenizer, "float32", 4))
+    assert found[0] == found[1] == found[2]
 
 
 def test_the_first_stage_has_no_rewards(
