@@ -48,6 +48,7 @@ BESIDE = {
     "harness",
     "harness.own_data",
     "harness.preference",
+    "harness.rewards",
     "harness.sections",
 }
 

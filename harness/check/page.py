@@ -9,10 +9,10 @@ from pathlib import Path
 from textwrap import fill
 
 from harness.check.model import SeenByModel
-from harness.check.source import Source
 from harness.check.survey import Survey
 from harness.rows.columns import Columns
 from harness.rows.faults import Fault, Faults
+from harness.rows.source import Source
 
 WIDTH = 100
 SHOWN_LINES = 30  # of the first row as the model sees it

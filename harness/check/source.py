@@ -1,62 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `dogerm check` is pointed at: a file, a data set on the Hub, or the YAML of a task."""
+"""What the YAML of a task names, for `dogerm check`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
-from harness.rows import local_files
-
-Row = dict[str, Any]
-
-ADVICE = "correct the name, --split or --name, or name a file"
-
-
-class Source(NamedTuple):
-    """What is checked: where its rows are, and what a task's YAML says of them.
-
-    Attributes:
-        path: a file's path, or what `datasets.load_dataset` takes.
-        split: of a data set.
-        configuration: of a data set with several.
-        columns: what a task's YAML says of them; None without one.
-        allow_markup: what a task's YAML says.
-        task: the task's name in its YAML.
-    """
-
-    path: str
-    split: str = "test"
-    configuration: str | None = None
-    columns: Mapping[str, Any] | None = None
-    allow_markup: bool = False
-    task: str | None = None
-
-    @property
-    def is_file(self) -> bool:
-        """Whether it is a file on this machine."""
-        return bool(local_files.ending(Path(self.path)))
-
-    def rows(self) -> Iterator[tuple[str, Row]]:
-        """The rows, each with its place: a line or a row.
-
-        Raises:
-            HarnessError: there is none, or it is damaged.
-        """
-        if self.is_file:
-            yield from local_files.numbered(Path(self.path).expanduser())
-            return
-        if Path(self.path).exists() and not Path(self.path).is_dir():
-            raise HarnessError(
-                f"{self.path} is no {', '.join(local_files.ENDINGS)} file (or .gz, .zst of one)"
-            )
-        from harness.rows.datasets import from_hub
-
-        rows = from_hub(self.path, self.split, self.configuration, advice=ADVICE)
-        for number, row in enumerate(rows, start=1):
-            yield f"row {number}", row
+from harness.rows.source import Source
 
 
 def of_yaml(path: Path) -> Source:

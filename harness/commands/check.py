@@ -51,8 +51,9 @@ def _check(
     limit: int | None,
 ) -> bool:
     from harness.check import page
-    from harness.check.source import Source, of_yaml
+    from harness.check.source import of_yaml
     from harness.check.survey import Survey
+    from harness.rows.source import Source
 
     is_yaml = Path(data).suffix in (".yaml", ".yml")
     source = of_yaml(Path(data)) if is_yaml else Source(data, split, name)

@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "Merge and measure a real 135M reward model.",
     "doctor": "Say what is installed, what works, and how to mend it.",
     "report": "Write what a sweep or search found as a page.",
+    "score": "Put rewards into a file of your own rows.",
     "search": "Search weights by layer, part and model.",
     "study": "Compare candidates of every kind on the same rows.",
     "sweep": "Choose the weight of a merge, and prove the gain.",

@@ -159,25 +159,44 @@ def specified(recipe: StudyRecipe, given: Mapping[str, Any]) -> Spec:
 
 def settings(given: Mapping[str, Any]) -> Settings:
     """How merges are loaded and scored."""
-    from lm_eval.utils import simple_parse_args_string
-
     from harness.study.spec import Settings
 
-    size = given["batch_size"]
-    if size != "auto" and not (size.isdecimal() and int(size)):
-        raise HarnessError(f"--batch_size {size}: expected auto or a number of rows")
-    arguments = simple_parse_args_string(given["model_args"])
-    for name, value in arguments.items():
-        if value == "":
-            raise HarnessError(f"--model_args {name}: expected NAME=VALUE, as in dtype=bfloat16")
-        if name == "revision":
-            raise HarnessError("--model_args revision=: write it in the recipe, as MODEL@REVISION")
+    size = batch_size(given["batch_size"])
+    arguments = model_arguments(given["model_args"])
+    if "revision" in arguments:
+        raise HarnessError("--model_args revision=: write it in the recipe, as MODEL@REVISION")
     merge = {name: given[name] for name in ("cuda", "trust_remote_code", "lora_merge_cache")}
     return Settings(
         model_args=arguments,
         batch_size=size,
         merge_options={name: value for name, value in merge.items() if value},
     )
+
+
+def batch_size(size: str) -> str:
+    """The value of --batch_size.
+
+    Raises:
+        HarnessError: it is none.
+    """
+    if size != "auto" and not (size.isdecimal() and int(size)):
+        raise HarnessError(f"--batch_size {size}: expected auto or a number of rows")
+    return size
+
+
+def model_arguments(text: str) -> dict[str, Any]:
+    """The arguments of --model_args by name.
+
+    Raises:
+        HarnessError: one has no value.
+    """
+    from lm_eval.utils import simple_parse_args_string
+
+    arguments: dict[str, Any] = simple_parse_args_string(text)
+    for name, value in arguments.items():
+        if value == "":
+            raise HarnessError(f"--model_args {name}: expected NAME=VALUE, as in dtype=bfloat16")
+    return arguments
 
 
 def read_metadata(text: str) -> dict[str, Any]:

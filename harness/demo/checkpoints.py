@@ -1,4 +1,4 @@
-"""The demo's two checkpoints: the base model with each of the shipped adapters merged into it."""
+"""The demo's checkpoints: the base model with each of the shipped adapters merged into it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from harness.training.export import export_checkpoint
 ADAPTERS = Path(__file__).parent / "adapters"
 
 
-def make_reward_model(base: Path, target: Path) -> Path:
-    """Write the general reward model to `target`, unless it is there; see `export_checkpoint`."""
-    return _make(base, "reward", target)
+def make_reward_model(base: Path, target: Path, adapter: str = "reward") -> Path:
+    """Write a reward model to `target`, unless it is there; see `export_checkpoint`."""
+    return _make(base, adapter, target)
 
 
-def make_language_model(base: Path, target: Path) -> Path:
-    """Write the maths language model to `target`, unless it is there; see `export_checkpoint`."""
-    return _make(base, "maths", target)
+def make_language_model(base: Path, target: Path, adapter: str = "maths") -> Path:
+    """Write a domain model to `target`, unless it is there; see `export_checkpoint`."""
+    return _make(base, adapter, target)
 
 
 def _make(base: Path, adapter: str, target: Path) -> Path:

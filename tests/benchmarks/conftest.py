@@ -128,7 +128,10 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> SmolLM2:
     models = SmolLM2(folder / "reward-model", folder / "maths-model")
     for model in (models.reward, models.maths):
         if not (model / "config.json").is_file():
-            pytest.skip(f"{DEMO}={given} has no {model.name}/; `dogerm demo -o FOLDER` writes it")
+            pytest.skip(
+                f"{DEMO}={given} has no {model.name}/; "
+                "`dogerm demo --domain sums -o FOLDER` writes it"
+            )
     return models
 
 

@@ -45,7 +45,7 @@ class Together:
             self._stopped = True
 
 
-_together: ContextVar[Together | None] = ContextVar("the bar of several threads", default=None)
+_together: ContextVar[Any] = ContextVar("the bar of several threads", default=None)
 
 
 @contextmanager
@@ -69,12 +69,19 @@ def bar(count: int, *, hidden: bool) -> Iterator[Any]:
 
 
 @contextmanager
+def on(bar: Any) -> Iterator[None]:
+    """Let what is scored within move `bar` on, by its ``update``, and show none of its own."""
+    before = _together.set(bar)
+    try:
+        yield
+    finally:
+        _together.reset(before)
+
+
+@contextmanager
 def together(count: int, *, hidden: bool) -> Iterator[Together]:
     """A bar for `count` rows that threads score, which are given this context."""
     with bar(count, hidden=hidden) as made:
         shared = Together(made)
-        before = _together.set(shared)
-        try:
+        with on(shared):
             yield shared
-        finally:
-            _together.reset(before)

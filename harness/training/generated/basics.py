@@ -24,7 +24,7 @@ _WORDS = (
     "house river mountain window garden bridge candle forest dragon planet silver winter "
     "summer bottle pencil orange tiger rabbit village market doctor teacher engine basket"
 ).split()
-_FACTS: dict[str, dict[str, str]] = {
+FACTS: dict[str, dict[str, str]] = {
     "What is the capital of {}?|The capital of {} is {}.": {
         "France": "Paris",
         "Germany": "Berlin",
@@ -103,9 +103,9 @@ def _other(rng: random.Random, options: Sequence[str], right: str) -> str:
 
 
 def _fact(rng: random.Random) -> Pair:
-    form = rng.choice(sorted(_FACTS))
+    form = rng.choice(sorted(FACTS))
     question, sentence = form.split("|")
-    table = _FACTS[form]
+    table = FACTS[form]
     key = rng.choice(sorted(table))
     wrong = _other(rng, sorted(set(table.values())), table[key])
     return question.format(key), sentence.format(key, table[key]), sentence.format(key, wrong)

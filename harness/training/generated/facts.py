@@ -9,7 +9,7 @@ model says of them it knows from its language model.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -167,26 +167,36 @@ def rows(count: int, seed: int) -> list[dict[str, str]]:
     return [{"prompt": one["prompt"], "response": one["chosen"]} for one in made]
 
 
-def unseen_pairs(count: int, seed: int) -> list[dict[str, str]]:
-    """As `pairs`, of countries and things that `pairs` never asks about."""
-    return _drawn(count, seed, held_out=True)
+def unseen_pairs(count: int, seed: int, without: Collection[str] = ()) -> list[dict[str, str]]:
+    """As `pairs`, of countries and things that `pairs` never asks about.
+
+    Args:
+        count: of pairs.
+        seed: of their order.
+        without: countries and things to leave out, too.
+    """
+    return _drawn(count, seed, held_out=True, without=without)
 
 
-def _drawn(count: int, seed: int, held_out: bool) -> list[dict[str, str]]:
+def _drawn(
+    count: int, seed: int, held_out: bool, without: Collection[str] = ()
+) -> list[dict[str, str]]:
     """Each fact once before any comes a second time, then with another false answer."""
     made: list[dict[str, str]] = []
-    rounds = _rounds(random.Random(f"facts {seed}"), held_out)
+    rounds = _rounds(random.Random(f"facts {seed}"), held_out, without)
     while len(made) < count:
         made += next(rounds)
     return made[:count]
 
 
-def _rounds(rng: random.Random, held_out: bool) -> Iterator[list[dict[str, str]]]:
+def _rounds(
+    rng: random.Random, held_out: bool, without: Collection[str]
+) -> Iterator[list[dict[str, str]]]:
     known = [
         (relation, thing, value)
         for relation in relations()
         for thing, value in relation.values.items()
-        if _is_held_out(relation.about[thing]) is held_out
+        if _is_held_out(relation.about[thing]) is held_out and relation.about[thing] not in without
     ]
     left = [rng.sample(one.others(value), len(one.others(value))) for one, _, value in known]
     while any(left):

@@ -1,5 +1,6 @@
 """`dogerm demo`, for real: on the base that pip fetched mergekit-yaml merges, lm-eval evaluates."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,9 +10,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from harness.commands.demo import WEIGHTS, demo
-from harness.demo import run
+from harness.demo import atlas, run
 from harness.demo.package import gguf_folder
 from harness.errors import HarnessError
+from harness.show.study_file import SweepFile
+from harness.training.read_config import read_config
+from harness.training.rows import ANSWERED, PAIR, read_rows
+
+CONFIGS = Path(__file__).parents[3] / "harness" / "training" / "configs"
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +27,7 @@ def finished(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     out.mkdir()
     (out / run.STAMP).write_text(run.made_with() + "\n")
     shutil.copytree(smollm2, out / "base")
-    done = CliRunner().invoke(demo, ["-o", str(out), "--limit", "2"])
+    done = CliRunner().invoke(demo, ["-o", str(out), "--domain", "sums", "--limit", "2"])
     assert done.exit_code == 0, done.output
     return out, done.output
 
@@ -62,10 +68,52 @@ def test_second_run_computes_nothing(
     out, text = finished
     monkeypatch.setattr(run.subprocess, "run", lambda *_, **__: pytest.fail("merged again"))
     monkeypatch.setattr("lm_eval.simple_evaluate", lambda *_, **__: pytest.fail("evaluated again"))
-    again = CliRunner().invoke(demo, ["-o", str(out), "--limit", "2"])
+    again = CliRunner().invoke(demo, ["-o", str(out), "--domain", "sums", "--limit", "2"])
     assert again.exit_code == 0, again.output
     table = text[text.index("section ") :]
     assert again.output[again.output.index("section ") :] == table
+
+
+@pytest.mark.slow
+def test_demo_gains(finished: tuple[Path, str]) -> None:
+    """λ by some facts of the atlas, told by others: the merge knows what the domain model read."""
+    out, _ = finished
+    done = CliRunner().invoke(demo, ["-o", str(out), "--limit", "60"])
+    assert done.exit_code == 0, done.output
+    found = SweepFile.model_validate_json((out / "sweep" / "sweep.json").read_bytes())
+    assert found.proof is not None
+    sections = {section.name: section for section in found.proof.sections}
+    assert sections["atlas"].items == sections["general"].items == 60
+    assert sections["atlas"].difference > 0.1
+    assert f"{sections['atlas'].b:.3f} instead of {sections['atlas'].a:.3f}" in done.output
+    assert "mergekit-yaml" in done.output and "lm_eval --model reward" in done.output
+    heads = [
+        load_file(out / folder / "model.safetensors")["score.weight"]
+        for folder in ("knowledge-model", "merged")
+    ]
+    assert (heads[0] == heads[1]).all()
+
+
+def test_the_sets_of_the_demo_share_no_prompt(tmp_path: Path) -> None:
+    """What chooses λ, what is reported, and what the models were trained on."""
+    tasks = atlas.write_tasks(tmp_path)
+    prompts = {
+        name: {json.loads(line)["prompt"] for line in path.with_suffix(".jsonl").open()}
+        for name, path in tasks.items()
+    }
+    rows = {
+        name: path.with_suffix(".jsonl").read_text().count("\n") for name, path in tasks.items()
+    }
+    assert rows == {"choosing": 120, "atlas": 600, "general": 300}
+    assert len(set.union(*prompts.values())) == sum(map(len, prompts.values()))
+    configs = {name: read_config(CONFIGS / f"{name}.yml").data for name in ("knowledge", "atlas")}
+    trained = {
+        name: {row["prompt"] for source in sources for row in read_rows(source, keys, CONFIGS)}
+        for (name, sources), keys in zip(configs.items(), (PAIR, ANSWERED), strict=True)
+    }
+    assert not trained["knowledge"] & set.union(*prompts.values())
+    assert prompts["choosing"] | prompts["atlas"] <= trained["atlas"]
+    assert not trained["atlas"] & prompts["general"]
 
 
 def test_another_version_starts_anew(tmp_path: Path) -> None:

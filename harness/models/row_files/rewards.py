@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A chunk's rewards by a loaded model; rows that can't be scored have the reason instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from harness.errors import HarnessError
+from harness.models.row_files.forms import Asked
+from harness.models.score.requests import conversation
+from harness.models.scoring import ScoringLM
+from harness.rows.markup import Markup
+
+# The name of the task, in messages.
+TASK = "score"
+
+
+class Rewarded(NamedTuple):
+    """What a model makes of rows.
+
+    Attributes:
+        rewards: of each row, those of its answers, or why it has none.
+        truncated: how many conversations lost their beginning.
+    """
+
+    rewards: list[list[float] | str]
+    truncated: int
+
+
+def rewards_of(lm: Any, asked: Sequence[Asked | str]) -> Rewarded:
+    """The rewards of rows, all of them asked of the model at once, as lm-eval asks for a task's.
+
+    Args:
+        lm: a model of this project.
+        asked: what is to be scored in each row, or why nothing can be.
+    """
+    made: list[list[float] | str] = [one if isinstance(one, str) else [] for one in asked]
+    _refuse(lm, asked, made)
+    try:
+        return _scored(lm, asked, made)
+    except HarnessError as error:
+        told = error
+    for number, one in enumerate(asked):  # whose it is shows when each is alone
+        if isinstance(one, str) or isinstance(made[number], str):
+            continue
+        try:
+            lm.loglikelihood(_requests(one, number), disable_tqdm=True)
+        except HarnessError as error:
+            made[number] = str(error)
+    if not any(isinstance(new, str) and new != old for new, old in zip(made, asked, strict=True)):
+        raise told  # no row's fault
+    return _scored(lm, asked, made)
+
+
+def _refuse(lm: Any, asked: Sequence[Asked | str], made: list[list[float] | str]) -> None:
+    """Give rows that the template or the tokenizer refuses their reason, before all are scored."""
+    if not isinstance(lm, ScoringLM):
+        return
+    markup = Markup(lm.encoder.tokenizer, lm.encoder.render)
+    for number, one in enumerate(asked):
+        if isinstance(one, str):
+            continue
+        try:
+            for request in _requests(one, number):
+                mark = markup.find(conversation(request))
+                if mark is not None and not one.context.origin.allow_markup:
+                    raise HarnessError(
+                        f"the {mark.role}'s text holds {mark.text!r}, the model's own markup; take "
+                        "it out, or give --allow-markup where it is meant"
+                    )
+                lm.encode(request)
+        except HarnessError as error:
+            made[number] = str(error)
+
+
+def _scored(lm: Any, asked: Sequence[Asked | str], made: Sequence[list[float] | str]) -> Rewarded:
+    requests = [
+        request
+        for number, (one, old) in enumerate(zip(asked, made, strict=True))
+        if not isinstance(one, str) and not isinstance(old, str)
+        for request in _requests(one, number)
+    ]
+    answers = iter(lm.loglikelihood(requests) if requests else [])
+    rewards: list[list[float] | str] = []
+    truncated = 0
+    for one, old in zip(asked, made, strict=True):
+        if isinstance(one, str) or isinstance(old, str):
+            rewards.append(old)
+            continue
+        of_row = [next(answers) for _ in one.answers]
+        truncated += sum(bool(answer[2].get("truncated")) for answer in of_row)
+        rewards.append([float(answer[0]) for answer in of_row])
+    return Rewarded(rewards, truncated)
+
+
+def _requests(one: Asked, number: int) -> list[Any]:
+    from lm_eval.api.instance import Instance
+
+    return [
+        Instance("loglikelihood", {}, (one.context, answer), side, (TASK, number, 1))
+        for side, answer in enumerate(one.answers)
+    ]

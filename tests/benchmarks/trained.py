@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hybrid against plain reward training, and DSP's stages: harness/training/TRAINED.md.
+
+    python tests/benchmarks/trained.py dogerm-demo DATA OUT > harness/training/TRAINED.md
+
+`dogerm-demo` is the folder of `dogerm demo`, DATA has the folders `train` and `eval` with the files
+named below. Both kinds train on the same pairs for as many steps, from the same head, with every
+seed; they are compared on held-out pairs of the same sets and on pairs of others, longer and
+shorter chosen answers in equal numbers. Then each kind learns the demo's general knowledge, and is
+merged with the demo's domain model. Each command is one that a user types; what is finished is
+kept, so a killed run goes on. `--parts sets,merges,stages` runs some of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import yaml
+
+from harness.compare.statistics import Comparison, compare
+from harness.demo.atlas import write_tasks
+from harness.show.study_file import SweepFile
+from harness.training.generated.corruption import corrupted_pairs
+
+Pair = dict[str, str]
+SEEDS = (1, 2)
+LONGEST = 500  # characters of a prompt with either answer
+# Set -> its file, and whether its rejected answers are made: the chosen one with a word exchanged.
+SAME = {
+    "helpful": ("hh_helpful_test", False),
+    "alpacaeval": ("alpacaeval_gpt4_prefs", False),
+    "harmless": ("hh_harmless_test", False),
+    "code-word": ("codealpaca_sft", True),
+}
+OTHERS = {
+    "pandalm": ("pandalm_test", False),
+    "llmbar": ("rewardbench", False),
+    "maths-word": ("gsm8k_train_sft", True),
+}
+LEARN, HELD = 80, 60  # pairs of a set
+SETTINGS = {
+    "model": "HuggingFaceTB/SmolLM2-135M-Instruct",
+    "max_length": 192,
+    "lora": {"rank": 8, "layers": [15, 29]},
+    "validation": {"rows": 32, "data": [{"file": "validation.jsonl"}]},
+}
+TRAINING = {
+    "batch_size": 16,
+    "learning_rate": 5.0e-4,
+    "evaluations": 1,
+    "checkpoints": 4,
+    "head": "zero",
+}
+POLICY = {"alpha": 0.2, "tau": 0.1, "reference": "base"}
+KINDS = {"plain": "reward", "hybrid": "hybrid"}
+METHOD = "reward_preserving_"
+RULES = {"task_arithmetic": "0.4,0.7,1,1.3", "linear": "0.2,0.4,0.6,0.8"}
+CONFIGS = Path(__file__).parents[2] / "harness" / "training" / "configs"
+DOMAINS = ("academy", "business", "entertainment", "literature")
+STAGES = {
+    **{key: SETTINGS[key] for key in ("model", "max_length", "lora")},
+    "validation": {"rows": 32, "share": 0.2},
+    "language_model": {"data": [{"file": "pandalm.jsonl"}]},
+    "general": {"data": [{"file": "learn.jsonl", "rows": 128}]},
+    "customized": {
+        "data": [{"file": "dsp.json", "rows": 80}],
+        "domains": list(DOMAINS),
+        "general_share": 0.2,
+        "imitation": {"weight": 0.1, "tokens": "response"},
+    },
+}
+TASK = """task: {}
+class: !function harness.own_data.OwnPreferences
+dataset_path: {}
+columns: {{section: subset}}
+"""
+
+
+def run(folder: Path, name: str, *command: str, **extra: str) -> None:
+    """Run a command once; its log is kept."""
+    done = folder / f"{name}.done"
+    if done.exists():
+        return
+    print(f"{name}: {' '.join(command)}", file=sys.stderr, flush=True)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", **extra}
+    with (folder / f"{name}.log").open("a") as log:
+        subprocess.run(command, check=True, stdout=log, stderr=log, env=environment)
+    done.touch()
+
+
+def write(path: Path, content: Any) -> Path:
+    """A YAML file, or rows as JSON lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".jsonl":
+        text = "".join(json.dumps(row) + "\n" for row in content)
+    else:
+        text = yaml.safe_dump(content, sort_keys=False)
+    path.write_text(text, "utf-8")
+    return path
+
+
+def pairs_of(data: Path, name: str, corrupt: bool, count: int) -> list[Pair]:
+    """Short pairs of a file, no prompt twice; half of them with the longer answer chosen."""
+    folder = "eval" if name == "rewardbench" else "train"
+    lines = (data / folder / f"{name}.jsonl").read_text("utf-8").strip().split("\n")
+    rows = [json.loads(line) for line in lines]
+    if name == "rewardbench":
+        rows = [row for row in rows if row["subset"].startswith("llmbar")]
+    random.Random(f"trained {name}").shuffle(rows)
+    if corrupt:
+        rows = [{"prompt": row["prompt"], "chosen": row["response"]} for row in rows]
+    keys = ("prompt", "chosen", "rejected")
+    texts = [[row[key] for key in keys if key in row] for row in rows]
+    short = (sum(map(len, one)) - min(map(len, one[1:])) * (len(one) == 3) for one in texts)
+    rows = [row for row, length in zip(rows, short, strict=True) if length <= LONGEST]
+    rows = list({row["prompt"]: row for row in rows}.values())
+    if corrupt:
+        return corrupted_pairs(rows[: 3 * count], seed=0)[:count]
+    sides: dict[bool, list[Pair]] = {True: [], False: []}
+    for row in rows:
+        one = {key: row[key] for key in keys}
+        sides[len(one["chosen"]) > len(one["rejected"])].append(one)
+    if min(map(len, sides.values())) < count // 2:
+        raise SystemExit(f"{name}: too few short pairs, {[len(side) for side in sides.values()]}")
+    return [one for both in zip(*sides.values(), strict=False) for one in both][:count]
+
+
+def prepare(data: Path, out: Path) -> None:
+    """The pairs to learn from, to validate and to report."""
+    learn, validation, held = [], [], []
+    for name, (file, corrupt) in SAME.items():
+        rows = pairs_of(data, file, corrupt, LEARN + HELD + 8)
+        learn += rows[:LEARN]
+        held += [{**row, "subset": name} for row in rows[LEARN : LEARN + HELD]]
+        validation += rows[LEARN + HELD :]
+    for name, (file, corrupt) in OTHERS.items():
+        held += [{**row, "subset": name} for row in pairs_of(data, file, corrupt, HELD)]
+    answers = pairs_of(data, "pandalm_test", False, 94)
+    write(
+        out / "data" / "pandalm.jsonl",
+        [{"prompt": one["prompt"], "response": one["chosen"]} for one in answers],
+    )
+    (out / "data" / "dsp.json").write_bytes((data / "eval" / "dsp.json").read_bytes())
+    write(out / "data" / "learn.jsonl", learn)
+    write(out / "data" / "validation.jsonl", validation)
+    write(out / "data" / "held.jsonl", held)
+    (out / "held.yaml").write_text(TASK.format("held", out / "data" / "held.jsonl"), "utf-8")
+
+
+def train(base: Path, out: Path) -> None:
+    """Each kind with each seed, and its rewards on the held-out pairs."""
+    place = ("--data", str(out / "data"), "--model", str(base))
+    for seed in SEEDS:
+        for kind, command in KINDS.items():
+            name = f"{kind}-{seed}"
+            config = {**SETTINGS, "data": [{"file": "learn.jsonl"}]}
+            config["training"] = {**TRAINING, "seed": seed}
+            if kind == "hybrid":
+                config["policy"] = POLICY
+            file = str(write(out / f"{name}.yml", config))
+            run(out, name, "dogerm", "train", command, file, "-o", str(out / name), *place)
+            run(
+                out, f"{name}-scored", "lm_eval", "--model", "reward", "--model_args",
+                f"pretrained={base},peft={out / name},dtype=float32", "--tasks",
+                str(out / "held.yaml"), "--log_samples", "--batch_size", "8",
+                "--output_path", str(out / "results" / name),
+            )  # fmt: skip
+
+
+def train_stages(base: Path, out: Path) -> None:
+    """DSP's three stages with each seed; the command reports after each."""
+    for seed in SEEDS:
+        settings = {**STAGES, "training": {**TRAINING, "head": "normal", "seed": seed}}
+        file = str(write(out / f"stages-{seed}.yml", settings))
+        run(
+            out, f"stages-{seed}", "dogerm", "train", "customized", file, "-o",
+            str(out / f"stages-{seed}"), "--data", str(out / "data"), "--model", str(base),
+        )  # fmt: skip
+
+
+def merges(demo: Path, out: Path) -> None:
+    """Each kind on the demo's general knowledge, with each seed, and what it takes from a merge."""
+    tasks = write_tasks(out / "atlas")
+    base = demo / "base"
+    knowledge = yaml.safe_load((CONFIGS / "knowledge.yml").read_text("utf-8"))
+    for seed in SEEDS:
+        for kind, command in KINDS.items():
+            name = f"knowledge-{kind}-{seed}"
+            config = {**knowledge, "training": {**knowledge["training"], "seed": seed}}
+            if kind == "hybrid":
+                config["policy"] = POLICY
+            file = str(write(out / f"{name}.yml", config))
+            run(out, name, "dogerm", "train", command, file, "-o", str(out / name),
+                "--model", str(base))  # fmt: skip
+            model = out / f"{name}-model"
+            run(out, f"{name}-export", "dogerm", "train", "export", str(out / name), "--model",
+                str(base), "-o", str(model), "--heads", "reward")  # fmt: skip
+            for rule, weights in RULES.items():
+                recipe = write(out / f"{name}-{rule}.yml", recipe_of(rule, demo, model))
+                run(
+                    out, f"{name}-{rule}", "dogerm", "sweep", str(recipe), "--weight", weights,
+                    "--select", str(tasks["choosing"]), "--report", str(tasks["atlas"]),
+                    "--report", str(tasks["general"]), "--model_args", "dtype=float32",
+                    "-o", str(out / "sweeps" / f"{name}-{rule}"),
+                )  # fmt: skip
+
+
+def recipe_of(rule: str, demo: Path, model: Path) -> dict[str, Any]:
+    """A merge of a reward model with the demo's domain model."""
+    domain = {"model": str(demo / "atlas-model"), "parameters": {"weight": 0.5}}
+    if rule == "linear":
+        return {"merge_method": f"{METHOD}linear", "base_model": str(model), "models": [domain]}
+    own = {"model": str(model), "parameters": {"weight": 1.0, "reward": True}}
+    return {
+        "merge_method": METHOD + rule,
+        "base_model": str(demo / "base"),
+        "models": [own, domain],
+    }
+
+
+def right(folder: Path) -> dict[str, dict[int, float]]:
+    """Set -> row -> 1 or 0, of a run."""
+    found: dict[str, dict[int, float]] = {}
+    for file in folder.rglob("samples_*.jsonl"):
+        for line in file.read_text("utf-8").strip().split("\n"):
+            row = json.loads(line)
+            found.setdefault(row["doc"]["subset"], {})[row["doc_id"]] = float(row["accuracy"])
+    return found
+
+
+def told(one: Comparison) -> str:
+    """A difference with its interval."""
+    return f"{one.difference:+.3f} | {one.low:+.3f} to {one.high:+.3f} | {one.p:.3f}"
+
+
+def hybrid_table(out: Path) -> Iterator[str]:
+    """Accuracy by set and kind, means over the seeds, with paired differences."""
+    runs = {
+        (kind, seed): right(out / "results" / f"{kind}-{seed}") for kind in KINDS for seed in SEEDS
+    }
+    names = [*SAME, *OTHERS]
+    means = {
+        kind: {
+            name: [
+                fmean(runs[kind, seed][name][prompt] for seed in SEEDS)
+                for prompt in runs[kind, SEEDS[0]][name]
+            ]
+            for name in names
+        }
+        for kind in KINDS
+    }
+    yield "| held-out pairs of | pairs | plain, seeds | hybrid, seeds | hybrid − plain | 95% | p |"
+    yield "|---|--:|---|---|--:|---|--:|"
+    groups = {
+        **{name: [name] for name in names},
+        "**the same sets**": list(SAME),
+        "**other sets**": list(OTHERS),
+    }
+    for title, group in groups.items():
+        cells = []
+        for kind in KINDS:
+            each = [
+                fmean(v for name in group for v in runs[kind, seed][name].values())
+                for seed in SEEDS
+            ]
+            cells.append(f"{fmean(each):.3f} ({', '.join(f'{one:.3f}' for one in each)})")
+        values = {name: (means["plain"][name], means["hybrid"][name]) for name in group}
+        count = sum(len(one[0]) for one in values.values())
+        yield f"| {title} | {count} | {' | '.join(cells)} | {told(compare(values))} |"
+
+
+def merge_table(out: Path) -> Iterator[str]:
+    """What each kind and seed gains by each rule, on the rows that did not choose."""
+    heads = ("reward model", "rule", "λ", "atlas: alone", "merged", "gain", "95%",
+             "general: alone", "merged")  # fmt: skip
+    yield f"| {' | '.join(heads)} |"
+    yield f"|---|---|{'--:|' * (len(heads) - 2)}"
+    for kind in KINDS:
+        for seed in SEEDS:
+            for rule in RULES:
+                folder = out / "sweeps" / f"knowledge-{kind}-{seed}-{rule}"
+                found = SweepFile.model_validate_json((folder / "sweep.json").read_bytes())
+                if found.proof is None:
+                    yield f"| {kind}, seed {seed} | {rule} | 0 | | | | | | |"
+                    continue
+                by_name = {one.name: one for one in found.proof.sections}
+                atlas, general = by_name["atlas"], by_name["general"]
+                cells = [
+                    f"{kind}, seed {seed}", rule, found.chosen_point.label, f"{atlas.a:.3f}",
+                    f"{atlas.b:.3f}", f"{atlas.difference:+.3f}",
+                    f"{atlas.low:+.3f} to {atlas.high:+.3f}", f"{general.a:.3f}",
+                    f"{general.b:.3f}",
+                ]  # fmt: skip
+                yield f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Run what is missing and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("demo", "data", "out"):
+        parser.add_argument(name, type=lambda text: Path(text).resolve())
+    parser.add_argument("--parts", default="sets,merges,stages")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    prepare(given.data, given.out)
+    base, parts = given.demo / "base", given.parts.split(",")
+    if "sets" in parts:
+        train(base, given.out)
+        print("\n".join(hybrid_table(given.out)), end="\n\n")
+    if "merges" in parts:
+        merges(given.demo, given.out)
+        print("\n".join(merge_table(given.out)), end="\n\n")
+    if "stages" in parts:
+        train_stages(base, given.out)
+
+
+if __name__ == "__main__":
+    main()
