@@ -173,10 +173,11 @@ class Config(KnownKeys):
         return self.model_dump()
 
     def refuse(self, section: str, why: str) -> None:
-        """Refuse a section that this kind of training would not read.
+        """Refuse a section, or ``section.key``, that this kind of training would not read.
 
         Raises:
             HarnessError: the file has it.
         """
-        if section in self.model_fields_set:
+        name, _, key = section.partition(".")
+        if (key or name) in (getattr(self, name) if key else self).model_fields_set:
             raise HarnessError(f"`{section}` has no effect here, as {why}: leave it out")

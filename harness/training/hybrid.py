@@ -76,11 +76,16 @@ class HybridTraining(RewardTraining):
             click.echo("no reference: the policy's loss takes log pi_ref for 0", err=True)
             give_reference(rows, [0.0] * len(answers))
         else:
+            processes = Processes()
+            before = next(model.parameters()).device
 
             def known() -> list[float]:
-                return reference_log_probs(self.log_probs, answers, output)
+                model.to(processes.device)  # the trainer does so only when it begins
+                sums = reference_log_probs(self.log_probs, answers, output)
+                model.to(before)
+                return sums
 
-            give_reference(rows, Processes().first_alone(known, known))  # the others read
+            give_reference(rows, processes.first_alone(known, known))  # the others read
         return super().trainer(model, arguments, ids, output)
 
     def figures(self, trainer: Any, ids: Ids, output: Path) -> dict[str, Any]:

@@ -4,7 +4,8 @@
     L = L_reward + alpha L_policy,  L_policy = -log sigmoid(tau (d(chosen) - d(rejected)))
 
 with d = log pi - log pi_ref, summed over the answer's tokens: DPO's sigmoid loss, its beta called
-tau. An answer is what `answer_ids` says, up to the token that ends its turn.
+tau. An answer is what `answer_ids` says, up to the token that ends its turn. A pair whose label y
+is not 1 has -y log sigmoid(...) - (1 - y) log sigmoid(-...) in its place, as in the rewards' loss.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from harness.training.batches import padded_batches
 from harness.training.config import Policy
 from harness.training.language_head import IGNORED
 from harness.training.rows import PAIR
-from harness.training.terms import Ids, Term
+from harness.training.terms import BELIEVED, Ids, Term
 
 if TYPE_CHECKING:
     from harness.training.language_head import LanguageHead
@@ -68,7 +69,10 @@ class PolicyTerm(Term):
         chosen, rejected = shift.chunk(2)
         margin = chosen - rejected
         right = (margin > 0).float().mean()
-        loss = -logsigmoid(self.settings.tau * margin).mean()
+        scaled = self.settings.tau * margin
+        loss = -logsigmoid(scaled).mean()
+        if (label := batch[BELIEVED]) is not None:
+            loss = loss + ((1 - label) * scaled).mean()
         return loss, {"implicit_accuracy": float(right)}
 
 

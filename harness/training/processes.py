@@ -37,6 +37,15 @@ class Processes:
             self._state = PartialState(cpu=not torch.cuda.is_available())
         self.first = self._state is None or bool(self._state.is_main_process)
 
+    @property
+    def device(self) -> Any:
+        """Where the trainer of this process will put its model."""
+        import torch
+
+        if self._state is not None:
+            return self._state.device
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
     def share_of(self, batch_size: int) -> int:
         """How many of a step's rows each process takes.
 

@@ -68,6 +68,9 @@ def read_config(path: Path) -> Config:
     """
     config = _read(path, Config)
     _check(config, str(path))
+    given = config.imitation.model_fields_set  # a stage may leave it to another stage's
+    if given and "weight" not in given:
+        raise HarnessError(f"{path}: `imitation` has no `weight`, and without one nothing imitates")
     return config
 
 

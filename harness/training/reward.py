@@ -26,7 +26,13 @@ from harness.training.soft_labels import FILE as LABELS
 from harness.training.soft_labels import INDEX, SoftLabels, with_soft_labels
 from harness.training.terms import Term, with_terms
 from harness.training.tokens import answer_ids, conversation_ids, require_chat_template
-from harness.training.trainer import load_model, load_tokenizer, lora_settings, save_model
+from harness.training.trainer import (
+    keep_dropout,
+    load_model,
+    load_tokenizer,
+    lora_settings,
+    save_model,
+)
 from harness.training.turns import parse_turns
 
 if TYPE_CHECKING:
@@ -131,7 +137,8 @@ class RewardTraining(Training):
         wanted = self.config.labels
         if not wanted.smoothing and not wanted.rate:
             return plain
-        self.labels = SoftLabels(rows, wanted.smoothing, wanted.rate, output / LABELS)
+        first = Processes().first
+        self.labels = SoftLabels(rows, wanted.smoothing, wanted.rate, output / LABELS, first)
         return with_soft_labels(plain, self.labels)
 
     def trainer(self, model: Any, arguments: dict[str, Any], ids: Ids, output: Path) -> Any:
@@ -140,7 +147,8 @@ class RewardTraining(Training):
         from trl import RewardConfig
 
         lengths = [row["length"] for row in ids]
-        return ordered(self.trainer_class(output, len(ids)), lengths)(
+        lora = None if self.whole else self.config.lora
+        made = ordered(self.trainer_class(output, len(ids)), lengths)(
             model=model,
             args=RewardConfig(
                 center_rewards_coefficient=self.config.training.center_rewards,
@@ -150,8 +158,10 @@ class RewardTraining(Training):
             train_dataset=Dataset.from_list([{**row, INDEX: n} for n, row in enumerate(ids)]),
             eval_dataset=Dataset.from_list(by_length(self.validation)),
             processing_class=self.tokenizer,
-            peft_config=lora_settings(None if self.whole else self.config.lora, model, "SEQ_CLS"),
+            peft_config=lora_settings(lora, model, "SEQ_CLS"),
         )
+        keep_dropout(made.model, lora)
+        return made
 
     def figures(self, trainer: Any, ids: Ids, output: Path) -> dict[str, Any]:
         """Accuracy on the validation pairs."""

@@ -39,6 +39,8 @@ class SftTraining(Training):
         "heads": "a language model has no reward heads",
         "aspects": "a language model has no reward heads",
         "labels": "a language model learns no pairs",
+        "training.center_rewards": "a language model has no rewards",
+        "training.head": "a language model has no reward heads",
     }
 
     def gather(self) -> tuple[list[Part], list[Part]]:

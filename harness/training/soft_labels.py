@@ -31,6 +31,7 @@ class SoftLabels:
         smoothing: the label of each pair is 1 - smoothing to begin with.
         rate: of the updates.
         file: read if it is there: a killed run goes on with its labels.
+        writes: keep them there; of several processes, which all have the same, one does.
 
     Attributes:
         by_epoch: the labels that each epoch was or is trained on.
@@ -39,10 +40,13 @@ class SoftLabels:
         HarnessError: the file is damaged.
     """
 
-    def __init__(self, count: int, smoothing: float, rate: float, file: Path) -> None:
+    def __init__(
+        self, count: int, smoothing: float, rate: float, file: Path, writes: bool = True
+    ) -> None:
         self.rate = rate
         self.by_epoch = [[1.0 - smoothing] * count]
         self._file = file
+        self._writes = writes
         if file.exists():
             try:
                 self.by_epoch = json.loads(file.read_text("utf-8"))
@@ -55,14 +59,15 @@ class SoftLabels:
         """Add the next epoch's labels.
 
         Args:
-            differences: chosen reward - rejected reward of each pair, by the model as it is.
+            differences: d of each pair, by the model as it is.
         """
         from scipy.special import expit
 
         said = expit(differences).tolist()
         pairs = zip(self.by_epoch[-1], said, strict=True)
         self.by_epoch.append([(1 - self.rate) * y + self.rate * p for y, p in pairs])
-        write_text(self._file, json.dumps(self.by_epoch))
+        if self._writes:
+            write_text(self._file, json.dumps(self.by_epoch))
 
     def figures(self) -> list[dict[str, float]]:
         """Of each epoch: the mean label, and the share of pairs that are turned round."""
@@ -120,7 +125,10 @@ def with_soft_labels(trainer_class: Any, labels: SoftLabels) -> Any:
             self.add_callback(Update(self))
 
         def differences(self) -> list[float]:
-            """Chosen reward - rejected reward of all training pairs; the mean of several heads."""
+            """Chosen reward - rejected reward - margin of all training pairs; heads by their mean.
+
+            With the margin, as in the loss: else labels would move where the loss is at its least.
+            """
             rows = self.train_dataset
             size, pad = self.args.per_device_train_batch_size, self.processing_class.pad_token_id
             training = self.model.training
@@ -132,7 +140,9 @@ def with_soft_labels(trainer_class: Any, labels: SoftLabels) -> Any:
                 for name in ("chosen_ids", "rejected_ids")
             ]
             self.model.train(training)
-            return [one - other for one, other in zip(*sides, strict=True)]
+            there = "margin" in rows.column_names
+            margins = list(rows["margin"]) if there else [0.0] * len(rows)
+            return [one - other - m for one, other, m in zip(*sides, margins, strict=True)]
 
         def compute_loss(
             self,
@@ -143,13 +153,14 @@ def with_soft_labels(trainer_class: Any, labels: SoftLabels) -> Any:
         ) -> Any:
             inputs = dict(inputs)
             index = inputs.pop(INDEX)
+            label = self.now.to(index.device)[index] if self.model.training else None
+            self.believed = label  # by the terms beside the rewards' loss, too
             loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-            if self.model.training:
+            if label is not None:
                 chosen, rejected = outputs.logits.chunk(2)
                 apart = (chosen - rejected).mean(-1)
                 if "margin" in inputs:
                     apart = apart - inputs["margin"]
-                label = self.now.to(apart.device)[index]
                 # -y log s(d) - (1 - y) log s(-d) = -log s(d) + (1 - y) d, the first being TRL's
                 loss = loss + ((1 - label) * apart).mean()
                 right = ((apart > 0) == (label > 0.5)).float().mean()

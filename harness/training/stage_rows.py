@@ -15,8 +15,11 @@ from harness.errors import HarnessError, at
 from harness.training.config import Config
 from harness.training.gather import Part, gather
 from harness.training.reward import gather_pairs
+from harness.training.row_check import RowCheck
 from harness.training.rows import ANSWERED
 from harness.training.split import prompt_key, without_prompts
+from harness.training.tokens import answer_ids
+from harness.training.turns import parse_turns
 
 GENERAL_PAIRS = "general pairs"
 Rows = tuple[list[Part], list[Part]]
@@ -83,8 +86,7 @@ def gather_stages(
     made = StageRows()
     learned: dict[str, set[str]] = {}
     if language_model is not None:
-        parts, _ = gather(language_model, ANSWERED, folder, lambda _: {"length": 0})
-        learned["language model"] = _prompts(parts)
+        learned["language model"] = _prompts(_answered(language_model, tokenizer, folder))
     if general is not None:
         made.general = gather_pairs(general, tokenizer, source, folder)
         made.held_out[GENERAL_PAIRS] = _kept(GENERAL_PAIRS, made.general[1], learned)
@@ -115,6 +117,20 @@ def gather_stages(
         _same_columns([*training, made.held_out[name]])
         made.domains[name] = training, [made.held_out[name]]
     return made
+
+
+def _answered(config: Config, tokenizer: Any, folder: Path) -> list[Part]:
+    """The rows that a language model's stage is trained on.
+
+    Their lengths count: which rows a source's `rows` draws depends on how many are short enough.
+    """
+    shown = RowCheck(tokenizer, ANSWERED[1:])
+
+    def encode(row: dict[str, Any]) -> dict[str, Any]:
+        ids, _ = answer_ids(tokenizer, parse_turns(row["prompt"]), row["response"])
+        return {"length": len(ids)}
+
+    return gather(config, ANSWERED, folder, lambda row: shown.encode(row, encode))[0]
 
 
 def _prompts(parts: Iterable[Part]) -> set[str]:

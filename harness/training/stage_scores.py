@@ -107,6 +107,8 @@ def _by_reward(
 
     network = load_model(AutoModelForSequenceClassification, model, dtype)
     stored_head.restore(network, model, {})
+    # a reward is read before it; a model that is given may say nothing, or another token
+    network.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     score_in_fp32(network)
     share_prefix(network)
     network.to(_device())

@@ -72,14 +72,18 @@ class Stages(KnownKeys):
         lora = stage.lora if "lora" in stage.model_fields_set else self.lora
         if stage.lora is not None and self.lora is not None:
             lora = _over(self.lora, stage.lora)
+        shared = self.training
         if isinstance(stage, GeneralStage | CustomizedStage):
             more["imitation"] = _over(self.imitation, stage.imitation)
+        else:  # of what is shared, the reward stages alone read these
+            given = shared.model_fields_set - {"center_rewards", "head"}
+            shared = Training(**{key: getattr(shared, key) for key in given})
         return Config(
             model=model,
             data=stage.data,
             max_length=self.max_length,
             lora=lora,
-            training=_over(self.training, stage.training),
+            training=_over(shared, stage.training),
             validation=_over(self.validation, stage.validation),
             **more,
         )

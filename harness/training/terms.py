@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from harness.training.language_head import captured
 
 Ids = dict[str, Any]
+BELIEVED = "believed"
 
 
 class Term(ABC):
@@ -37,7 +38,8 @@ class Term(ABC):
 
         Args:
             states: the trunk's, [2 x pairs, length, hidden size]; chosen rows first.
-            batch: with its columns.
+            batch: with its columns, and under `BELIEVED` the pairs' labels, [pairs], where they
+                are not all 1 (`harness.training.soft_labels`), else None.
         """
 
 
@@ -62,6 +64,8 @@ def with_terms(trainer_class: Any, terms: Sequence[Term], trunk: Any) -> Any:
             return batch
 
     class WithTerms(trainer_class):
+        believed: Any = None  # labels of a batch's pairs
+
         def __init__(self, **settings: Any) -> None:
             pad = settings["processing_class"].pad_token_id
             super().__init__(data_collator=Collator(pad_token_id=pad), **settings)
@@ -76,7 +80,7 @@ def with_terms(trainer_class: Any, terms: Sequence[Term], trunk: Any) -> Any:
             own = {name: inputs[name] for term in terms for name in term.columns}
             plain = {name: value for name, value in inputs.items() if name not in own}
             batch = {**own, "input_ids": inputs["input_ids"]}
-            batch["attention_mask"] = inputs["attention_mask"]
+            batch |= {"attention_mask": inputs["attention_mask"], BELIEVED: self.believed}
             mode = "train" if self.model.training else "eval"
             progress = self.state.global_step / max(1, self.state.max_steps)
             with captured(trunk) as seen:

@@ -94,6 +94,23 @@ def lora_settings(lora: Lora | None, model: Any, task: str) -> Any:
     )
 
 
+def keep_dropout(model: Any, lora: Lora | None) -> None:
+    """Let an adapter have the dropout of its settings, which TRL's RewardTrainer has switched off.
+
+    The base model's own stays off.
+    """
+    import torch
+    from peft.tuners.lora import LoraLayer
+
+    if lora is None:
+        return
+    layers = (module for module in model.modules() if isinstance(module, LoraLayer))
+    for layer in layers:
+        for dropout in layer.lora_dropout.values():
+            if isinstance(dropout, torch.nn.Dropout):
+                dropout.p = lora.dropout
+
+
 def _linear_names(model: Any) -> list[str]:
     """The last name parts of all linear modules inside the transformer layers."""
     import torch

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from harness.errors import HarnessError
 from harness.training.config import Columns, Config, Source, Validation
 from harness.training.domains import of_domain
 from harness.training.read_config import read_stages
+from harness.training.reward import gather_pairs
+from harness.training.sft import SftTraining
 from harness.training.stage_rows import GENERAL_PAIRS, gather_stages
+from harness.training.stage_scores import _by_reward
 from tests.harness.training.conftest import pairs
 
 Write = Callable[[str, list[dict[str, Any]]], Path]
@@ -329,6 +333,66 @@ def test_no_held_out_prompt_is_learned(tmp_path: Path, tokenizer: Any, write_jso
     assert {"margin" in ids for part in made.general[0] for ids in part.ids} == {False}
     twice = gather_stages(None, general, domains, ["a", "b"], 0.25, tokenizer, "m", tmp_path)
     assert twice.domains["a"][0][1].rows == made.domains["a"][0][1].rows
+
+
+def test_what_the_language_model_has_learned_is_known_by_its_lengths(
+    tmp_path: Path, tokenizer: Any, language_model: Path, write_jsonl: Write
+) -> None:
+    """Which rows a source's `rows` draws depends on how many `max_length` leaves out."""
+    rows = pairs(120)
+    write_jsonl("pairs.jsonl", rows)
+    answered = [
+        {"prompt": row["prompt"], "response": row["chosen"] + " So it is." * (40 * (n % 2))}
+        for n, row in enumerate(rows)
+    ]
+    write_jsonl("answered.jsonl", answered)
+    share = Validation(share=0.05)
+    source = Source(file="answered.jsonl", rows=20)
+    first = Config(model="m", data=[source], max_length=150, validation=share)
+    own = Config(
+        model="m",
+        data=[Source(file="pairs.jsonl", domain="a")],
+        domain="a",
+        validation=Validation(share=0.5),
+    )
+    made = gather_stages(first, None, {"a": own}, ["a"], 0.0, tokenizer, "m", tmp_path)
+    parts, _ = SftTraining(first, tmp_path, str(language_model), "float32").gather()
+    learned = {row["prompt"] for part in parts for row in part.rows}
+    held = {row["prompt"] for row in made.held_out["a"].rows}
+    assert len(learned) == 20 and len(held) > 20 and not learned & held
+
+
+def test_the_tokenizer_says_what_pads(
+    tmp_path: Path, tokenizer: Any, reward_model: Path, write_jsonl: Write
+) -> None:
+    """In the scores of a model whose config says nothing, or a token that stands in the rows."""
+    write_jsonl("pairs.jsonl", pairs(40))
+    own = Config(model="m", data=[Source(file="pairs.jsonl")], validation=Validation(share=0.4))
+    held = gather_pairs(own, tokenizer, "m", tmp_path)[1][0]
+    last = held.ids[0]["chosen_ids"][-1]
+    found = []
+    for number, pad in enumerate((tokenizer.pad_token_id, None, last)):
+        model = shutil.copytree(reward_model, tmp_path / f"model-{number}")
+        settings = json.loads((model / "config.json").read_text())
+        (model / "config.json").write_text(json.dumps({**settings, "pad_token_id": pad}))
+        found.append(_by_reward(str(model), [held], tokenizer, "float32", 4))
+    assert found[0] == found[1] == found[2]
+
+
+def test_the_first_stage_has_no_rewards(
+    tmp_path: Path, write_config: Callable[..., Path], language_model: Path
+) -> None:
+    """What is shared and for rewards is left out of it; what is its own is refused."""
+    more: dict[str, Any] = {"model": "m", "training": {**SMALL, "center_rewards": 0.1}}
+    first: dict[str, Any] = {"data": [{"generator": "sums", "rows": 20}]}
+    stages = read_stages(write_config(**more, language_model=first, general={"data": DATA}))
+    assert stages.config("general", "m").training.center_rewards == 0.1
+    assert stages.config("language_model", "m").training.center_rewards is None
+    assert stages.config("language_model", "m").training.batch_size == SMALL["batch_size"]
+    first["training"] = {"head": "zero"}
+    config = write_config(**more, language_model=first)
+    result = run(config, "-o", tmp_path / "out", "--model", language_model)
+    assert result.exit_code == 1 and "`training.head` has no effect here" in result.output
 
 
 def test_rows_that_were_all_learned_before(

@@ -25,6 +25,7 @@ from tests.harness.training.test_runs import SMALL, Write, _run
 
 ADAPTER = "adapter_model.safetensors"
 LN2 = math.log(2)
+NAMES = ("ids", "labels", "reference")
 
 
 @pytest.fixture
@@ -222,6 +223,49 @@ def test_policy_loss_is_that_of_trls_dpo(
     ours = one.policy_loss()
     assert ours != pytest.approx(LN2, abs=1e-3)
     assert ours == pytest.approx(float(theirs), abs=1e-5)
+
+
+def test_labels_count_in_the_policys_loss(
+    prepare: Callable[..., Prepared], language_model: Path
+) -> None:
+    """Of a pair with the label y: y of the loss as it stands, 1 - y of that the other way round."""
+    one = prepare(language_model, lora=None, policy={"tau": 0.5}, labels={"smoothing": 0.2})
+    disturb(one.trainer.model)
+    sides = {"chosen": "rejected", "rejected": "chosen"}
+    turned = [
+        {f"{sides[side]}_{name}": row[f"{side}_{name}"] for side in sides for name in NAMES}
+        for row in one.ids
+    ]
+    soft = one.policy_loss()
+    one.trainer.now = torch.ones(len(one.ids))
+    plain, other = one.policy_loss(), one.policy_loss(one.collated(turned))
+    assert abs(plain - other) > 1e-3
+    assert soft == pytest.approx(0.8 * plain + 0.2 * other, abs=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_reference_is_computed_where_training_is(
+    prepare: Callable[..., Prepared], base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_answers = AnswerLogProbs.__call__
+    found = []
+
+    def seen(self: AnswerLogProbs, *arguments: Any) -> list[float]:
+        found.append(next(self.trunk.parameters()).device.type)
+        return of_answers(self, *arguments)
+
+    monkeypatch.setattr(AnswerLogProbs, "__call__", seen)
+    prepare(base)
+    assert found == ["cuda"]
+
+
+def test_an_adapters_dropout_is_kept(
+    prepare: Callable[..., Prepared], language_model: Path
+) -> None:
+    """TRL switches all dropout of a reward model off."""
+    one = prepare(language_model, lora={"rank": 4, "dropout": 0.5})
+    found = [m.p for m in one.trainer.model.modules() if isinstance(m, torch.nn.Dropout)]
+    assert found and set(found) == {0.5}
 
 
 @pytest.mark.parametrize("lora", [{"rank": 4}, None])

@@ -286,6 +286,17 @@ def test_the_section_is_refused_where_it_has_no_effect(
     assert result.exit_code == 1 and "`imitation` has no effect here" in result.output
 
 
+def test_a_section_without_a_weight_is_refused(
+    tmp_path: Path, write_config: Callable[..., Path]
+) -> None:
+    """Its other keys would do nothing."""
+    config = write_config(
+        model="m", data=[{"generator": "sums", "rows": 20}], imitation={"threshold": 0.5}
+    )
+    result = run("reward", config, "-o", tmp_path / "out")
+    assert result.exit_code == 1 and "`imitation` has no `weight`" in result.output
+
+
 def test_a_term_without_rows_is_in_no_gradient() -> None:
     import torch
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
+from harness.rows.faults import Faults
 from harness.training.balance import longer_is_chosen
 from harness.training.config import Columns, Config, Source
 from harness.training.gather import gather
@@ -83,9 +84,9 @@ def test_generators_are_seeded_and_known(tmp_path: Path) -> None:
     assert rows == read_rows(source, PAIR, tmp_path)
     assert rows != read_rows(Source(generator="basics", rows=20, seed=4), PAIR, tmp_path)
     assert all(row["chosen"] != row["rejected"] for row in rows)
-    with pytest.raises(HarnessError, match="unknown generator `nosuch`: known here: basics, sums"):
+    with pytest.raises(HarnessError, match="known here: atlas, basics, facts, sums"):
         read_rows(Source(generator="nosuch", rows=1), PAIR, tmp_path)
-    with pytest.raises(HarnessError, match="known here: sums"):
+    with pytest.raises(HarnessError, match="known here: atlas, facts, sums"):
         read_rows(Source(generator="basics", rows=1), ANSWERED, tmp_path)
 
 
@@ -154,6 +155,28 @@ def test_transcripts_are_split(
         {"role": "user", "content": "Is 2 + 2 four?"},
     ]
     assert "a.jsonl: 5 of 6 transcripts do not fit, left out" in capsys.readouterr().err
+
+
+def test_answers_of_domains_that_are_missing(
+    write_jsonl: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Counted and named by the row of the file; a row of another form is a misfit like others."""
+    rows: list[dict[str, Any]] = [
+        {"query": f"Why {n}?", "responses": {"law": "So.", "art": "Not so.", "normal": "Yes."}}
+        for n in range(3)
+    ]
+    rows[1]["responses"]["art"] = ""
+    write_jsonl("dsp.jsonl", rows)
+    assert len(read_rows(Source(file="dsp.jsonl"), PAIR, tmp_path)) == 6 + 2 + 6
+    told = "dsp.jsonl: 1 domains' answers are missing or empty, left out (the first in row 2)"
+    assert told in capsys.readouterr().err
+    write_jsonl("dsp.jsonl", [rows[0], {"query": "And?", "responses": {"law": "So."}}, rows[2]])
+    misfits = Faults()
+    assert len(read_rows(Source(file="dsp.jsonl"), PAIR, tmp_path, misfits)) == 12
+    ((place,),) = ([one.where()] for one in misfits.values())
+    assert place == "row 2"
+    with pytest.raises(HarnessError, match=r"dsp\.jsonl, row 2: expected `query`"):
+        read_rows(Source(file="dsp.jsonl"), PAIR, tmp_path)
 
 
 def test_corrupted_rows_keep_their_domain(tmp_path: Path, write_jsonl: Write) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from harness.commands.train import train
@@ -95,6 +96,9 @@ def test_labels_move_after_each_epoch(tmp_path: Path) -> None:
     assert labels.by_epoch[2] == pytest.approx([0.85, 0.225])
     assert SoftLabels(2, 0.1, 0.5, tmp_path / FILE).by_epoch == labels.by_epoch
     assert [one["turned"] for one in labels.figures()] == [0, 0.5, 0.5]
+    other = SoftLabels(2, 0.1, 0.5, tmp_path / "other", writes=False)  # of another process
+    other.updated([0.0, -20.0])
+    assert other.by_epoch == labels.by_epoch[:2] and not (tmp_path / "other").exists()
 
 
 def test_a_killed_run_has_the_same_labels(
@@ -128,6 +132,19 @@ def test_a_killed_run_has_the_same_labels(
     assert [round(epoch["label"], 6) for epoch in figures["labels"]] == [
         round(sum(row) / len(row), 6) for row in labels[0]
     ]
+
+
+def test_labels_move_by_the_margin_too(
+    config: Callable[..., Path], write_jsonl: Write, tmp_path: Path
+) -> None:
+    """What the loss compares is what a label moves to: here no reward is the margin apart."""
+    content = yaml.safe_load(config("c.yml", epochs=2, rate=0.6).read_text("utf-8"))
+    write_jsonl("rows.jsonl", [{**row, "extra": 500.0} for row in pairs(24)])
+    content["data"][0]["columns"] = {"margin": "extra"}
+    (tmp_path / "c.yml").write_text(yaml.safe_dump(content), "utf-8")
+    assert run(tmp_path / "c.yml", "-o", tmp_path / "out").exit_code == 0
+    _, moved = json.loads((tmp_path / "out" / FILE).read_text())
+    assert moved == pytest.approx([0.4] * len(moved))
 
 
 @pytest.mark.parametrize(
