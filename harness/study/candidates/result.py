@@ -137,6 +137,12 @@ def _notes(study: Study, general: Scored | None) -> Iterator[str]:
             f"one seed ({study.seeds[0]}): how much another training of {', '.join(trained)} would "
             "differ is not known; intervals are over rows alone"
         )
+    elif trained:
+        yield (
+            f"{len(study.seeds)} seeds: a row's value is their mean, and intervals and p are over "
+            f"rows alone; how much another training of {', '.join(trained)} would differ is not in "
+            "them, see the scores by seed"
+        )
 
 
 def _costs(
