@@ -38,7 +38,7 @@ class RewardFunction:
             score --calibration`` and ``dogerm train router`` write it: rewards are then in standard
             deviations from the mean.
         expert: whose scale it is, where the file has several.
-        clip: rewards are at most this far from 0.
+        clip: rewards are at most this far from 0, before anything is taken off for length.
         length_penalty: taken off for each token of a completion, by the reward model's tokenizer.
         batch_size: lm-eval's.
         arguments: of `Reward`: ``dtype``, ``max_length``, ``chat_template``, ``peft``, ...
@@ -151,6 +151,8 @@ def read_scale(path: Path, expert: str | None = None) -> Scale:
         if expert is not None and expert not in names:
             raise HarnessError(f"{path} has no scale of {expert}, but of {', '.join(names)}")
         scales = scales[expert or names[0]]
+    elif expert is not None:
+        raise HarnessError(f"{path} has one scale and no names, so expert={expert} has no meaning")
     try:
         mean, deviation = float(scales["mean"]), float(scales["std"])  # type: ignore[index]
     except (TypeError, KeyError, ValueError):

@@ -161,6 +161,8 @@ def against(
     """
     rising = all(general.task(task).rising for task in tasks)
     found: dict[str, statistics.Comparison] = {}
+    # a drawn p is at least 1 / (draws + 1), and Holm multiplies it by as many as there are
+    draws = statistics.RESAMPLES * max(1, len(others))
     for name, one in others.items():
         strata, weights = {}, {}
         for task in tasks:
@@ -172,7 +174,7 @@ def against(
                     [right[leaf][n] for n in left[leaf]],
                 )
                 weights[leaf] = weight / len(tasks)
-        found[name] = statistics.compare(strata, weights)
+        found[name] = statistics.compare(strata, weights, resamples=draws)
     corrected = statistics.holm([one.p for one in found.values()])
     return {
         name: Against(

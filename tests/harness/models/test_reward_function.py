@@ -97,6 +97,9 @@ def test_a_scale_of_several(function: Callable[..., RewardFunction], tmp_path: P
     file.write_text('{"mean": 1, "std": 0}')
     with pytest.raises(HarnessError, match="holds no mean and std"):
         function(calibration=file)
+    file.write_text('{"mean": 1, "std": 2}')
+    with pytest.raises(HarnessError, match="has one scale and no names, so expert=code"):
+        function(calibration=file, expert="code")
 
 
 def test_what_is_no_conversation_is_told(function: Callable[..., RewardFunction]) -> None:

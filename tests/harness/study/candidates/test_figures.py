@@ -42,13 +42,21 @@ def test_differences_are_those_of_compare_and_p_is_corrected_over_candidates() -
     better, same = only(*[1] * 9, 0, *[1] * 10), only(*[0] * 10, *[1] * 10)
     found = against(general, {"better": better, "same": same}, ["facts"])
     pairs = {"facts": ([0] * 10 + [1] * 10, [1] * 9 + [0] + [1] * 10)}
-    expected = statistics.compare(pairs)
+    expected = statistics.compare(pairs, resamples=2 * statistics.RESAMPLES)
     one = found["better"]
     assert (one.difference, one.low, one.high) == (0.45, expected.low, expected.high)
     assert one.p == statistics.mcnemar(9, 0)
     assert one.p_holm == 2 * one.p
     assert (one.gained, one.lost) == (9, 0)
     assert (found["same"].difference, found["same"].p_holm) == (0, 1)
+
+
+def test_a_p_of_many_candidates_can_be_small() -> None:
+    """Means over seeds are no longer right or wrong, so p is drawn; Holm must not use it up."""
+    general = Scored({seed: {"facts": task(*[0] * 60)} for seed in (1, 2)})
+    half = Scored({1: {"facts": task(*[1] * 60)}, 2: {"facts": task(*[0] * 60)}})
+    found = against(general, {str(number): half for number in range(20)}, ["facts"])
+    assert all(one.p_holm < 0.001 for one in found.values())
 
 
 def test_other_rows_are_refused() -> None:
