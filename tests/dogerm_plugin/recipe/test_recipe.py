@@ -188,8 +188,11 @@ def test_only_the_reward_model(trio: Trio, tmp_path: Path) -> None:
 def test_misspelt_method(trio: Trio, tmp_path: Path, method: str) -> None:
     """The nearest method's name is given."""
     message = refused(trio, tmp_path, merge_method=method)
-    nearest = "sce" if method == "reward_preserving" else "linear"
-    told = f"unknown merge_method {method}; did you mean 'reward_preserving_{nearest}'?"
+    nearest = {
+        "reward_preserving": "reward_preserving_sce",
+        "reward_linear": "reward_average_linear",
+    }.get(method, "reward_preserving_linear")
+    told = f"unknown merge_method {method}; did you mean '{nearest}'?"
     assert told in message
 
 
