@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.compare.paired import PairedDifference
+from harness.compare.paired import NOISE, PairedDifference
 from harness.demo import run
 from harness.errors import HarnessError
 from harness.models.load.device import fast_dtype
@@ -123,5 +123,5 @@ def says(found: SweepFile) -> str:
 
 
 def _change(one: PairedDifference) -> str:
-    interval = f"{one.low:+.3f} to {one.high:+.3f}"
+    interval = f"{one.low:+.3f} to {one.high:+.3f}{', noise' if one.verdict == NOISE else ''}"
     return f"{one.b:.3f} instead of {one.a:.3f} ({one.difference:+.3f}, {interval})"
