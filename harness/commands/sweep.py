@@ -61,6 +61,15 @@ WEIGHTS = "0:1:0.05"
     show_default=True,
     help="one-standard-error: the smallest λ within one standard error of the best.",
 )
+@click.option(
+    "--race",
+    type=click.Choice(["significant", "halving"]),
+    is_flag=False,
+    flag_value="significant",
+    help="Score the selection rows in eighths and drop each λ that is shown not to be the best "
+    "(the best is dropped with a chance of 5% at most). halving: drop the worse half after 1/4 and "
+    "1/2 of the rows, too, without such a guarantee.",
+)
 @result_options("sweep", seed="Of intervals.")
 def sweep(
     recipe: Path,
@@ -87,6 +96,11 @@ def sweep(
         from harness.study.store import check_folder
 
         asked(given)
+        if given["race"] and given["rule"] != "best":
+            raise HarnessError(
+                f"--race finds the best score, and --rule {given['rule']} needs the full scores of "
+                "others: leave one of them out"
+            )
         typed_values = grid.named("--grid", parameters, "NAME=VALUES, as in density=0.2:0.8:0.2")
         for text in weights:
             grid.parse(text)  # again with the models; here before anything is loaded
@@ -121,6 +135,7 @@ def sweep(
             command=typed(),
             points=grid.points(read, axes, grid.parse_ratio(ratio, models) if ratio else None),
             rule=given["rule"],
+            race=given["race"],
         )
         with quiet():
             found, written = sweeping.sweep(plan, out, say)

@@ -9,9 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.show import raced
 from harness.show.naming import lambda_is, shallow, short
 from harness.show.picture import band
-from harness.show.study_file import Margins, PointScores, SectionScore, SweepFile, SweptPoint
+from harness.show.study_file import (
+    DroppedPoint,
+    Margins,
+    PointScores,
+    SectionScore,
+    SweepFile,
+    SweptPoint,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,6 +60,7 @@ def lines(axes: Axes, sweep: SweepFile) -> None:
     if sum(section.depth == 0 for section in sections) > 1:
         style = {"marker": ".", "linewidth": 2.2, "label": f"all, which chose {sweep.parameter}"}
         _band(axes, weights, points, color="black", **style)
+    raced.crosses(axes, sweep, _placed)
     _mark(axes, sweep)
     axes.set(xlabel=_what(sweep), ylabel=f"{sweep.metric} (band: ± s.e.)")
 
@@ -76,6 +85,7 @@ def families(axes: Axes, sweep: SweepFile) -> None:
         linestyle="-" if kept else (0, (1, 2)),
         label="the reward model (chosen)" if kept else "the reward model",
     )
+    raced.crosses(axes, sweep, _placed)
     if not kept:
         _mark(axes, sweep)
     axes.set(xlabel=_what(sweep), ylabel=f"{sweep.metric} (band: ± s.e.)")
@@ -108,9 +118,12 @@ def _mark(axes: Axes, sweep: SweepFile) -> None:
 
 
 def heat_map(axes: Axes, sweep: SweepFile) -> None:
-    """The score that chose over the weights of two domain models; not drawn where Σλ > 1."""
+    """The score that chose over the weights of two domain models; not drawn where Σλ > 1.
+
+    What a race dropped has a cross in its cell and no colour.
+    """
     points = sweep.points
-    rows, columns = (sorted({point.weights[model] for point in points}) for model in (1, 0))
+    rows, columns = (sorted({point.weights[model] for point in sweep.tried}) for model in (1, 0))
     cells = [[math.nan] * len(columns) for _ in rows]
     for point in points:
         x, y = point.weights
@@ -122,6 +135,12 @@ def heat_map(axes: Axes, sweep: SweepFile) -> None:
         step = math.ceil(len(values) / 11)
         shown = range(0, len(values), step)
         ticks([index + 0.5 for index in shown], [f"{values[index]:g}" for index in shown])
+
+    def cell(point: DroppedPoint) -> tuple[float, float]:
+        x, y = point.weights
+        return columns.index(x) + 0.5, rows.index(y) + 0.5
+
+    raced.crosses(axes, sweep, cell)
     for key, point, marker in _marked(sweep):
         x, y = point.weights
         label = f"{key}: {lambda_is(point.label)}"
@@ -157,11 +176,16 @@ def cloud(axes: Axes, sweep: SweepFile) -> None:
         elinewidth=0.8,
         label="one merge each, ± s.e.",
     )
+    raced.crosses(axes, sweep, _placed)
     for key, point, marker in _marked(sweep):
         style: dict[str, Any] = {"color": COLORS[1], "markerfacecolor": "none", "markersize": 12}
         label = f"{key}: {lambda_is(point.label)}"
         axes.plot(point.total, point.score, marker, label=label, **style)
     axes.set(xlabel=_what(sweep), ylabel=sweep.metric)
+
+
+def _placed(point: DroppedPoint) -> tuple[float, float]:
+    return point.total, point.score
 
 
 def reported(axes: Axes, sweep: SweepFile, rows: Sequence[SectionScore]) -> None:

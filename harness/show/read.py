@@ -77,6 +77,9 @@ def _contradictions(sweep: SweepFile) -> Iterator[tuple[str, str]]:
                 yield f"{key}.{number}.sections", f"other sections than in {key}.0"
             if len(point.weights) != len(sweep.domain_models):
                 yield f"{key}.{number}.weights", "expected one for each of domain_models"
+    for number, dropped in enumerate(sweep.dropped):
+        if len(dropped.weights) != len(sweep.domain_models):
+            yield f"race.dropped.{number}.weights", "expected one for each of domain_models"
     if margins := sweep.margins:
         for label, counts in margins.counts.items():
             if len(counts) != len(margins.edges) - 1 or label not in margins.mean:

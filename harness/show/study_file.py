@@ -116,8 +116,35 @@ class StudyFile(Record):
     notes: list[str]
 
 
+class DroppedPoint(Record):
+    """A point that a race dropped: `score` is of `rows` rows only, and nothing is chosen by it."""
+
+    label: str
+    weights: list[float]
+    total: float
+    why: Literal["significant", "halving"]
+    rows: int
+    score: float
+    stderr: float | None
+    seconds: Seconds
+
+
+class RaceFound(Record):
+    """What a race dropped of a sweep's points.
+
+    `share` is how much of points times rows was scored; `alpha` the chance that the best point was
+    dropped as `significant`.
+    """
+
+    rule: Literal["significant", "halving"]
+    alpha: float
+    rows: int
+    share: float
+    dropped: list[DroppedPoint]
+
+
 class SweepFile(StudyFile):
-    """sweep.json; `best` and `chosen` are indices of `points`."""
+    """sweep.json; `best` and `chosen` are indices of `points`, which were measured in full."""
 
     kind: Literal["sweep"]
     rule: Literal["best", "one-standard-error"]
@@ -126,6 +153,20 @@ class SweepFile(StudyFile):
     chosen: Annotated[int, Field(ge=0)]
     reported: Annotated[list[PointScores], Field(min_length=1)]
     margins: Margins | None
+    race: RaceFound | None = None
+
+    @property
+    def dropped(self) -> list[DroppedPoint]:
+        """The points that were not measured in full."""
+        return self.race.dropped if self.race else []
+
+    @property
+    def tried(self) -> list[SweptPoint | DroppedPoint]:
+        """All points, by how much there is of the domain models."""
+        if not self.dropped:
+            return [*self.points]
+        both: list[SweptPoint | DroppedPoint] = [*self.points[1:], *self.dropped]
+        return [self.points[0], *sorted(both, key=lambda point: (point.total, point.weights))]
 
     @property
     def best_point(self) -> SweptPoint:

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.show import paired_table
+from harness.show import paired_table, raced
 from harness.show.blocks import Block, Page, Part, Picture, Table, Text
 from harness.show.naming import lambda_is, shallow
 from harness.show.numbers import duration, score
 from harness.show.page_parts import apart, how_made, notes, the_merge
-from harness.show.study_file import SweepFile, SweptPoint
+from harness.show.study_file import DroppedPoint, SweepFile, SweptPoint
 from harness.show.sweep_plots import lambda_figure, margins_figure
 
 MOST_COLUMNS = 8
@@ -55,7 +55,7 @@ def _rule(sweep: SweepFile) -> str:
     return (
         f"Rule: {rules[sweep.rule]}. Best: {_at(sweep.best_point)}. Chosen: "
         f"{_at(sweep.chosen_point)}. The reward model itself: {_at(sweep.points[0])}. The best "
-        f"score of {len(sweep.points)} is too high on average, because it was picked for being "
+        f"score of {len(sweep.tried)} is too high on average, because it was picked for being "
         "high: only the report rows tell what the merge is worth."
     )
 
@@ -68,13 +68,17 @@ def _selection(sweep: SweepFile) -> Iterator[Block]:
     points = sweep.points
     yield Text(apart(sweep))
     yield Text(_rule(sweep))
-    ends = f"{lambda_is(points[0].label)} to {lambda_is(points[-1].label)}"
+    if told := raced.sentence(sweep):
+        yield Text(told)
+    tried = sweep.tried
+    ends = f"{lambda_is(tried[0].label)} to {lambda_is(tried[-1].label)}"
+    crosses = " A cross is a value that was dropped." if sweep.dropped else ""
     looked_at = ", ".join(lambda_is(point.label) for point in sweep.reported)
     yield Picture(
         "lambda.png",
         f"Scores against {sweep.parameter}",
-        f"Above, {sweep.metric} on the selection rows at {len(points)} weights, {ends}. Below, "
-        f"{sweep.metric} of each section of the report rows at {looked_at}. The tables hold the "
+        f"Above, {sweep.metric} on the selection rows at {len(tried)} weights, {ends}.{crosses} "
+        f"Below, {sweep.metric} of each section of the report rows at {looked_at}. The tables hold the "
         "same figures.",
         lambda_figure(sweep),
     )
@@ -88,23 +92,29 @@ def _selection(sweep: SweepFile) -> Iterator[Block]:
     yield Table(
         caption=f"Selection rows ({points[0].items:,}): {sweep.metric} ± standard error; {whose}",
         head=[sweep.parameter, "picked", all_of_them, *names, "merge", "scoring"],
-        rows=[_point_row(sweep, index, names) for index in range(len(points))],
+        rows=[_point_row(sweep, point, names) for point in tried],
         left=frozenset({0, 1}),
-        marked=frozenset({sweep.chosen}),
+        marked=frozenset({tried.index(sweep.chosen_point)}),
     )
     if names and len(names) < len(points[0].sections):
         yield Text("Deeper sections are in sweep.json.")
 
 
-def _point_row(sweep: SweepFile, index: int, names: Sequence[str]) -> list[str]:
-    point = sweep.points[index]
-    scores = {section.name: score(section.score, section.stderr) for section in point.sections}
-    marks = {"best": sweep.best, "chosen": sweep.chosen}
+def _point_row(
+    sweep: SweepFile, point: SweptPoint | DroppedPoint, names: Sequence[str]
+) -> list[str]:
+    if isinstance(point, DroppedPoint):
+        marks, each = [raced.mark(point, sweep)], ["-"] * len(names)
+    else:
+        scores = {section.name: score(section.score, section.stderr) for section in point.sections}
+        marked = {"best": sweep.best_point, "chosen": sweep.chosen_point}
+        marks = [mark for mark, one in marked.items() if one == point]
+        each = [scores[name] for name in names]
     return [
         lambda_is(point.label).removeprefix("λ = "),
-        ", ".join(mark for mark, marked in marks.items() if marked == index),
+        ", ".join(marks),
         score(point.score, point.stderr),
-        *(scores[name] for name in names),
+        *each,
         duration(point.seconds.merge),
         duration(point.seconds.score),
     ]

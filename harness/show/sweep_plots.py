@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.show import panels
 from harness.show.naming import rows_of, shallow, short
 from harness.show.picture import STYLE, WIDTH, frame
-from harness.show.study_file import SweepFile, SweptPoint
+from harness.show.study_file import DroppedPoint, SweepFile, SweptPoint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,6 +26,7 @@ def lambda_figure(sweep: SweepFile) -> Figure:
     Above, a line for each section with a band of one standard error; of two parameters only the
     score that chose, a line for each value of the second; a heat map of it where two models'
     weights make a grid; points for a grid of more.
+    A cross is a point that a race dropped, at its score on the rows that it saw.
     Deep sections are left out where there are too many to tell apart.
     """
     from matplotlib import rc_context
@@ -37,12 +38,12 @@ def lambda_figure(sweep: SweepFile) -> Figure:
         figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
         parts: Any = figure.subfigures(2, 1, height_ratios=heights, hspace=0.05)
         above, below = parts
-        names = {name for point in sweep.points[1:] for name in _names(point.label)}
+        names = {name for point in sweep.tried[1:] for name in _names(point.label)}
         if len(names) == 2 and len(sweep.domain_models) == 1:
             panels.families(above.subplots(), sweep)
         elif len(names) > 1:
             panels.cloud(above.subplots(), sweep)
-        elif _on_a_line(sweep.points):
+        elif _on_a_line(sweep.tried):
             panels.lines(above.subplots(), sweep)
         elif len(sweep.domain_models) == 2:
             panels.heat_map(above.subplots(), sweep)
@@ -76,7 +77,7 @@ def margins_figure(sweep: SweepFile) -> Figure | None:
         return figure
 
 
-def _on_a_line(points: Iterable[SweptPoint]) -> bool:
+def _on_a_line(points: Iterable[SweptPoint | DroppedPoint]) -> bool:
     """Whether the weights are multiples of each other, so that their total tells them apart."""
     import numpy as np
 

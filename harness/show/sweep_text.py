@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.show import paired_table
+from harness.show import paired_table, raced
 from harness.show.naming import lambda_is, rows_of, shallow
 from harness.show.numbers import cost, score
-from harness.show.study_file import SweepFile
+from harness.show.study_file import DroppedPoint, SweepFile
 from harness.show.text_table import aligned
 
 _MOST_COLUMNS = 6
@@ -27,24 +27,21 @@ def _selection(sweep: SweepFile) -> Iterator[str]:
         names = [name for name in names if name not in sweep.select]
     several = len(names) > 1
     rows = [[sweep.parameter, sweep.metric, *(names if several else ()), "s", ""]]
-    for index, point in enumerate(sweep.points):
-        by_name = {section.name: section for section in point.sections}
-        marks = [
-            word
-            for word, at in (("chosen", sweep.chosen), ("best", sweep.best))
-            if at == index and not (word == "best" and at == sweep.chosen)
-        ]
-        rows.append(
-            [
-                point.label,
-                score(point.score, point.stderr),
-                *(f"{by_name[name].score:.3f}" for name in names if several),
-                f"{point.seconds.merge + point.seconds.score:.0f}",
-                " ".join(marks),
-            ]
-        )
+    chosen, best = sweep.chosen_point, sweep.best_point
+    for point in sweep.tried:
+        took = f"{point.seconds.merge + point.seconds.score:.0f}"
+        if isinstance(point, DroppedPoint):
+            each = [""] * (len(names) if several else 0)
+            mark = raced.mark(point, sweep)
+        else:
+            by_name = {section.name: section for section in point.sections}
+            each = [f"{by_name[name].score:.3f}" for name in names if several]
+            mark = "chosen" if point == chosen else "best" if point == best else ""
+        rows.append([point.label, score(point.score, point.stderr), *each, took, mark])
     yield f"Selection, {sweep.points[0].items} rows of {rows_of(sweep)[0]}:"
     yield from aligned(rows, left=(len(rows[0]) - 1,))
+    if told := raced.sentence(sweep):
+        yield told
 
 
 def _report(sweep: SweepFile) -> Iterator[str]:

@@ -46,15 +46,13 @@ def divide(
     Raises:
         HarnessError: nothing is left of a task on one of the sides.
     """
-    together = _together(task for tasks in chosen for task in tasks.values())
+    tied = together(task for tasks in chosen for task in tasks.values())
     for side, tasks in (("to choose with", chosen), ("to report", others)):
         for leaf, task in (item for one in tasks for item in one.items()):
             split = task.config.test_split
             found = task.dataset[split]
             kept = Docs(
-                doc
-                for doc in found
-                if (place(together[task.unit(doc)]) < share) == (tasks is chosen)
+                doc for doc in found if (place(tied[task.unit(doc)]) < share) == (tasks is chosen)
             )
             if not kept:
                 raise HarnessError(
@@ -64,7 +62,7 @@ def divide(
             task.dataset[split] = kept
 
 
-def _together(tasks: Iterable[CandidateTask]) -> dict[str, str]:
+def together(tasks: Iterable[CandidateTask]) -> dict[str, str]:
     """Unit -> what all units that must stay with it have in common.
 
     Documents of one unit stay together, and documents of one prompt do. Most often that is the

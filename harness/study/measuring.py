@@ -6,25 +6,23 @@ What comes out is a `Measurement`: scores, what they cost, and the items behind 
 
 from __future__ import annotations
 
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.runs import identity
 from harness.runs.results import Run, find_run
-from harness.show.naming import lambda_is
-from harness.show.numbers import duration
 from harness.study import choose, interrupt
 from harness.study.choose import Score, SectionScore
 from harness.study.merged_model import MergedModel
 from harness.study.recipe import Point
+from harness.study.remembering import Answers
 from harness.study.rows import Rows
 from harness.study.spec import Spec
 from harness.study.store import Store
-from harness.study.worker import Cost, Job, LocalPool, Outcome, Pool, Worker
+from harness.study.worker import Cost, Job, LocalPool, Outcome, Pool, Worker, place_of
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,11 @@ class Measuring:
         self._digests = [(one, one.digest()) for one in rows]
 
     def measure(
-        self, points: Sequence[tuple[str, Point]], role: str, tell: Tell
+        self,
+        points: Sequence[tuple[str, Point]],
+        role: str,
+        tell: Tell,
+        known: Callable[[Point, str], Answers] | None = None,
     ) -> dict[str, Measurement]:
         """The measurements of points on all rows of a role; those that are not there are made.
 
@@ -178,6 +180,7 @@ class Measuring:
             points: each with what it is called.
             role: of the rows.
             tell: told of each task at each point.
+            known: gives answers that there are of a point's rows of a task; see `Job.known`.
 
         Returns:
             What a point is called -> its measurement.
@@ -193,35 +196,14 @@ class Measuring:
                     f"{task} is measured anew: its rows, its settings, its code or their division "
                     "are not those of the earlier results"
                 )
-        waiting = deque(
-            Job(name, point, role, task, keep=True)
-            for name, point in places.values()
-            for task in digests
+        results = self.run(
+            (
+                Job(name, point, role, task, keep=True, known=known(point, task) if known else ())
+                for name, point in places.values()
+                for task in digests
+            ),
+            tell,
         )
-        results: dict[tuple[str, str], TaskResult] = {}
-
-        def done(job: Job, now: bool) -> None:
-            place = place_of(job.point, role)
-            result = TaskResult.read(self.store.path(place, str(job.task)), self._metric)
-            results[place, result.task] = result
-            tell(job, result, now)
-
-        under_way = 0
-        while waiting or under_way:
-            while waiting and under_way < self.pool.size:
-                job = waiting.popleft()
-                data = f"{role} {digests[str(job.task)]}"
-                if self.store.has(place_of(job.point, role), str(job.task), data):
-                    done(job, False)
-                else:
-                    self.pool.submit(job)
-                    under_way += 1
-            if under_way:
-                outcome = self.pool.next()
-                interrupt.check()
-                self._keep(outcome, digests)
-                done(outcome.job, True)
-                under_way -= 1
         return {
             name: Measurement(
                 point, role, tuple(results[place_of(point, role), task] for task in digests)
@@ -229,62 +211,55 @@ class Measuring:
             for name, point in points
         }
 
-    def _keep(self, outcome: Outcome, digests: dict[str, str]) -> None:
+    def run(self, jobs: Iterable[Job], tell: Tell) -> dict[tuple[str, str], TaskResult]:
+        """The results of jobs of one task each, as `Job.place` and task; see `measure`.
+
+        Raises:
+            HarnessError: one of them can't be done; what is finished is kept.
+        """
+        waiting = iter(jobs)
+        results: dict[tuple[str, str], TaskResult] = {}
+
+        def done(job: Job, now: bool) -> None:
+            result = TaskResult.read(self.store.path(job.place, str(job.task)), self._metric)
+            results[job.place, result.task] = result
+            tell(job, result, now)
+
+        under_way, left = 0, True
+        while left or under_way:
+            while left and under_way < self.pool.size:
+                job = next(waiting, None)
+                if job is None:
+                    left = False
+                elif self.has(job):
+                    done(job, False)
+                else:
+                    self.pool.submit(job)
+                    under_way += 1
+            if under_way:
+                outcome = self.pool.next()
+                interrupt.check()
+                self._keep(outcome)
+                done(outcome.job, True)
+                under_way -= 1
+        return results
+
+    def has(self, job: Job) -> bool:
+        """Whether what a job of one task would give is there, and of the data at hand."""
+        return self.store.has(job.place, str(job.task), self._data(job, str(job.task)))
+
+    def _data(self, job: Job, task: str) -> str:
+        """What a measurement is of; a part is one of all rows of its role together."""
+        of_role = {one.name: digest for one, digest in self._digests if one.role == job.role}
+        if job.part is None:
+            return f"{job.role} {of_role[task]}"
+        return f"{job.role} {job.part} {identity.digest(of_role)}"
+
+    def _keep(self, outcome: Outcome) -> None:
         if outcome.error is not None:
             raise HarnessError(outcome.error)
         job = outcome.job
         for task, files in outcome.files.items():
-            data = f"{job.role} {digests[task]}"
-            with self.store.writing(place_of(job.point, job.role), task, data) as folder:
+            with self.store.writing(job.place, task, self._data(job, task)) as folder:
                 for name, content in files.items():
                     (folder / name).write_bytes(content)
-
-
-def place_of(point: Point, role: str) -> str:
-    """Where a store has a point's measurements, whoever proposed it; see `Store.path`."""
-    return f"{point.label}/{role}"
-
-
-class Progress:
-    """Tells of each measurement its score, how long it took and how long the rest may take.
-
-    Args:
-        say: told a line at a time.
-        metric: what is told of a task.
-        count: of measurements.
-    """
-
-    def __init__(self, say: Callable[[str], None], metric: str, count: int) -> None:
-        self._say = say
-        self._metric = metric
-        self._count = count
-        self._number = 0
-        self._seconds: list[float] = []
-        self._last = time.perf_counter()
-
-    def tell(self, job: Job, result: TaskResult, measured: bool) -> None:
-        """Tell of the next measurement.
-
-        Args:
-            job: which.
-            result: what it gave.
-            measured: False if it was there already.
-        """
-        self._number += 1
-        now = time.perf_counter()
-        took, self._last = now - self._last, now
-        whole = result.sections[0]
-        error = f" ± {whole.stderr:.3f}" if whole.stderr is not None else ""
-        line = (
-            f"{self._number}/{self._count}  {lambda_is(job.point.label)}  {result.task}  "
-            f"{self._metric} {whole.score:.3f}{error}"
-        )
-        if not measured:
-            self._say(f"{line}  (from an earlier run)")
-            return
-        self._seconds.append(took)
-        left = self._count - self._number
-        # The first one loads the model, too.
-        typical = sorted(self._seconds)[len(self._seconds) // 2]
-        more = f", about {duration(left * typical)} left" if left else ""
-        self._say(f"{line}  ({duration(took)}{more})")

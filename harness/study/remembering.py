@@ -3,12 +3,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.models.score.requests import conversation_key
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
+
+# Answers with the digests of their conversations.
+Answers = Iterable[tuple[bytes, tuple[Any, ...]]]
+# The file that a part's answers are in, beside its samples.
+ANSWERS = "answers.json"
 
 
 class Remembering:
@@ -35,6 +43,15 @@ class Remembering:
         """The weights are others now."""
         self._known.clear()
 
+    def learn(self, answers: Answers) -> None:
+        """Take answers of the same weights for known, so that nothing is scored for them."""
+        self._known.update(answers)
+
+    @property
+    def answers(self) -> Answers:
+        """All that is known."""
+        return self._known.items()
+
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[tuple[Any, ...]]:
@@ -48,3 +65,14 @@ class Remembering:
             self._known.update(zip((keys[n] for n in new), answers, strict=True))
             self.scored += len(new)
         return [self._known[key] for key in keys]
+
+
+def as_file(answers: Answers) -> bytes:
+    """Answers as a file's content; numbers keep their last bit."""
+    return json.dumps({key.hex(): answer for key, answer in answers}).encode()
+
+
+def read_answers(file: Path) -> list[tuple[bytes, tuple[Any, ...]]]:
+    """What `as_file` wrote."""
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return [(bytes.fromhex(key), tuple(answer)) for key, answer in found.items()]

@@ -19,7 +19,7 @@ SALT = "dogerm rung 1"
 
 
 @contextmanager
-def part(rows: Rows, share: float) -> Iterator[None]:
+def part(rows: Rows, share: float) -> Iterator[Rows]:
     """Leave a task or group only this share of its documents for a while.
 
     Of each leaf those whose prompts come first in the order of their digests, at least one: a
@@ -34,7 +34,7 @@ def part(rows: Rows, share: float) -> Iterator[None]:
                 kept = set(in_order[: math.ceil(share * len(units))])
                 docs = Docs(doc for doc in whole[name] if task.unit(doc) in kept)
                 task.dataset[task.config.test_split] = docs
-        yield
+        yield rows
     finally:
         for name, task in rows.leaves.items():
             task.dataset[task.config.test_split] = whole[name]

@@ -13,12 +13,16 @@ from typing import Any
 from harness.show.naming import lambda_is
 from harness.study import choose, grid, output, proof
 from harness.study.interrupt import stoppable
-from harness.study.measuring import Measurement, Measuring, Progress, opened
+from harness.study.measuring import Measurement, Measuring, Tell, opened
 from harness.study.merged_model import MergedModel
+from harness.study.progress import Progress
+from harness.study.race import Race
+from harness.study.raced import Raced, seconds_of, where
 from harness.study.recipe import UNMERGED, Point, StudyRecipe, each, strength_of
 from harness.study.rows import REPORT, SELECT, check_metric
 from harness.study.spec import Plan
 from harness.study.store import RESULTS, check_folder, told_if_full
+from harness.study.worker import Cost
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,13 @@ class SweepPlan(Plan):
     Attributes:
         points: what to try, as `grid.points` gives it: the reward model itself first.
         rule: of `harness.study.choose`.
+        race: what drops points before they are measured in full, of `harness.study.racing`; None:
+            nothing.
     """
 
     points: Sequence[Point]
     rule: str
+    race: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,10 +46,10 @@ class Swept:
     """What a sweep measured and chose.
 
     Attributes:
-        measured: the selection rows at each point.
+        measured: the selection rows at each point that was not dropped.
         reported: the report rows at the ends and at the chosen point.
-        best: the index of the point with the best score.
-        chosen: the index of the point that the rule chose.
+        best: the index of the one with the best score.
+        chosen: the index of the one that the rule chose.
         rising: whether a larger score is better.
         looked_at: the labels of other points whose report rows earlier runs opened.
     """
@@ -53,6 +60,12 @@ class Swept:
     chosen: int
     rising: bool
     looked_at: Sequence[str]
+    raced: Raced | None = None
+
+    def costs_at(self, measured: Measurement) -> list[Cost]:
+        """What a point's selection rows took; in a race its parts, too."""
+        parts = self.raced.costs[measured.point.label] if self.raced else []
+        return [*parts, *measured.costs]
 
 
 def sweep(
@@ -69,8 +82,8 @@ def sweep(
         What ``sweep.json`` holds, and the files that were written.
 
     Raises:
-        HarnessError: a metric that a task lacks; a folder that can't be worked in; a full disk; a
-            reward that is no finite number.
+        HarnessError: a metric that a task lacks, or by which there is no race; a folder that can't
+            be worked in; a full disk; a reward that is no finite number.
         MergeError: the recipe or its models don't make a merge.
     """
     began = time.perf_counter()
@@ -86,20 +99,26 @@ def sweep(
 
 
 def _swept(plan: SweepPlan, measuring: Measuring, say: Callable[[str], None]) -> Swept:
-    def measure(points: Sequence[Point], role: str) -> list[Measurement]:
-        count = len(points) * len(plan.names(role))
-        named = [(lambda_is(point.label), point) for point in points]
-        progress = Progress(say, plan.spec.metric, count)
-        return list(measuring.measure(named, role, progress.tell).values())
+    def told(points: Sequence[Point], role: str) -> Tell:
+        return Progress(say, plan.spec.metric, len(points) * len(plan.names(role))).tell
 
-    measured = measure(plan.points, SELECT)
+    def measure(points: Sequence[Point], role: str) -> list[Measurement]:
+        named = [(lambda_is(point.label), point) for point in points]
+        return list(measuring.measure(named, role, told(points, role)).values())
+
+    raced = None
+    if plan.race is not None:
+        race = Race(measuring, plan.rows, plan.spec.metric, plan.race, say)
+        raced = race.run(plan.points, lambda alive: told(alive, SELECT))
+    measured = raced.measured if raced else measure(plan.points, SELECT)
     scores = [one.score for one in measured]
     rising = measured[0].tasks[0].rising
     chosen = choose.chosen(scores, plan.rule, rising)
-    looked_at = {point.label for point in (*grid.ends(plan.points), plan.points[chosen])}
-    ends = [point for point in plan.points if point.label in looked_at]
-    labels = ", ".join(lambda_is(point.label) for point in ends)
-    say(f"chosen: {lambda_is(plan.points[chosen].label)}; now the report rows, at {labels}")
+    point = measured[chosen].point
+    looked_at = {one.label for one in (*grid.ends(plan.points), point)}
+    ends = [one for one in plan.points if one.label in looked_at]
+    labels = ", ".join(lambda_is(one.label) for one in ends)
+    say(f"chosen: {lambda_is(point.label)}; now the report rows, at {labels}")
     return Swept(
         measured=measured,
         reported=measure(ends, REPORT),
@@ -107,6 +126,7 @@ def _swept(plan: SweepPlan, measuring: Measuring, say: Callable[[str], None]) ->
         chosen=chosen,
         rising=rising,
         looked_at=sorted(measuring.store.labels(REPORT) - looked_at),
+        raced=raced,
     )
 
 
@@ -120,7 +140,9 @@ def summary(plan: SweepPlan, swept: Swept, out: Path, seconds: float) -> dict[st
         seconds: how long this run took.
     """
     chosen = swept.measured[swept.chosen]
-    costs = [cost for one in (*swept.measured, *swept.reported) for cost in one.costs]
+    costs = [cost for one in swept.measured for cost in swept.costs_at(one)]
+    costs += [cost for one in swept.reported for cost in one.costs]
+    costs += [cost for one in (swept.raced.dropped if swept.raced else ()) for cost in one.costs]
     content = {
         **output.facts("sweep", plan, costs, seconds, swept.rising),
         "rule": plan.rule,
@@ -130,13 +152,11 @@ def summary(plan: SweepPlan, swept: Swept, out: Path, seconds: float) -> dict[st
                 "score": one.score.value,
                 "stderr": one.score.stderr,
                 "items": one.score.items,
-                "seconds": {
-                    "merge": sum(cost.merge_seconds for cost in one.costs),
-                    "score": sum(cost.score_seconds for cost in one.costs),
-                },
+                "seconds": seconds_of(swept.costs_at(one)),
             }
             for one in swept.measured
         ],
+        **({"race": swept.raced.as_dict(str(plan.race))} if swept.raced else {}),
         "best": swept.best,
         "chosen": swept.chosen,
         "reported": [_scored(one) for one in swept.reported],
@@ -152,14 +172,8 @@ def summary(plan: SweepPlan, swept: Swept, out: Path, seconds: float) -> dict[st
 
 def _scored(measured: Measurement) -> dict[str, Any]:
     """Which point it is, where a plot shows it, and its scores."""
-    point = measured.point
-    scored = {
-        "label": point.label,
-        "weights": list(point.strengths),
-        "total": point.distance,
-        "sections": [section.as_dict() for section in measured.sections],
-    }
-    return scored if len(point.values) == 1 else {**scored, "params": dict(point.values)}
+    sections = [section.as_dict() for section in measured.sections]
+    return {**where(measured.point), "sections": sections}
 
 
 def _margins(swept: Swept) -> dict[str, Any] | None:
@@ -194,7 +208,7 @@ def _proof(plan: SweepPlan, swept: Swept, chosen: Point) -> dict[str, Any] | Non
 
 def _notes(plan: SweepPlan, swept: Swept) -> Iterator[str]:
     best, chosen = swept.best, swept.chosen
-    point, top = plan.points[chosen], plan.points[best]
+    point, top = swept.measured[chosen].point, swept.measured[best].point
     whole = _most(plan.spec.recipe)
     scores = [one.score for one in swept.measured]
     if point.at_rest:
@@ -220,7 +234,7 @@ def _notes(plan: SweepPlan, swept: Swept) -> Iterator[str]:
             f"at {lambda_is(point.label)} nothing of the reward model is left but its head: what "
             "changed there is not knowledge added to it"
         )
-    if not top.at_rest and best == len(plan.points) - 1 and 0 < top.distance < whole:
+    if not top.at_rest and top == plan.points[-1] and 0 < top.distance < whole:
         yield f"the best, {lambda_is(top.label)}, is the largest that was tried: try larger ones"
     yield from output.divided(plan)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
@@ -18,8 +19,9 @@ from harness.errors import HarnessError
 from harness.study import identity, machine, rungs
 from harness.study.evaluate import evaluate
 from harness.study.merged_model import MergedModel
+from harness.study.race_order import RACE, Order, Part
 from harness.study.recipe import Point
-from harness.study.remembering import Remembering
+from harness.study.remembering import ANSWERS, Answers, Remembering, as_file
 from harness.study.rows import SELECT, Rows
 from harness.study.spec import Spec
 
@@ -35,6 +37,9 @@ class Job:
         task: one of the role's; None: all of them.
         share: of the selection rows, in 0..1; see `harness.study.rungs`.
         keep: whether the outcome has the run's files.
+        part: of a race: these units of the selection rows alone; the outcome's files have the
+            answers, too.
+        known: answers to some of the rows, at this point; they are not scored again.
     """
 
     label: str
@@ -43,11 +48,24 @@ class Job:
     task: str | None = None
     share: float = 1.0
     keep: bool = False
+    part: Part | None = None
+    known: Answers = ()
+
+    @property
+    def place(self) -> str:
+        """Where a store has what it gives; see `Store.path`."""
+        place = place_of(self.point, self.role)
+        return place if self.part is None else f"{place_of(self.point, RACE)}/{self.part}"
 
     @property
     def subject(self) -> Point:
         """What a worker's model is set to by it."""
         return self.point
+
+
+def place_of(point: Point, role: str) -> str:
+    """Where a store has a point's measurements, whoever proposed it; see `Store.path`."""
+    return f"{point.label}/{role}"
 
 
 @dataclass(frozen=True)
@@ -115,6 +133,7 @@ class Worker:
         self._rows = list(rows or spec.load_rows())
         self._spec = spec
         self._answers: Remembering | None = None
+        self._order: Order | None = None
         self._told: set[tuple[str, str]] = set()
         if spec.identity:
             identity.check(spec.identity, identity.identity(self._model, self._rows, spec.metric))
@@ -131,6 +150,9 @@ class Worker:
 
     def _measured(self, job: Job) -> Outcome:
         model, seconds = self._set(job.point)
+        if job.part is not None:
+            model.forget()  # the file has this part's answers alone
+        model.learn(job.known)
         began, before = time.perf_counter(), model.scored
         results: dict[str, dict[str, Any]] = {}
         files: dict[str, dict[str, bytes]] = {}
@@ -139,12 +161,14 @@ class Worker:
             about = self._about(job.point, 0.0 if results else seconds)
             warn = (rows.role, rows.name) not in self._told
             told_as = f"merged with {job.point}"
-            with rungs.part(rows, job.share):
-                done = evaluate(model, rows, about, told_as=told_as, warn=warn)
+            with self._part_of(rows, job) as part:
+                done = evaluate(model, part, about, told_as=told_as, warn=warn)
             self._told.add((rows.role, rows.name))
             results[rows.name] = done.results
             if job.keep:
-                files[rows.name] = done.files
+                files[rows.name] = dict(done.files)
+            if job.part is not None:
+                files[rows.name][ANSWERS] = as_file(model.answers)
         return Outcome(
             job=job,
             results=results,
@@ -157,6 +181,14 @@ class Worker:
             ),
             files=files,
         )
+
+    def _part_of(self, rows: Rows, job: Job) -> AbstractContextManager[Rows]:
+        """The rows that a job is about, for a while."""
+        if job.part is None:
+            return rungs.part(rows, job.share)
+        if self._order is None:
+            self._order = Order([one for one in self._rows if one.role == SELECT])
+        return self._order.part(rows, job.part)
 
     def _set(self, point: Point) -> tuple[Remembering, float]:
         if self._answers is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.show import raced
 from harness.show.blocks import Block, Text
 from harness.show.naming import lambda_is
 from harness.show.numbers import score
@@ -31,7 +32,7 @@ def blocks(study: SweepFile | SearchFile) -> Iterator[Block]:
 def _of_sweep(sweep: SweepFile) -> str:
     points, metric = sweep.points, sweep.metric
     best, chosen = sweep.best_point, sweep.chosen_point
-    values = [point.label for point in points]
+    values = [point.label for point in sweep.tried]
     if len(values) > _LISTED:
         values = [*values[:3], "...", values[-1]]
     rules = {
@@ -40,12 +41,13 @@ def _of_sweep(sweep: SweepFile) -> str:
         f"within one standard error of the best ({score(best.score, best.stderr)} at "
         f"{lambda_is(best.label)})",
     }
+    race = raced.sentence(sweep)
     beside = f", the reward model's alone {score(points[0].score, points[0].stderr)}"
     return (
-        f"dogerm sweep tried {len(points)} values of {sweep.parameter} ({'; '.join(values)}) and "
-        f"took {lambda_is(chosen.label)}. Rule: {rules[sweep.rule]}. Its {metric} on these "
+        f"dogerm sweep tried {len(sweep.tried)} values of {sweep.parameter} ({'; '.join(values)}) "
+        f"and took {lambda_is(chosen.label)}. Rule: {rules[sweep.rule]}. Its {metric} on these "
         f"{chosen.items:,} rows is {score(chosen.score, chosen.stderr)}{beside}. "
-        f"{_WARNING}"
+        f"{_WARNING}{f' {race}' if race else ''}"
     )
 
 
