@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,23 @@ from harness.rows.documents import Docs
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
+# What `--metadata` may hold for the tasks of this project.
+KEYS = ("data_dir", "missing")
+HUB = "hub"
+
 _told: set[str] = set()
+
+
+def takes_the_hubs(metadata: Mapping[str, Any]) -> bool:
+    """Whether what a folder of local data lacks comes from the Hub: ``missing: hub``.
+
+    Raises:
+        HarnessError: another value.
+    """
+    given = metadata.get("missing", HUB)
+    if given != HUB:
+        raise HarnessError(f"--metadata: missing is {given!r}, expected {HUB!r}, or no such key")
+    return "missing" in metadata
 
 
 def rows(schema: datasets.Schema, config: Any) -> datasets.Rows:
@@ -25,9 +42,9 @@ def rows(schema: datasets.Schema, config: Any) -> datasets.Rows:
         HarnessError: a key of ``--metadata`` is misspelt, or as `harness.rows.datasets.load`.
     """
     options, metadata = config["dataset_kwargs"], config["metadata"] or {}
-    for key in metadata:
-        if key != "data_dir" and difflib.SequenceMatcher(None, key, "data_dir").ratio() > 0.8:
-            raise HarnessError(f"--metadata: unknown key {key!r}; did you mean 'data_dir'?")
+    for key, known in itertools.product(metadata, KEYS):
+        if key not in KEYS and difflib.SequenceMatcher(None, key, known).ratio() > 0.8:
+            raise HarnessError(f"--metadata: unknown key {key!r}; did you mean {known!r}?")
     packaged = options.get("packaged")
     return datasets.load(
         options["benchmark"],
@@ -38,6 +55,7 @@ def rows(schema: datasets.Schema, config: Any) -> datasets.Rows:
         split=config["test_split"],
         packaged=Path(metadata["config_source"]).parent / packaged if packaged else None,
         data_dir=metadata.get("data_dir"),
+        or_hub=takes_the_hubs(metadata),
         where=options.get("where"),
     )
 

@@ -1,0 +1,1 @@
+"""PPE Preference: which of two answers people on Chatbot Arena preferred."""
