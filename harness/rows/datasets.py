@@ -3,9 +3,10 @@
 
 A local file replaces the Hub's data set when it has the same schema. It lies in the folder that
 ``--metadata '{"data_dir": ...}'`` or ``DOGERM_DATA_DIR`` names, as ``<benchmark>.jsonl``, ``.json``
-or ``.parquet``, or as a folder ``<benchmark>/`` of such files. Where a file of that folder is named
-after a split (``gpt.jsonl``, or the Hub's own ``gpt-00000-of-00001.parquet``), that split is read
-from such files alone.
+or ``.parquet``, or as a folder ``<benchmark>/`` of such files, at any depth. Where a file in it is
+named after a split (``gpt.jsonl``, or the Hub's own ``gpt-00000-of-00001.parquet``), that split is
+read from such files alone. What the folder lacks is an error, or with ``"missing": "hub"`` the
+Hub's.
 """
 
 from __future__ import annotations

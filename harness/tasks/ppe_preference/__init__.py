@@ -1,1 +1,1 @@
-"""PPE Preference: which of two answers people on Chatbot Arena preferred."""
+"""PPE Preference: which of two models' answers people preferred."""
