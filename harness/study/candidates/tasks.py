@@ -61,7 +61,7 @@ def load(study: Study) -> Tasks:
                 sizes.append((len(one.prompts()), text))
     select = [
         Rows(name, loaded, SELECT)
-        for text in study.select
+        for text in _choosing(study)
         for name, loaded in task_names.load(manager, [text])
     ]
     _refuse_shared(select, rows)
@@ -74,6 +74,12 @@ def load_reported(study: Study) -> list[Rows]:
     manager = _manager(study)
     named = (text for given in study.tasks.values() for text in given)
     return [Rows(*one, REPORT) for text in named for one in task_names.load(manager, [text])]
+
+
+def _choosing(study: Study) -> list[str]:
+    """The tasks that choose anything, each once."""
+    own = (text for one in study.candidates.values() for text in one.select)
+    return list(dict.fromkeys([*study.select, *own]))
 
 
 def _manager(study: Study) -> Any:
