@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of the study in merge_recipes/study.yml: what is reported, what chooses, what is learned.
+"""The rows of the study in merge_recipes/study.yml: reported, choosing, and to learn from.
 
     python tests/benchmarks/study_data.py study-data
 
