@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import random
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness.bon.curves import read_curves
 from harness.errors import HarnessError
 from tests.harness.conftest import oracle
 
@@ -54,7 +56,10 @@ def official(rows: list[dict[str, Any]], reward: Callable[..., float]) -> float:
 
 
 def test_the_mean_of_five_accuracies(
-    evaluated: Callable[..., Any], rewards: Callable[..., float], write_rows: Write
+    evaluated: Callable[..., Any],
+    rewards: Callable[..., float],
+    write_rows: Write,
+    tmp_path: Path,
 ) -> None:
     """Both forms in one run ask for the same 32 conversations a prompt, scored once."""
     results, scored = evaluated(write_sets(write_rows), "ppe_correctness", "ppe_best_of_k")
@@ -76,6 +81,11 @@ def test_the_mean_of_five_accuracies(
     at_32 = [found[f"ppe_best_of_k-{name}"]["best_of_n@32,none"] for name in SETS]
     assert found["ppe_best_of_k"]["best_of_n@32,none"] == pytest.approx(sum(at_32) / 5)
     assert len(set(accuracies)) > 1
+    file = tmp_path / "results_now.json"
+    file.write_text(json.dumps({k: results[k] for k in ("results", "groups", "n-samples")}))
+    curves = read_curves([f"tiny={file}"])  # of the sets, not of their group
+    assert sorted(curves) == sorted(f"ppe_best_of_k-{name}" for name in SETS)
+    assert [curves[f"ppe_best_of_k-{s}"].models["tiny"][32].value for s in SETS] == at_32
 
 
 def test_a_tie_is_wrong_and_shares_the_choice(tasks: Any, write_rows: Write) -> None:
