@@ -29,13 +29,25 @@ def config(folder: Path) -> dict[str, Any]:
     return read
 
 
+def settled(model: Any) -> Any:
+    """For evaluation, its weights in memory of their own.
+
+    A mapped file's tensors lie as its header leaves them, and matrix products of numbers that lie
+    otherwise may differ in the last bit.
+    """
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+    return model.eval()
+
+
 def by_transformers(folder: Path) -> list[float]:
     """By the class that transformers finds for it, as TRL and NeMo-RL load it too."""
     kind = transformers.AutoModelForSequenceClassification
     model, told = kind.from_pretrained(folder, output_loading_info=True)
     assert not told["missing_keys"]
+    settled(model)
     with torch.no_grad():
-        return [float(model.eval()(torch.tensor([ids])).logits) for ids in IDS]
+        return [float(model(torch.tensor([ids])).logits) for ids in IDS]
 
 
 def by_tokens(folder: Path) -> list[float]:
@@ -44,8 +56,9 @@ def by_tokens(folder: Path) -> list[float]:
     read.num_labels = 1
     read.classifier_dropout = 0.0
     model = transformers.AutoModelForTokenClassification.from_pretrained(folder, config=read)
+    settled(model)
     with torch.no_grad():
-        return [float(model.eval()(torch.tensor([ids])).logits[0, -1]) for ids in IDS]
+        return [float(model(torch.tensor([ids])).logits[0, -1]) for ids in IDS]
 
 
 def by_openrlhf(folder: Path, normalized: bool) -> list[float]:
@@ -54,13 +67,13 @@ def by_openrlhf(folder: Path, normalized: bool) -> list[float]:
     weights: dict[str, torch.Tensor] = {}
     for file in sorted(folder.glob("*.safetensors")):
         weights |= load_file(file)
-    head = weights[f"{read.get('value_head_prefix', 'score')}.weight"]
+    head = weights[f"{read.get('value_head_prefix', 'score')}.weight"].clone()
     mean, std = read.get("mean", 0.0), read.get("std", 1.0)
-    body = transformers.AutoModel.from_pretrained(folder).eval()
+    body = settled(transformers.AutoModel.from_pretrained(folder))
     rewards = []
     with torch.no_grad():
         for ids in IDS:
-            state = body(torch.tensor([ids])).last_hidden_state[:, -1]
-            reward = torch.nn.functional.linear(state, head)[0, 0]
+            states = body(torch.tensor([ids])).last_hidden_state
+            reward = torch.nn.functional.linear(states, head)[0, -1, 0]
             rewards.append(float((reward - mean) / std if normalized else reward))
     return rewards
