@@ -158,4 +158,4 @@ def reads(rule: Rule) -> Need:
 def _shown(model: StoredReward, token: int | None) -> str:
     if model.tokenizer is None:
         return f"token {token}"
-    return repr(model.tokenizer.convert_ids_to_tokens(token))
+    return repr(model.tokenizer.decode([token]))

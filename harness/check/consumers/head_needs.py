@@ -120,7 +120,7 @@ def bias_as_mean(model: StoredReward) -> Lack | None:
     return mended(
         f"the head has a bias ({float(model.bias):g}), and it knows a mean instead, which "
         "--reward.normalize_enable takes off",
-        "the bias as `mean` in config.json",
+        "the bias as `mean` in config.json: serve it with --reward.normalize_enable",
         mend,
     )
 
