@@ -27,6 +27,7 @@ from harness.check.consumers.head_needs import (
     head_named,
     no_bias,
     one_reward,
+    read_scale,
     trunk_named,
     value_head,
 )
@@ -146,6 +147,7 @@ CONSUMERS = (
             trunk_named,
             value_head,
             bias_as_mean,
+            read_scale,
             tokenizer,
             reads(nothing),
         ),

@@ -61,7 +61,7 @@ def export(
             changed.append(lack.change)
     if scale is not None:
         _put_scale(plan, model, scale)
-        changed.append("mean and std in config.json: serve it with --reward.normalize_enable")
+        changed.append("mean and std in config.json, for --reward.normalize_enable")
     with staged(str(target)) as stage:
         _write(model, plan, stage)
         after = ask(consumer, read_reward(stage))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from harness.check.consumers.need import Lack, Need, Plan, mended
+from harness.check.consumers.need import Kind, Lack, Need, Plan, mended
 from harness.check.consumers.stored import StoredReward
 
 NAME = "score"
@@ -120,8 +120,23 @@ def bias_as_mean(model: StoredReward) -> Lack | None:
     return mended(
         f"the head has a bias ({float(model.bias):g}), and it knows a mean instead, which "
         "--reward.normalize_enable takes off",
-        "the bias as `mean` in config.json: serve it with --reward.normalize_enable",
+        "the bias as `mean` in config.json, for --reward.normalize_enable",
         mend,
+    )
+
+
+def read_scale(model: StoredReward) -> Lack | None:
+    """OpenRLHF 0.11.2 keeps `mean` and `std` in buffers that loading leaves unset.
+
+    Its class, run with transformers 5.15.0 and 5.23.0 on a CPU: as __init__ made it, both were
+    right; after from_pretrained, any number.
+    """
+    if "mean" not in model.raw:
+        return None
+    return Lack(
+        "config.json has a mean, which OpenRLHF's class lost on loading when it was run (0.11.2 "
+        "with transformers 5.15): compare a reward before you trust --reward.normalize_enable",
+        Kind.CARE,
     )
 
 

@@ -117,7 +117,9 @@ def test_a_scale_for_openrlhf(save: Save, value_head: Path, tmp_path: Path) -> N
 
 def test_openrlhfs_own_for_others(of_openrlhf: Path, tmp_path: Path) -> None:
     """Its name of the head is right for itself; a copy for others has theirs, and its class's."""
-    assert ask(consumer("openrlhf"), read_reward(of_openrlhf)).state is State.YES
+    answer = ask(consumer("openrlhf"), read_reward(of_openrlhf))
+    assert answer.state is State.CARE
+    assert "compare a reward before you trust --reward.normalize_enable" in answer.why
     own = by_openrlhf(of_openrlhf, normalized=True)
     export(consumer("vllm"), of_openrlhf, tmp_path / "out")
     assert config(tmp_path / "out")["architectures"] == ["LlamaForSequenceClassification"]
