@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every consumer: what was read in the source of the version that is named, and nothing else.
 
-None of these servers was run. transformers, TRL and the class that verl 0.7.0 loads are, in tests.
+No server was run. transformers, TRL and the class that verl 0.7.0 loads are, in tests; OpenRLHF's
+class was once (`head_needs.read_scale`).
 """
 
 from __future__ import annotations
