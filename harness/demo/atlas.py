@@ -21,7 +21,8 @@ from harness.errors import HarnessError
 from harness.models.load.device import fast_dtype
 from harness.runs.atomic import write_text
 from harness.show.study_file import SweepFile
-from harness.training.generated import atlas, basics, facts
+from harness.training.generated import basics, facts
+from harness.training.generated.atlas import ATLAS
 
 WEIGHTS = "0.4,0.7,1,1.3"
 FACTS, CHOOSING = 360, 60  # as harness/training/configs/atlas.yml has them; how many choose λ
@@ -83,12 +84,12 @@ def show(out: Path, limit: int | None = None) -> SweepFile:
 
 def write_tasks(folder: Path, limit: int | None = None) -> dict[str, Path]:
     """The three sets of pairs as tasks for lm-eval, by name."""
-    known = atlas.facts(FACTS, SEED)
+    known = ATLAS.facts(FACTS, SEED)
     # the reward model's other training pairs ask for some countries, too
     asked = {thing for table in basics.FACTS.values() for thing in table}
     rows = {
-        "choosing": atlas.told_apart(known[:CHOOSING], SEED),
-        DOMAIN: atlas.told_apart(known[CHOOSING:], SEED),
+        "choosing": ATLAS.told_apart(known[:CHOOSING], SEED),
+        DOMAIN: ATLAS.told_apart(known[CHOOSING:], SEED),
         OUTSIDE: facts.unseen_pairs(GENERAL, SEED, without=asked),
     }
     folder.mkdir(parents=True, exist_ok=True)
