@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,8 +21,7 @@ from harness.models import response_cache
 from harness.models.load import arguments
 from harness.models.only_scores import OnlyScores
 from harness.models.remote import squashed
-from harness.models.remote.client import Client
-from harness.models.remote.protocols import PROTOCOLS, Row
+from harness.models.remote.protocols import Row
 from harness.models.remote.sent import Served, row_of
 from harness.models.remote.server import Server
 from harness.models.score import digests, progress, template_args, template_trial
@@ -106,10 +105,6 @@ class RewardHttp(Templated, OnlyScores, LM):
         pretrained = pretrained or tokenizer
         if pretrained is None:
             raise HarnessError("--model_args lacks pretrained=FOLDER_OR_HUB_ID, the served model")
-        if base_url is None:
-            raise HarnessError("--model_args lacks base_url=http://HOST:PORT, the server's")
-        if api not in PROTOCOLS:
-            raise HarnessError(f"api={api} is unknown; it is one of {', '.join(PROTOCOLS)}")
         if str(raw).lower() not in ("true", "false"):
             raise HarnessError(f"raw={raw} is unknown; it is True or False")
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:
@@ -119,15 +114,19 @@ class RewardHttp(Templated, OnlyScores, LM):
             )
         arguments.check({"max_length": max_length, "batch_size": batch_size})
         self.pretrained = arguments.folder_or_hub_id(pretrained, "pretrained")
-        protocol = PROTOCOLS[api]()
-        client = Client(
+        self._server = Server.of(
             base_url,
-            protocol.PATH,
-            _whole(max_retries, "max_retries", 0),
-            arguments.number(timeout, "timeout", positive=True),
+            api,
+            model,
+            num_concurrent=num_concurrent,
+            max_retries=max_retries,
+            timeout=timeout,
         )
-        self._server = Server(client, protocol, model, _whole(num_concurrent, "num_concurrent", 1))
-        self._asked_as = {"server": client.url, "api": api, "model": str(model)}
+        self._asked_as = {
+            "server": self._server.client.url,
+            "api": str(api),
+            "model": str(model),
+        }
         self._rows = ROWS if str(batch_size).startswith("auto") else int(batch_size)
         trusted = {"revision": revision, "trust_remote_code": trust_remote_code}
         served = Served.read(self.pretrained, tokenizer, trusted)
@@ -135,7 +134,7 @@ class RewardHttp(Templated, OnlyScores, LM):
         self.encoder = Encoder(
             self.tokenizer,
             choose_template(self.tokenizer, chat_template),
-            int(max_length or served.max_length(protocol.MAX_LENGTH)),
+            int(max_length or served.max_length(self._server.protocol.MAX_LENGTH)),
             template_args.variables(chat_template_args),
             date=template_args.fixed_date(date),
             seconds=template_args.time_limit(template_seconds),
@@ -217,8 +216,11 @@ class RewardHttp(Templated, OnlyScores, LM):
 
         made: dict[int, Answer | str] = {}
         count = len(distinct.first)
-        with progress.bar(count, hidden=disable_tqdm) as bar:
-            for batch, found in self._server.score_all(batches()):
+        with (
+            progress.bar(count, hidden=disable_tqdm) as bar,
+            closing(self._server.score_all(batches())) as outcomes,
+        ):
+            for batch, found in outcomes:
                 kept: list[tuple[Instance, Answer]] = []
                 for number, one in enumerate(found, start=batch * self._rows):
                     request = distinct.first[number]
@@ -293,9 +295,3 @@ class RewardHttp(Templated, OnlyScores, LM):
         squashed.try_out(
             self._server, rows, None if raw else self.pretrained, self.tokenizer.eos_token
         )
-
-
-def _whole(value: Any, argument: str, least: int) -> int:
-    if not re.fullmatch(r"\d+", str(value)) or int(value) < least:
-        raise HarnessError(f"{argument}={value} is no whole number of {least} or more")
-    return int(value)

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-import contextvars
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
+from harness.errors import HarnessError
+from harness.models.load.arguments import number
 from harness.models.remote.client import Client, Refused
-from harness.models.remote.protocols import Protocol, Row, Unexpected
+from harness.models.remote.protocols import PROTOCOLS, Protocol, Row, Unexpected
 
 # Requests that are ready for each that is under way, so that none waits for the tokenizer.
 AHEAD = 2
@@ -31,6 +33,35 @@ class Server:
     ) -> None:
         self.client, self.protocol = client, protocol
         self._model, self._num_concurrent = model, num_concurrent
+
+    @classmethod
+    def of(
+        cls,
+        base_url: str | None,
+        api: str | None,
+        model: str | None,
+        *,
+        num_concurrent: int | str,
+        max_retries: int | str,
+        timeout: float | str,
+    ) -> Server:
+        """What ``--model_args`` ask for; see `harness.models.http.RewardHttp`.
+
+        Raises:
+            HarnessError: an argument makes no sense.
+        """
+        if base_url is None:
+            raise HarnessError("--model_args lacks base_url=http://HOST:PORT, the server's")
+        if api not in PROTOCOLS:
+            raise HarnessError(f"api={api} is unknown; it is one of {', '.join(PROTOCOLS)}")
+        protocol = PROTOCOLS[api]()
+        client = Client(
+            base_url,
+            protocol.PATH,
+            _whole(max_retries, "max_retries", 0),
+            number(timeout, "timeout", positive=True),
+        )
+        return cls(client, protocol, model, _whole(num_concurrent, "num_concurrent", 1))
 
     def otherwise(self, protocol: Protocol) -> Server:
         """The same server, asked in another way."""
@@ -56,14 +87,16 @@ class Server:
 
     def score_all(
         self, batches: Iterable[Sequence[Row]]
-    ) -> Iterator[tuple[int, list[float | str]]]:
-        """The outcomes of batches as they come, each with its batch's number; see `score`."""
+    ) -> Generator[tuple[int, list[float | str]], None, None]:
+        """The outcomes of batches as they come, each with its batch's number; see `score`.
+
+        Closed before its end, it lets no request wait or be made any more.
+        """
         pool = ThreadPoolExecutor(self._num_concurrent, "requests")
         numbers: dict[Future[list[float | str]], int] = {}
         try:
-            for number, rows in enumerate(batches):
-                work = contextvars.copy_context().run
-                numbers[pool.submit(work, self.score, rows)] = number
+            for batch, rows in enumerate(batches):
+                numbers[pool.submit(self.score, rows)] = batch
                 if len(numbers) >= AHEAD * self._num_concurrent:
                     yield from _done(numbers)
             while numbers:
@@ -92,6 +125,12 @@ class Server:
 def _done(numbers: dict[Future[list[float | str]], int]) -> Iterator[tuple[int, list[float | str]]]:
     for future in wait(numbers, return_when=FIRST_COMPLETED).done:
         yield numbers.pop(future), future.result()
+
+
+def _whole(value: Any, argument: str, least: int) -> int:
+    if not re.fullmatch(r"\d+", str(value)) or int(value) < least:
+        raise HarnessError(f"{argument}={value} is no whole number of {least} or more")
+    return int(value)
 
 
 def _is_number(one: Any) -> bool:
