@@ -31,6 +31,25 @@ class: !function harness.own_data.OwnPreferences
 dataset_path: {rows}
 """
 
+# For lm_eval: a policy is asked the reported questions of the atlas, eight answers to each.
+ANSWERS = """\
+task: atlas_answers
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {rows}}}}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{{{prompt}}}}"
+doc_to_target: "{{{{chosen}}}}"
+repeats: 8
+generation_kwargs: {{until: ["\\n"], do_sample: true, temperature: 1.0, max_gen_toks: 24}}
+filter_list:
+  - name: whole
+    filter:
+      - {{function: regex, regex_pattern: "(.+)"}}
+      - {{function: take_first}}
+metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}]
+"""
+
 
 def of_subject(subject: Invented) -> Iterator[tuple[str, list[Pair]]]:
     """Files of one subject, by name."""
@@ -65,6 +84,9 @@ def write(out: Path) -> None:
         rows.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), "utf-8")
         if not name.startswith(("labels", "others")):
             (out / f"{name}.yaml").write_text(TASK.format(name=name, rows=rows.resolve()), "utf-8")
+    answers = out / "answers" / "atlas_answers.yaml"
+    answers.parent.mkdir(exist_ok=True)
+    answers.write_text(ANSWERS.format(rows=(out / "atlas.jsonl").resolve()), "utf-8")
 
 
 if __name__ == "__main__":
