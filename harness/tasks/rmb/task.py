@@ -38,7 +38,7 @@ def prompt(row: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def check_pair(row: Mapping[str, Any]) -> None:
     """Refuse responses without a text."""
-    for column in ("chosen", "rejected"):
+    for column in ("chosen", "reject"):
         answer(row[column], column)
 
 
@@ -55,15 +55,15 @@ class Pairwise(FileEach, PreferenceTask):
     """The pairs of one goal."""
 
     SCHEMA = Schema(
-        {PROMPT: (list,), "chosen": (dict,), "rejected": (dict,)}, prompt=PROMPT, rule=check_pair
+        {PROMPT: (list,), "chosen": (dict,), "reject": (dict,)}, prompt=PROMPT, rule=check_pair
     )
 
     @classmethod
     def documents(cls, rows: Sequence[Row], config: Any) -> Iterator[Document]:
         """The rows with turns as ``prompt`` and texts as responses."""
         for row in rows:
-            texts = {name: answer(row[name], name) for name in ("chosen", "rejected")}
-            yield {**_about(row), "prompt": prompt(row), **texts}
+            chosen, rejected = (answer(row[name], name) for name in ("chosen", "reject"))
+            yield {**_about(row), "prompt": prompt(row), "chosen": chosen, "rejected": rejected}
 
 
 class BestOfN(FileEach, OneRight):

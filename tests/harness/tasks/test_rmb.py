@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def pair(number: int, chosen: str = "", rejected: str = "") -> dict[str, Any]:
         "pair_uid": f"pair {number}",
         "conversation_input": turns(number),
         "chosen": said(chosen or f"It is {2 * number}."),
-        "rejected": said(rejected or f"I cannot help with {number * number}, sorry!"),
+        "reject": said(rejected or f"I cannot help with {number * number}, sorry!"),
         "category_path": "a/path",
     }
 
@@ -77,7 +78,7 @@ def test_the_mean_of_both_goals_and_both_rules(
         return rewards(row["conversation_input"], response["answer"])
 
     for goal in GOALS:
-        right = [reward(r, r["chosen"]) > reward(r, r["rejected"]) for r in PAIRS[goal]]
+        right = [reward(r, r["chosen"]) > reward(r, r["reject"]) for r in PAIRS[goal]]
         expected[f"rmb-pairwise-{goal}"] = sum(right) / len(right)
         won = [
             reward(r, r["bon_best"]) > max(reward(r, loser) for loser in r["loser_list"])
@@ -111,6 +112,7 @@ def test_a_tie_is_wrong(tasks: Any, write_rows: Callable[..., Path]) -> None:
     ("kind", "changes", "expected"),
     [
         ("pairwise", {"chosen": {"text": "yes"}}, "column chosen holds {'text': 'yes'}, expected"),
+        ("pairwise", {"reject": said(None)}, "column reject holds {'llm_name'"),  # type: ignore[arg-type]
         ("pairwise", {"conversation_input": "Hello"}, "column conversation_input is str"),
         ("bon", {"loser_list": []}, "column loser_list is empty, expected one response or more"),
         ("bon", {"loser_list": ["no"]}, 'column loser_list holds no, expected {"answer": text}'),
@@ -135,3 +137,12 @@ def test_a_row_that_does_not_fit_is_named(
 def test_without_data_it_says_where_they_are(tasks: Any) -> None:
     with pytest.raises(HarnessError, match=r"no data for rmb-bon-.*Zhou-Zoey/RMB-Reward-Model"):
         tasks().load(["rmb-bon-helpfulness"])
+
+
+def test_another_number_of_pairs_is_told(
+    tasks: Any, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        tasks(data_dir=folder).load(["rmb_pairwise"])
+    assert "rmb-pairwise-helpfulness: 4 rows in " in caplog.text
+    assert "has 10067: not" in caplog.text and "has 7064: not" in caplog.text
