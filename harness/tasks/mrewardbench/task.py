@@ -1,60 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""M-RewardBench: a group a language, its leaves RewardBench's sections.
+"""M-RewardBench: a group a language, its leaves RewardBench's subsets.
 
-RewardBench's Reasoning counts maths as much as code. Here maths and code are two leaves of half a
-section each, which is the same number.
+The set's authors weight a language's subsets by the rows of the English ones, maths as much as all
+code, and take the plain mean of the four sections. A language may have fewer rows than English, so
+its own numbers of rows would be other weights.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from harness.errors import HarnessError
-from harness.rows.datasets import PREFERENCE, Row, Schema
-from harness.rows.documents import Document
+from harness.rows.datasets import PREFERENCE, Schema
 from harness.tasks import FOLDER
 from harness.tasks.base.file_each import absent
 from harness.tasks.base.made_group import MadeGroup, group_config
 from harness.tasks.base.preference import PreferenceTask
 
-WEIGHTS = {"chat": 1.0, "chat-hard": 1.0, "safety": 1.0, "math": 0.5, "code": 0.5}
 SECTIONS = ("chat", "chat_hard", "safety", "reasoning")
-MATHS = "math-prm"
 
 
 @functools.cache
-def sections() -> dict[str, str]:
-    """The leaf that each of RewardBench's subsets belongs to, from RewardBench's own sections."""
-    found = {}
+def weights() -> dict[str, float]:
+    """What each of RewardBench's subsets counts in a language; those of a section add up to 1."""
+    found: dict[str, float] = {}
     for section in SECTIONS:
         members = load_yaml(FOLDER / "rewardbench" / f"rewardbench_{section}.yaml")["task"]
-        for name in members:
-            subset = name.removeprefix("rewardbench-")
-            reasoning = "math" if subset == MATHS else "code"
-            found[subset] = reasoning if section == "reasoning" else section.replace("_", "-")
+        leaves = [load_yaml(FOLDER / "rewardbench" / f"{name}.yaml") for name in members]
+        counts = {leaf["dataset_name"]: leaf["metadata"]["weight"] for leaf in leaves}
+        found |= {subset: count / sum(counts.values()) for subset, count in counts.items()}
     return found
 
 
 def check(row: Mapping[str, Any]) -> None:
     """Refuse a subset that RewardBench does not have."""
-    if row["subset"] not in sections():
+    if row["subset"] not in weights():
         raise HarnessError(
             f"column subset is {row['subset']!r}, expected one of RewardBench's: "
-            f"{', '.join(sections())}"
+            f"{', '.join(weights())}"
         )
 
 
 class MRewardBench(MadeGroup, PreferenceTask):
-    """One section of one language; without a section, the language's group of them."""
+    """One subset of one language; without a subset, the language's group of them."""
 
     SCHEMA = Schema(PREFERENCE.columns, responses=PREFERENCE.responses, rule=check)
 
     def __new__(cls, *args: Any, config: dict[str, Any] | None = None, **kwargs: Any) -> Any:
-        """The group of a language, a section of it, or an `AbsentSubset`."""
+        """The group of a language, a subset of it, or an `AbsentSubset`."""
         if config is None or config.get("dataset_name") is not None:
             return super().__new__(cls, *args, config=config, **kwargs)
         stands_for = absent(config)
@@ -65,17 +62,11 @@ class MRewardBench(MadeGroup, PreferenceTask):
             cls(
                 config={
                     **config,
-                    "task": f"{language}-{section}",
-                    "dataset_name": section,
+                    "task": f"{language}-{subset}",
+                    "dataset_name": subset,
                     "metadata": {**metadata, "weight": weight},
                 }
             )
-            for section, weight in WEIGHTS.items()
+            for subset, weight in weights().items()
         )
         return cls.group(group_config(language, metadata), leaves)
-
-    @classmethod
-    def documents(cls, rows: Sequence[Row], config: Any) -> Iterator[Document]:
-        """The rows, ``subset`` being the section and ``subsubset`` RewardBench's subset."""
-        for row in rows:
-            yield {**row, "subset": sections()[row["subset"]], "subsubset": row["subset"]}
