@@ -21,6 +21,7 @@ KEYS = ("data_dir", "missing")
 HUB = "hub"
 
 _told: set[str] = set()
+_counted: set[str] = set()
 
 
 def takes_the_hubs(metadata: Mapping[str, Any]) -> bool:
@@ -73,4 +74,33 @@ def tell_unused(source: str, parts: Mapping[str, Docs], config: Any) -> None:
             source,
             benchmark,
             ", ".join(f"{subset} ({count} rows)" for subset, count in unused.items()),
+        )
+
+
+def tell_other_numbers(schema: datasets.Schema, count: int, source: str, config: Any) -> None:
+    """Warn where there are not as many documents, or rows, as the official data set has.
+
+    Args:
+        schema: of the rows.
+        count: how many documents the task has; ``metadata.rows`` is the official number.
+        source: where they are from.
+        config: the task's; its ``metadata.raw_rows`` is the official number of rows, of which one
+            task of those that share a source tells.
+    """
+    metadata = config["metadata"]
+    _tell_if_other(config["task"], count, source, metadata.get("rows"))
+    if "raw_rows" in metadata and source not in _counted:
+        _counted.add(source)
+        found = len(rows(schema, config).rows)
+        _tell_if_other(config["dataset_kwargs"]["benchmark"], found, source, metadata["raw_rows"])
+
+
+def _tell_if_other(name: str, found: int, source: str, official: int | None) -> None:
+    if official is not None and official != found:
+        logger.warning(
+            "%s: %d rows in %s, the official set has %d: not comparable with published scores",
+            name,
+            found,
+            source,
+            official,
         )

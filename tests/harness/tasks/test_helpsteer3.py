@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,13 @@ def test_a_row_that_does_not_fit_is_named(
     with pytest.raises(HarnessError, match=r"helpsteer3\.jsonl, row 2") as error:
         tasks(data_dir=folder).load(["helpsteer3-1"])
     assert expected in str(error.value) and "\n" not in str(error.value)
+
+
+def test_another_number_of_rows_is_told_once(
+    tasks: Any, write_rows: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of all strengths, as the published number is."""
+    with caplog.at_level(logging.WARNING):
+        tasks(data_dir=write_rows(ROWS, "helpsteer3")).load(["helpsteer3"])
+    assert "helpsteer3: 11 rows in " in caplog.text
+    assert caplog.text.count("the official set has 2017") == 1

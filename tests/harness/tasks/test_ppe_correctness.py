@@ -32,7 +32,7 @@ def row(number: int, name: str, pairs: int = 5, equal: bool = False) -> dict[str
         "question_id": number,
         "prompt": f"What is {number} + {number} ({name})?",
         **{f"response_{at + 1}": f"Way {at}: {1 if equal else draw.random()}" for at in range(K)},
-        "scores": scores,
+        "scores": [bool(score) for score in scores],  # as the Hub has them
         "sampled_conflict_pairs": [*chosen[:-1], chosen[0]] if pairs > 1 else chosen,  # a repeat
     }
 
@@ -120,6 +120,7 @@ def test_unlike_numbers_of_pairs_are_told(
     with caplog.at_level(logging.WARNING):
         loaded = manager.load(["ppe_correctness-MATH", "ppe_best_of_k-MATH"])["tasks"]
     assert "the rows have 0 to 5 pairs each" in caplog.text
+    assert caplog.text.count("3 rows in ") == caplog.text.count("official set has 512") == 1
     assert len(loaded["ppe_correctness-MATH"].eval_docs) == 2
     assert len(loaded["ppe_best_of_k-MATH"].eval_docs) == 3
 

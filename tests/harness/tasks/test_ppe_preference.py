@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,3 +79,13 @@ def test_a_row_that_does_not_fit_is_named(
 def test_a_file_of_ties_has_nothing_to_score(tasks: Any, write_rows: Write) -> None:
     with pytest.raises(HarnessError, match="none of its rows makes a document of ppe_preference"):
         tasks(data_dir=write_rows([row(1, "tie")], "ppe_preference")).load(["ppe_preference"])
+
+
+def test_another_number_of_rows_is_told(
+    tasks: Any, write_rows: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All rows, of which the ties are no documents."""
+    with caplog.at_level(logging.WARNING):
+        tasks(data_dir=write_rows(ROWS, "ppe_preference")).load(["ppe_preference"])
+    assert "ppe_preference: 7 rows in " in caplog.text
+    assert "the official set has 16038: not comparable" in caplog.text
