@@ -18,16 +18,22 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from dogerm_plugin.methods.formula import numbers_of
+from harness.commands.cli import main as dogerm
 from harness.models.routing import router_file
+from harness.study.candidates import config
+from tests.benchmarks import study_data
 
 FOLDER = Path(__file__).parents[1] / "merge_recipes"
 EVERY = sorted(FOLDER.glob("*.yml"))
 MIXTURES = [path for path in EVERY if path.stem.startswith("more-")]
 ROUTED = [path for path in EVERY if path.stem.startswith("routed-")]
 _BASES = ("base_model: meta-llama", "base_model: dogerm-demo/base")
-BY_TASK_VECTORS = [path for path in EVERY if any(base in path.read_text() for base in _BASES)]
+STUDY = FOLDER / "study.yml"
+BY_TASK_VECTORS = [
+    path for path in EVERY if any(base in path.read_text() for base in _BASES) and path != STUDY
+]
 OF_SEVERAL = [path for path in EVERY if path.stem.startswith("smollm2-reward")]
-OTHERS = (*BY_TASK_VECTORS, *MIXTURES, *OF_SEVERAL, *ROUTED)
+OTHERS = (*BY_TASK_VECTORS, *MIXTURES, *OF_SEVERAL, *ROUTED, STUDY)
 BY_SHARES = [path for path in EVERY if path not in OTHERS]
 
 
@@ -180,6 +186,19 @@ def test_recipe_of_several_reward_models(path: Path, tmp_path: Path) -> None:
     host = merge_methods.get(recipe["merge_method"].removeprefix("reward_heads_"))
     (expected,) = host([group], parameters={key: [one[key] for one in given] for key in given[0]})
     assert torch.equal(merged[name], expected)
+
+
+def test_study_can_be_planned(tmp_path: Path) -> None:
+    """Its rows are made as its header says, and no prompt that chooses is reported."""
+    study_data.write(tmp_path / "study-data")
+    (tmp_path / "merge_recipes").mkdir()
+    study = tmp_path / "merge_recipes" / STUDY.name
+    study.write_text(STUDY.read_text())
+    done = CliRunner().invoke(dogerm, ["study", str(study), "--plan", "-o", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    asked = config.read(STUDY)
+    for name, candidate in asked.candidates.items():
+        assert (f"scoring {name}" in done.output) == candidate.report, name
 
 
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)

@@ -151,11 +151,21 @@ def recipes(experts: Mapping[str, Any], where: str, folder: Path) -> dict[str, E
                 f"{where}: the expert {name!r} is made by merging and its name is a folder's: use "
                 "letters, digits, '_', '-' and '.'"
             )
-        found[name] = _recipe(f"{where}: the expert {name}", value, folder)
+        found[name] = recipe_of(f"{where}: the expert {name}", value, folder)
     return found
 
 
-def _recipe(where: str, value: Any, folder: Path) -> ExpertRecipe:
+def recipe_of(where: str, value: Any, folder: Path) -> ExpertRecipe:
+    """A recipe, checked as far as that goes without its models.
+
+    Args:
+        where: whose it is, for messages.
+        value: its YAML, or its file.
+        folder: beside what the file lies; where it is not there, in the current folder.
+
+    Raises:
+        MergeError: it is not there, or can't be followed.
+    """
     if isinstance(value, Mapping):
         text = yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True)
         made = ExpertRecipe(where, folder / FILE, text, in_place=True)

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
+from dogerm_plugin.files.links import link
 from dogerm_plugin.files.model_files import READ_UNASKED, TEMPLATES
 from dogerm_plugin.run import manifest
 from dogerm_plugin.run.manifest import Manifest, files_below
@@ -50,7 +51,7 @@ def carry(old: Path, new: Path) -> list[tuple[str, str]]:
             places[name] = free_name(new, places[name], old / name)
             aside.append((name, places[name]))
         if not os.path.lexists(new / places[name]):
-            _link(old / name, new / places[name])
+            link(old / name, new / places[name])
     _drop_empty(old, new, ours)
     return aside
 
@@ -161,16 +162,6 @@ def _same(one: Path, other: Path) -> bool:
     if stat.S_ISLNK(first.st_mode):
         return os.readlink(one) == os.readlink(other)
     return stat.S_ISREG(first.st_mode) and filecmp.cmp(one, other, shallow=False)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:  # a file system without hard links
-        shutil.copy2(source, target, follow_symlinks=False)
-        status = os.lstat(source)
-        if hasattr(os, "lchown") and os.geteuid() == 0:
-            os.lchown(target, status.st_uid, status.st_gid)
 
 
 def keep_access(source: Path, target: Path) -> None:

@@ -64,7 +64,8 @@ def read_curves(given: Sequence[str]) -> dict[str, TaskCurves]:
         for file in files:
             results = _results(file)
             for task, metrics in results["results"].items():
-                if any(KEY.fullmatch(key) for key in metrics):
+                is_group = task in (results.get("groups") or {})  # it has no candidates of its own
+                if not is_group and any(KEY.fullmatch(key) for key in metrics):
                     with_curves += 1
                     _add(tasks, task, metrics, results, label or _model(results, file), file)
         if not with_curves:

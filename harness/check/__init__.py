@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`dogerm check`: what a file of rows holds, and what a task would make of it."""
+"""What a file of rows is to a task (`dogerm check`), and a model to those that load it."""

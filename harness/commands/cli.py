@@ -14,6 +14,7 @@ COMMANDS = {
     "compare": "Tell whether one model beats another.",
     "demo": "Merge and measure a real 135M reward model.",
     "doctor": "Say what is installed, what works, and how to mend it.",
+    "export": "Write a reward model as a trainer or server reads it.",
     "report": "Write what a sweep or search found as a page.",
     "score": "Put rewards into a file of your own rows.",
     "search": "Search weights by layer, part and model.",

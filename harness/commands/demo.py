@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
-from harness.commands.options import NEW_FOLDER
+from harness.commands.options import NEW_FOLDER, as_typed
 from harness.errors import told_in_one_line
 from harness.runs.quiet import quiet
 
@@ -54,10 +55,18 @@ def demo(out: Path, domain: str, limit: int | None) -> None:
 def _atlas(out: Path, limit: int | None) -> None:
     from harness.demo import atlas
 
-    found = atlas.show(out, limit)
+    found = atlas.show(out, _within_one_bar, limit)
     click.echo(f"\n{atlas.says(found)}\n")
     click.echo(f"The curve: {out / 'sweep' / 'lambda.png'}\n")
     _go_on(out / "recipe.yml")
+
+
+def _within_one_bar(words: Sequence[str], rows: int) -> None:
+    from harness.commands.cli import main
+    from harness.demo.whole_bar import whole_bar
+
+    with whole_bar(rows), as_typed(words):
+        main(list(words), prog_name="dogerm", standalone_mode=False)
 
 
 def _sums(out: Path, limit: int | None) -> None:

@@ -8,8 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 
 import click
+
+from harness.commands.options import FOLDER
+from harness.errors import told_in_one_line
 
 BENCHMARKS = (
     "rewardbench",
@@ -17,6 +21,12 @@ BENCHMARKS = (
     "rewardbench2",
     "rmbench",
     "judgebench",
+    "ppe_preference",
+    "ppe_correctness",
+    "rmb",
+    "panel",
+    "mrewardbench",
+    "helpsteer3",
     "rewardmath",
     "hh",
     "autoj",
@@ -201,11 +211,23 @@ def findings(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
 
 
 @click.command()
-def doctor() -> None:
+@click.option(
+    "--model",
+    type=FOLDER,
+    help="Say instead which trainers and servers take this reward model, from its files alone.",
+)
+def doctor(model: Path | None) -> None:
     """Say what is installed, what works, and how to mend it.
 
-    Exit status 1 if something is broken.
+    Exit status 1 if something is broken. With --model: if the model can't be read.
     """
+    if model is not None:
+        from harness.check.consumers import page
+
+        with told_in_one_line():
+            for line in page.lines(model):
+                click.echo(line)
+        return
     broken = 0
     for title, check in CHECKS.items():
         click.secho(title, bold=True)

@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -216,9 +218,22 @@ def read_metadata(text: str) -> dict[str, Any]:
     return metadata
 
 
+_typed: ContextVar[Sequence[str] | None] = ContextVar("a command inside another", default=None)
+
+
 def typed() -> str:
-    """The command as it was typed."""
-    return shlex.join(["dogerm", *sys.argv[1:]])
+    """The command as it was typed, or as another command says that it could have been."""
+    return shlex.join(["dogerm", *(_typed.get() or sys.argv[1:])])
+
+
+@contextmanager
+def as_typed(words: Sequence[str]) -> Iterator[None]:
+    """A command that is run within was typed with these words."""
+    before = _typed.set(words)
+    try:
+        yield
+    finally:
+        _typed.reset(before)
 
 
 def say(text: str) -> None:

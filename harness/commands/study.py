@@ -72,7 +72,7 @@ def study(study_file: Path, out: Path, plan: bool, ray: str | None, workers: int
                     return running.ray_pool(ray, workers, say) if ray else running.LocalPool()
 
                 done = running.run(steps, folder, out, pool, say)
-                found = result.gather(asked, text, rows, done, out, typed())
+                found = result.gather(asked, text, folder, rows, done, out, typed())
                 written = result.write(found, out)
         click.echo(candidates_table.text(found))
         click.echo("Written: " + ", ".join(map(str, written)))

@@ -103,7 +103,8 @@ def compare_runs(
     sections = []
     for name, depth in order_of(tree, weights):
         strata = {leaf: matched[leaf].values for leaf in weights[name]}
-        tested = statistics.compare(strata, weights[name], **options)
+        prompts = {leaf: matched[leaf].prompts for leaf in weights[name]}
+        tested = statistics.compare(strata, weights[name], prompts=prompts, **options)
         sides = [matched[leaf].left_out for leaf in weights[name]]
         section = ComparedSection(
             name=name,
@@ -119,6 +120,11 @@ def compare_runs(
         )
         if _as_reported(section, a, b, key, notes):
             sections.append(section)
+            if not section.is_group and tested.prompts != tested.items:
+                notes.append(
+                    f"{name}: {tested.items} items of {tested.prompts} prompts: interval and p "
+                    "count a prompt as one"
+                )
     kinds = tuple(
         sorted(set().union(*(m.kinds[side] for m in matched.values()))) for side in (0, 1)
     )

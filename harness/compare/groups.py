@@ -19,8 +19,8 @@ from lm_eval.tasks._yaml_loader import load_yaml
 
 from harness.errors import HarnessError
 from harness.runs.group_tree import leaves_below
-from harness.tasks import FOLDER
 from harness.tasks.base.dotted_names import known_as
+from harness.tasks.base.made_group import MadeGroup, group_config
 from harness.tasks.base.own_data import OwnPreferences
 from harness.tasks.base.sections import Member
 from harness.tasks.base.task_index import task_manager
@@ -60,7 +60,7 @@ def definitions(
     groups: dict[str, Any] = {}
     for defaults in (False, True):
         if defaults:
-            groups |= {name: _of_own_data(name) for name in own if name not in groups}
+            groups |= {name: group_config(name) for name in own if name not in groups}
         missing = wanted - set(groups)
         if not missing:
             break
@@ -72,7 +72,7 @@ def definitions(
                 given = {key: value for key, value in config.items() if key in known}
                 groups[name] = GroupConfig(**given)
             elif _makes_a_group(config.get("class")):
-                groups[name] = _of_own_data(name, config.get("metadata"))
+                groups[name] = group_config(name, config.get("metadata"))
     return groups
 
 
@@ -99,13 +99,7 @@ def _is_section(group: str, config: Mapping[str, Any]) -> bool:
 
 
 def _makes_a_group(task: Any) -> bool:
-    return isinstance(task, type) and issubclass(task, OwnPreferences)
-
-
-def _of_own_data(name: str, metadata: Any = None) -> Any:
-    """What `OwnPreferences` makes of a YAML with ``columns.section``."""
-    rules = load_yaml(FOLDER / "_section.yaml")
-    return GroupConfig(group=name, metadata=metadata, **rules)
+    return isinstance(task, type) and issubclass(task, MadeGroup)
 
 
 def leaf_weights(

@@ -29,6 +29,11 @@ class Matched:
         return [a.value for a, _ in pairs], [b.value for _, b in pairs]
 
     @property
+    def prompts(self) -> list[str]:
+        """What tells each item's prompt."""
+        return [a.asked for a, _ in self.pairs.values()]
+
+    @property
     def rows(self) -> int:
         """How many documents the items are."""
         return sum(a.documents for a, _ in self.pairs.values())

@@ -32,6 +32,7 @@ class PairedStatistics(Record):
 
     Attributes:
         items: how many.
+        prompts: as many as are drawn independently: fewer, where items share one.
         a: the score of A, the weighted sum of the strata's means.
         b: the score of B.
         difference: b − a.
@@ -42,6 +43,7 @@ class PairedStatistics(Record):
     """
 
     items: int
+    prompts: int | None = None  # files of earlier versions do not say
     a: float
     b: float
     difference: float

@@ -2,13 +2,14 @@
 """Draws of a mean difference: pure functions of the items' differences.
 
 Sources: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 8 (several
-samples), 13 (percentile intervals) and 15 (permutation tests).
+samples), 13 (percentile intervals) and 15 (permutation tests); of items that belong together,
+Davison and Hinkley, Bootstrap Methods and their Application (1997), section 3.8.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,44 @@ Values: TypeAlias = NDArray[np.float64]
 _AT_A_TIME = 2**20
 
 
-def bootstrap_means(differences: Values, resamples: int, generator: np.random.Generator) -> Values:
-    """The mean of each of `resamples` samples of the items, drawn with replacement."""
-    count = len(differences)
-    means = [
-        np.take(differences, generator.integers(count, size=(rows, count))).mean(axis=1)
-        for rows in _portions(resamples, count)
-    ]
+class Drawn(NamedTuple):
+    """What is drawn as one: an item by itself, or the items that share a prompt.
+
+    Attributes:
+        sums: of the differences of each one's items.
+        sizes: how many items each has.
+    """
+
+    sums: Values
+    sizes: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, differences: Values, prompts: Sequence[str] | None = None) -> Drawn:
+        """Every item by itself, or together by its prompt, in the order in which these come."""
+        if prompts is None:
+            return cls(differences, np.ones(len(differences), dtype=np.int64))
+        numbers: dict[str, int] = {}
+        of = np.array([numbers.setdefault(prompt, len(numbers)) for prompt in prompts])
+        sums = np.bincount(of, weights=differences).astype(np.float64)
+        return cls(sums, np.bincount(of).astype(np.int64))
+
+    @property
+    def together(self) -> bool:
+        """Whether any is more than one item."""
+        return bool((self.sizes > 1).any())
+
+
+def bootstrap_means(drawn: Drawn, resamples: int, generator: np.random.Generator) -> Values:
+    """The mean over items of each of `resamples` samples, drawn with replacement."""
+    count = len(drawn.sums)
+    means = []
+    for rows in _portions(resamples, count):
+        picked = generator.integers(count, size=(rows, count))
+        if drawn.together:
+            items = np.take(drawn.sizes, picked).sum(axis=1)
+            means.append(np.take(drawn.sums, picked).sum(axis=1) / items)
+        else:
+            means.append(np.take(drawn.sums, picked).mean(axis=1))
     return np.concatenate(means)
 
 
@@ -40,17 +72,15 @@ def percentiles(draws: Values, confidence: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def sign_flipped_means(
-    differences: Values, resamples: int, generator: np.random.Generator
-) -> Values:
-    """Means of the differences, each item's sign drawn by a fair coin.
+def sign_flipped_means(drawn: Drawn, resamples: int, generator: np.random.Generator) -> Values:
+    """Means of the differences, the sign of what is drawn as one by a fair coin.
 
     That is what the mean would be if it made no difference which of the two values of an item is
     from which model (a paired permutation test).
     """
-    count = len(differences)
+    count, items = len(drawn.sums), drawn.sizes.sum()
     means = [
-        (2 * generator.integers(2, size=(rows, count), dtype=np.int8) - 1) @ differences / count
+        (2 * generator.integers(2, size=(rows, count), dtype=np.int8) - 1) @ drawn.sums / items
         for rows in _portions(resamples, count)
     ]
     return np.concatenate(means)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.compare.samples import asked_by
 from harness.compare.statistics import Comparison, compare
 from harness.errors import HarnessError
 from harness.models.routing.confusion import Confusion
@@ -30,6 +31,7 @@ class RoutedTask:
         counts: rows by expert.
         went: (domain, expert) of each row whose domain is known.
         values: of the metric, by who scored: `ROUTED`, each expert where all scored, `ORACLE`.
+        prompts: what tells the prompt of each row.
     """
 
     metric: str
@@ -37,6 +39,7 @@ class RoutedTask:
     counts: Counter[str] = field(default_factory=Counter)
     went: list[tuple[str, str]] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=dict)
+    prompts: list[str] = field(default_factory=list)
 
     @property
     def items(self) -> int:
@@ -75,7 +78,8 @@ class RoutedRun:
             for task, one in self.tasks.items()
             if len(one.values.get(name, ())) == len(one.values[ROUTED]) > 0
         }
-        return compare(strata) if strata else None
+        prompts = {task: self.tasks[task].prompts for task in strata}
+        return compare(strata, prompts=prompts) if strata else None
 
     def others(self) -> list[str]:
         """Whom the router can be held against: each expert, and the oracle."""
@@ -121,6 +125,7 @@ def _read(file: Path) -> tuple[RoutedTask | None, str]:
                 task = RoutedTask(metric, tuple(details["probabilities"]))
             kind = details["kind"]
             task.counts[details["expert"]] += 1
+            task.prompts.append(asked_by(sample))
             if "domain" in details:
                 task.went.append((details["domain"], details["expert"]))
             task.values.setdefault(ROUTED, []).append(float(sample[metric]))

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ class Item(NamedTuple):
         value: of the metric.
         margin: chosen − rejected in units of reward, where the task gives it.
         prompt: the prompt's beginning, on one line.
+        asked: a digest of all of the prompt; items of one are no independent trials.
         documents: how many.
     """
 
@@ -34,6 +36,7 @@ class Item(NamedTuple):
     value: float
     margin: float | None
     prompt: str
+    asked: str
     documents: int = 1
 
 
@@ -97,13 +100,25 @@ def read_leaf(file: Path, metric: str) -> Leaf | None:
             )
         kinds.update(_kinds(sample["filtered_resps"]))
         items[sample["doc_id"]] = Item(
-            sample["doc_hash"], value, _number(sample.get("margin")), _beginning(sample)
+            sample["doc_hash"],
+            value,
+            _number(sample.get("margin")),
+            _beginning(_prompt(sample)),
+            asked_by(sample),
         )
     if not given:
         raise HarnessError(f"{file} is empty")
     if prompts:
         items = _paired(items, prompt_pairs.pair_scores(name, prompts))
     return Leaf(file, f"{name},{filters.pop()}", items, frozenset(kinds)) if items else None
+
+
+def asked_by(sample: dict[str, Any]) -> str:
+    """What tells a sample's prompt from others: a digest of all of it."""
+    prompt = _prompt(sample)
+    if not prompt:  # it does not say: each document by itself
+        return str(sample["doc_hash"])
+    return sha256(json.dumps(prompt, sort_keys=True).encode()).hexdigest()
 
 
 def _paired(items: dict[int, Item], scores: dict[tuple[int, int], float]) -> dict[int, Item]:
@@ -114,6 +129,7 @@ def _paired(items: dict[int, Item], scores: dict[tuple[int, int], float]) -> dic
             score,
             None,
             items[min(ids)].prompt,
+            items[min(ids)].asked,
             len(ids),
         )
         for ids, score in scores.items()
@@ -163,11 +179,16 @@ def _kinds(answers: Any) -> set[str]:
     return {kind[1] if kind else LIKELIHOOD for kind in told}
 
 
-def _beginning(sample: dict[str, Any], length: int = 100) -> str:
+def _prompt(sample: dict[str, Any]) -> Any:
+    """What a sample asks: messages or a text; where its document does not say, what was sent."""
     doc = sample.get("doc")
     prompt = doc.get("prompt") if isinstance(doc, dict) else None
+    sent = sample.get("arguments", {}).get("gen_args_0", {}).get("arg_0", "")
+    return prompt if isinstance(prompt, str | list) else sent
+
+
+def _beginning(prompt: Any, length: int = 100) -> str:
+    """Of the last turn, on one line."""
     if isinstance(prompt, list) and prompt and isinstance(prompt[-1], dict):
         prompt = prompt[-1].get("content")
-    if not isinstance(prompt, str):
-        prompt = sample.get("arguments", {}).get("gen_args_0", {}).get("arg_0", "")
     return " ".join(str(prompt).split())[:length]

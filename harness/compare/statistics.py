@@ -4,7 +4,9 @@
 All of it is paired: both models have scored the same items, and what is looked at is each item's
 difference, B − A. Items belong to strata (the leaf tasks of a benchmark); a section's score is a
 weighted sum of its strata's means, with weights that do not depend on the scores. A resample draws
-within each stratum, so that it has as many items of each as the benchmark has.
+within each stratum, so that it has as many items of each as the benchmark has. Items of one stratum
+that share a prompt are no independent trials: they are drawn, and their signs flipped, together. (A
+prompt that stands in two strata is two.)
 
 Sources: McNemar, Psychometrika 12 (1947), in its exact form (Fagerland, Lydersen and Laake, BMC
 Medical Research Methodology 13:91, 2013); Holm, Scandinavian Journal of Statistics 6 (1979); those
@@ -22,6 +24,7 @@ from numpy.typing import ArrayLike
 
 from harness.compare.paired import PairedStatistics
 from harness.compare.resampling import (
+    Drawn,
     Values,
     bootstrap_means,
     monte_carlo_p,
@@ -50,6 +53,7 @@ def compare(
     strata: Mapping[str, Pairs],
     weights: Mapping[str, float] | None = None,
     *,
+    prompts: Mapping[str, Sequence[str]] | None = None,
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
     seed: int = 0,
@@ -57,13 +61,14 @@ def compare(
     """Compare two models on one section.
 
     The p-value is McNemar's, exact, where every item is right or wrong (1 or 0) and counts as much
-    as any other. Elsewhere (fractions of a point, margins, strata with weights of their own) it is
-    that of the sign-flip test, of which McNemar's is the special case.
+    as any other. Elsewhere (fractions of a point, margins, strata with weights of their own, items
+    that share a prompt) it is that of the sign-flip test, of which McNemar's is the special case.
 
     Args:
         strata: name -> (values under A, values under B), finite, in the same order of items.
         weights: name -> what the stratum's mean counts; without it the stratum's share of items,
             so that the score is the mean over all items.
+        prompts: name -> what tells the prompt of each item; without it each has its own.
         resamples: of the bootstrap and of the sign-flip test.
         confidence: of the interval, between 0 and 1.
         seed: a stratum's draws depend on it and on the stratum's name only: its interval is the
@@ -80,25 +85,30 @@ def compare(
     if not pairs or set(weights) != set(pairs):
         raise ValueError(f"weights of {sorted(weights)} for strata {sorted(pairs)}")
     differences = {name: b - a for name, (a, b) in pairs.items()}
+    drawn = {
+        name: Drawn.of(values, (prompts or {}).get(name)) for name, values in differences.items()
+    }
     draws = sum(
-        weights[name] * bootstrap_means(values, resamples, _generator(seed, name))
-        for name, values in differences.items()
+        weights[name] * bootstrap_means(one, resamples, _generator(seed, name))
+        for name, one in drawn.items()
     )
     low, high = percentiles(np.asarray(draws), confidence)
     risen = sum(int((values > 0).sum()) for values in differences.values())
     fallen = sum(int((values < 0).sum()) for values in differences.values())
     difference = sum(weights[name] * float(d.mean()) for name, d in differences.items())
     test: Literal["mcnemar", "sign-flip"] = MCNEMAR
-    if _all_right_or_wrong(pairs.values()) and _all_alike(weights, differences):
+    apart = not any(one.together for one in drawn.values())
+    if apart and _all_right_or_wrong(pairs.values()) and _all_alike(weights, differences):
         p = mcnemar(risen, fallen)
     else:
         null = sum(
-            weights[name] * sign_flipped_means(values, resamples, _generator(seed, name, 1))
-            for name, values in differences.items()
+            weights[name] * sign_flipped_means(one, resamples, _generator(seed, name, 1))
+            for name, one in drawn.items()
         )
         p, test = monte_carlo_p(difference, np.asarray(null)), SIGN_FLIP
     return Comparison(
         items=items,
+        prompts=items if apart else sum(len(one.sums) for one in drawn.values()),
         a=sum(weights[name] * float(a.mean()) for name, (a, _) in pairs.items()),
         b=sum(weights[name] * float(b.mean()) for name, (_, b) in pairs.items()),
         difference=difference,

@@ -11,17 +11,17 @@ on, for what the merge costs.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.compare.paired import NOISE, PairedDifference
 from harness.demo import run
-from harness.errors import HarnessError
 from harness.models.load.device import fast_dtype
 from harness.runs.atomic import write_text
 from harness.show.study_file import SweepFile
-from harness.training.generated import atlas, basics, facts
+from harness.training.generated import basics, facts
+from harness.training.generated.atlas import ATLAS
 
 WEIGHTS = "0.4,0.7,1,1.3"
 FACTS, CHOOSING = 360, 60  # as harness/training/configs/atlas.yml has them; how many choose λ
@@ -49,11 +49,14 @@ dataset_path: {rows}
 """
 
 
-def show(out: Path, limit: int | None = None) -> SweepFile:
+def show(
+    out: Path, dogerm: Callable[[Sequence[str], int], None], limit: int | None = None
+) -> SweepFile:
     """Make the models, sweep λ, merge at the λ that was chosen.
 
     Args:
         out: the demo's folder.
+        dogerm: runs one of this project's commands, given its words and the rows that it scores.
         limit: pairs of each set.
 
     Returns:
@@ -72,23 +75,25 @@ def show(out: Path, limit: int | None = None) -> SweepFile:
     )
     run.write_kept(recipe, text)
     folder = out / "sweep"
-    _dogerm(
+    words = [
         "sweep", str(recipe), "--weight", WEIGHTS, "--select", str(tasks["choosing"]),
         "--report", str(tasks[DOMAIN]), "--report", str(tasks[OUTSIDE]),
-        "--model_args", f"dtype={dtype}", "-o", str(folder),
-    )  # fmt: skip
+        "--model_args", f"dtype={dtype}", "--batch_size", "64", "-o", str(folder),
+    ]  # fmt: skip
+    run.say("$ dogerm " + shlex.join(words))
+    dogerm(words, _to_score(tasks))
     run.mergekit_yaml(folder / "best.yml", out / "merged")
     return SweepFile.model_validate_json((folder / "sweep.json").read_bytes())
 
 
 def write_tasks(folder: Path, limit: int | None = None) -> dict[str, Path]:
     """The three sets of pairs as tasks for lm-eval, by name."""
-    known = atlas.facts(FACTS, SEED)
+    known = ATLAS.facts(FACTS, SEED)
     # the reward model's other training pairs ask for some countries, too
     asked = {thing for table in basics.FACTS.values() for thing in table}
     rows = {
-        "choosing": atlas.told_apart(known[:CHOOSING], SEED),
-        DOMAIN: atlas.told_apart(known[CHOOSING:], SEED),
+        "choosing": ATLAS.told_apart(known[:CHOOSING], SEED),
+        DOMAIN: ATLAS.told_apart(known[CHOOSING:], SEED),
         OUTSIDE: facts.unseen_pairs(GENERAL, SEED, without=asked),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,12 +106,18 @@ def write_tasks(folder: Path, limit: int | None = None) -> dict[str, Path]:
     return tasks
 
 
-def _dogerm(*words: str) -> None:
-    """Run one of this project's commands, as a user would."""
-    run.say("$ dogerm " + " ".join(words))
-    command = [sys.executable, "-m", "harness", *words]
-    if subprocess.run(command, env=run.environment()).returncode:
-        raise HarnessError(f"dogerm {words[0]} has failed, see above; run the demo again to go on")
+def _to_score(tasks: Mapping[str, Path]) -> int:
+    """The rows of a whole sweep: a conversation that stands in several pairs is scored once.
+
+    The reward model itself and every λ choose; it, the one that is chosen and the last are
+    reported.
+    """
+    rows = {}
+    for name, task in tasks.items():
+        pairs = [json.loads(line) for line in task.with_suffix(".jsonl").open(encoding="utf-8")]
+        rows[name] = len({(p["prompt"], p[side]) for p in pairs for side in ("chosen", "rejected")})
+    choosing = rows.pop("choosing")
+    return (2 + WEIGHTS.count(",")) * choosing + 3 * sum(rows.values())
 
 
 def says(found: SweepFile) -> str:

@@ -5,6 +5,7 @@ NAMES = {
     "reward": "harness.models.reward:Reward",
     "reward-adapters": "harness.models.adapters:RewardAdapters",
     "reward-ensemble": "harness.models.ensemble:RewardEnsemble",
+    "reward-http": "harness.models.http:RewardHttp",
     "reward-implicit": "harness.models.implicit:RewardImplicit",
     "reward-router": "harness.models.router:RewardRouter",
 }

@@ -26,12 +26,11 @@ from harness.models.load.processes import warn_of_a_lone_process
 from harness.models.only_scores import OnlyScores
 from harness.models.score import template_args, template_trial
 from harness.models.score.chat_template import choose_template
-from harness.models.score.date_and_chance import DATE
 from harness.models.score.encoder import Encoder
-from harness.rows.conversation import Conversation, Message
+from harness.models.templated import Templated
 
 
-class ConversationLM(OnlyScores, HFLM):
+class ConversationLM(Templated, OnlyScores, HFLM):
     """lm-eval's ``hf`` model for whole conversations; its arguments, and three more.
 
     Args:
@@ -168,40 +167,6 @@ class ConversationLM(OnlyScores, HFLM):
         """The loaded model with what ``peft=`` names on it."""
         return adapters.put_onto(model, adapter, self.tokenizer)
 
-    def apply_chat_template(
-        self, chat_history: list[Message], add_generation_prompt: bool = True
-    ) -> str:
-        """The rendered prompt for logs, with the messages that are scored later, response and all.
-
-        So ``--apply_chat_template`` changes no score: the template is applied either way.
-        """
-        try:
-            text = self.encoder.render(chat_history, add_generation_prompt=add_generation_prompt)
-        except HarnessError as error:
-            begins = str(chat_history[-1].get("content"))[:60] if chat_history else ""
-            raise HarnessError(f"{self.name}, prompt {begins!r}: {error}") from error
-        return Conversation(text, chat_history, getattr(chat_history, "beside", None))
-
-    def chat_template(self, chat_template: bool | str = False) -> str:
-        """The text of the chat template in use, for lm-eval's results.
-
-        Raises:
-            HarnessError: ``--apply_chat_template NAME`` asks for another one.
-        """
-        template = self.encoder.template
-        if isinstance(chat_template, str) and template.source != f"tokenizer: {chat_template}":
-            raise HarnessError(
-                f"--apply_chat_template {chat_template} does not choose a reward model's template "
-                f"(in use: {template.source}); use --model_args chat_template={chat_template}"
-            )
-        return template.text
-
-    @property
-    def _date_told(self) -> str | None:
-        """The day that the template was told it is; None where it did not ask."""
-        outside = self.encoder.rendering.outside
-        return outside.date.date().isoformat() if DATE in outside.drawn else None
-
     def identity(self) -> dict[str, str]:
         """What a score depends on beside the conversation, for `response_cache.claim`."""
         return response_cache.identity(self)
@@ -228,7 +193,7 @@ class ConversationLM(OnlyScores, HFLM):
         info: dict[str, Any] = dict(super().get_model_info())
         info.update(
             chat_template_source=self.encoder.template.source,
-            chat_template_date=self._date_told,
+            chat_template_date=self.date_told,
             max_length=self.max_length,
             num_processes=self.world_size,
             scored_rows=scored,

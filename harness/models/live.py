@@ -35,12 +35,20 @@ class LiveReward(Reward):
     Args:
         pretrained: as `Reward` takes it, like the other arguments.
         quiet: no progress bar, for what has a progress of its own.
+        remember: keep the tokens of conversations for the next weights.
 
     Raises:
         HarnessError: an argument that makes a model whose weights can't be written, or as `Reward`.
     """
 
-    def __init__(self, pretrained: Any = None, *, quiet: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        pretrained: Any = None,
+        *,
+        quiet: bool = True,
+        remember: bool = True,
+        **kwargs: Any,
+    ) -> None:
         for name in ("peft", "delta", "load_in_4bit", "load_in_8bit", "gguf_file"):
             if kwargs.get(name):
                 raise HarnessError(
@@ -49,11 +57,13 @@ class LiveReward(Reward):
                     "(model+adapter)"
                 )
         super().__init__(pretrained, **kwargs)
-        self._quiet = quiet
+        self._quiet, self._remember = quiet, remember
         self._encoded: dict[bytes, tuple[array[int], bool]] = {}
 
     def encode(self, request: Instance) -> Encoded:
         """The token ids of a request's conversation, kept for the next weights."""
+        if not self._remember:
+            return super().encode(request)
         key = conversation_key(request)
         if key not in self._encoded:
             encoded = super().encode(request)

@@ -13,6 +13,7 @@ from torch import nn
 
 from harness.errors import HarnessError
 from harness.models.conversation_lm import ConversationLM
+from harness.models.load.device import warn_if_emulated
 from harness.models.score import finite, progress
 from harness.models.score.batches import Limits, Row, batches, even, packs
 from harness.models.score.encoder import Encoded
@@ -41,6 +42,9 @@ class ScoringLM(ConversationLM):
 
     def __init__(self, pretrained: Any = None, **kwargs: Any) -> None:
         super().__init__(pretrained, **kwargs)
+        warn_if_emulated(
+            self.mixed_precision_dtype or next(self.model.parameters()).dtype, self.device
+        )
         self._batch_limit = int(self.max_batch_size or 64)
         self._pack_tokens = PACK_TOKENS
 

@@ -3,9 +3,10 @@
 
 A local file replaces the Hub's data set when it has the same schema. It lies in the folder that
 ``--metadata '{"data_dir": ...}'`` or ``DOGERM_DATA_DIR`` names, as ``<benchmark>.jsonl``, ``.json``
-or ``.parquet``, or as a folder ``<benchmark>/`` of such files. Where a file of that folder is named
-after a split (``gpt.jsonl``, or the Hub's own ``gpt-00000-of-00001.parquet``), that split is read
-from such files alone.
+or ``.parquet``, or as a folder ``<benchmark>/`` of such files, at any depth. Where a file in it is
+named after a split (``gpt.jsonl``, or the Hub's own ``gpt-00000-of-00001.parquet``), that split is
+read from such files alone. What the folder lacks is an error, or with ``"missing": "hub"`` the
+Hub's.
 """
 
 from __future__ import annotations
@@ -125,6 +126,7 @@ def load(
     split: str = "test",
     packaged: Path | None = None,
     data_dir: str | None = None,
+    or_hub: bool = False,
     where: str | None = None,
 ) -> Rows:
     """The rows of a benchmark, read and checked once per process.
@@ -139,6 +141,7 @@ def load(
         split: its split.
         packaged: a file that this project ships, taken before the Hub.
         data_dir: folder of local files; None takes the environment variable.
+        or_hub: take the Hub's rows where that folder lacks the benchmark.
         where: where a data set that is not on the Hub can be downloaded, for the message.
 
     Raises:
@@ -146,12 +149,18 @@ def load(
     """
     folder = data_dir or os.environ.get(ENVIRONMENT) or None
     files = local_files(benchmark, Path(folder).expanduser(), split) if folder else []
-    if folder and not files and packaged is None:
+    download = f" (download: {where})" if where else ""
+    from_the_hub = or_hub and hub_id is not None
+    if folder and not files and packaged is None and not from_the_hub:
+        otherwise = (
+            f", or take the Hub's rows: for all that the folder lacks with --metadata "
+            f'\'{{"missing": "hub"}}\', or for everything with {ENVIRONMENT} and data_dir unset'
+        )
         raise HarnessError(
             f"{folder} has no {benchmark}.jsonl, .json or .parquet, and no folder {benchmark}/; "
-            f"put the file there, or unset {ENVIRONMENT} and data_dir to take the Hub's rows"
+            f"put the file there{download}{otherwise if hub_id is not None else ''}"
         )
-    if folder and not files:
+    if folder and not files and packaged is not None:
         there = sorted(path.name for path in Path(folder).expanduser().glob("*"))
         logger.warning(
             "%s has no %s.jsonl, .json or .parquet (it has: %s): taking the rows that ship with "
@@ -171,12 +180,11 @@ def load(
     if files:
         stamps = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files]
         key: tuple[object, ...] = (benchmark, *stamps)
-        source = str(files[0] if len(files) == 1 else files[0].parent)
+        source = str(files[0] if len(files) == 1 else Path(os.path.commonpath(files)))
     elif hub_id is not None:
         name = "/".join(part for part in (hub_id, hub_name, hub_dir) if part)
         key, source = (benchmark, name, split), f"{name} ({split}) on the Hub"
     else:
-        download = f" (download: {where})" if where else ""
         raise HarnessError(
             f"no data for {benchmark}: put {benchmark}.jsonl, .json or .parquet{download} into a "
             f"folder and name the folder with {ENVIRONMENT}"

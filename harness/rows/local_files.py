@@ -58,7 +58,7 @@ def local_files(benchmark: str, folder: Path, split: str | None = None) -> list[
     single = [folder / f"{benchmark}{kind}" for kind in kinds]
     single = [path for path in single if path.exists() and not path.is_dir()]
     inside = folder / benchmark
-    parts = sorted(path for path in inside.glob("*") if ending(path))
+    parts = sorted(path for path in inside.rglob("*") if ending(path))
     if len(single) + bool(parts) > 1:
         names = ", ".join(str(path) for path in [*single, *([inside] if parts else [])])
         raise HarnessError(f"{benchmark} is there more than once ({names}); keep one of them")

@@ -60,8 +60,8 @@ def how_to_read(comparison: PairedComparison) -> list[str]:
     used = {section.test for section in comparison.sections}
     tests = {
         MCNEMAR: "exact McNemar",
-        SIGN_FLIP: f"~ sign-flip test, {draws} draws, where items are not just right or wrong or "
-        "do not count the same",
+        SIGN_FLIP: f"~ sign-flip test, {draws} draws, where items are not just right or wrong, "
+        "share a prompt or do not count the same",
     }
     tasks = sum(not section.is_group for section in comparison.sections)
     families = f"{tasks} tasks"

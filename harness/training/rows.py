@@ -18,8 +18,11 @@ from harness.rows.pairs import Columns, pair
 from harness.training import domain_answers
 from harness.training.balance import balance_length
 from harness.training.config import DOMAIN, Source
-from harness.training.generated import atlas, basics, facts, sums
+from harness.training.generated import basics, facts, sums
+from harness.training.generated.atlas import ATLAS
 from harness.training.generated.corruption import corrupted_pairs
+from harness.training.generated.functions import FUNCTIONS
+from harness.training.generated.medicines import MEDICINES
 from harness.training.numbers import number_in
 from harness.training.scored_answers import PLACE, ScoredAnswers, is_list, taken_off
 from harness.training.scores import SCORE, normalise, score_of
@@ -31,14 +34,19 @@ ASPECTS = "aspects"
 # Where TRL's and others' sets have what a language model is to say, taken in this order.
 WHOLE = ("messages", "conversations")
 _Maker = Callable[[int, int], list[dict[str, str]]]
+_INVENTED = (ATLAS, MEDICINES, FUNCTIONS)
 _MAKERS: dict[tuple[str, ...], dict[str, _Maker]] = {
     PAIR: {
-        "atlas": atlas.pairs,
         "basics": basics.pairs,
         "facts": facts.pairs,
         "sums": sums.pairs,
+        **{one.subject: one.pairs for one in _INVENTED},
     },
-    ANSWERED: {"atlas": atlas.rows, "facts": facts.rows, "sums": sums.rows},
+    ANSWERED: {
+        "facts": facts.rows,
+        "sums": sums.rows,
+        **{one.subject: one.rows for one in _INVENTED},
+    },
 }
 
 Row = dict[str, Any]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adapters of one small base with a router, against one adapter for all: harness/models/ROUTED.md.
 
-    python tests/benchmarks/routed.py BASE DATA OUT > harness/models/ROUTED.md
+    python -m tests.benchmarks.routed BASE DATA OUT > harness/models/ROUTED.md
 
 BASE is the folder `base` of `dogerm demo`, DATA has the folders `train` and `eval` with the files
 named below. Two settings: RewardBench's sections with GSM8K's pairs for maths (an adapter each for
@@ -15,8 +15,6 @@ import argparse
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -27,6 +25,7 @@ import yaml
 
 from harness.compare.routed import ROUTED, RoutedRun, read_routed
 from harness.runs.results import find_run
+from tests.benchmarks.steps import run, write
 
 ROWS = 96  # pairs a domain
 LIMIT = 14  # pairs a subset; four times as many of gsm8k_pairs
@@ -82,27 +81,6 @@ def sections_config(domains: bool) -> dict[str, Any]:
     ]
     settings = {key: value for key, value in SETTINGS.items() if domains or key != "router"}
     return {**settings, "data": data}
-
-
-def run(folder: Path, name: str, *command: str, cwd: Path | None = None, **extra: str) -> None:
-    """Run a command once; its log is kept."""
-    done = folder / f"{name}.done"
-    if done.exists():
-        return
-    print(f"{name}: {' '.join(command)}", file=sys.stderr, flush=True)
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", **extra}
-    with (folder / f"{name}.log").open("a") as log:
-        subprocess.run(command, check=True, stdout=log, stderr=log, env=environment, cwd=cwd)
-    done.touch()
-
-
-def write(path: Path, content: Any) -> Path:
-    """A YAML or JSON file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    json_file = path.suffix == ".json"
-    text = json.dumps(content) if json_file else yaml.safe_dump(content, sort_keys=False)
-    path.write_text(text, "utf-8")
-    return path
 
 
 def prepare(base: Path, data: Path, out: Path) -> None:

@@ -1,35 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hybrid against plain reward training, and DSP's stages: harness/training/TRAINED.md.
 
-    python tests/benchmarks/trained.py dogerm-demo DATA OUT > harness/training/TRAINED.md
+    python -m tests.benchmarks.trained dogerm-demo DATA OUT > harness/training/TRAINED.md
 
 `dogerm-demo` is the folder of `dogerm demo`, DATA has the folders `train` and `eval` with the files
 named below. Both kinds train on the same pairs for as many steps, from the same head, with every
 seed; they are compared on held-out pairs of the same sets and on pairs of others, longer and
-shorter chosen answers in equal numbers. Then each kind learns the demo's general knowledge, and is
-merged with the demo's domain model. Each command is one that a user types; what is finished is
-kept, so a killed run goes on. `--parts sets,merges,stages` runs some of them.
+shorter chosen answers in equal numbers. (What each kind takes from a merge is in the study,
+merge_recipes/study.yml.) Each command is one that a user types; what is finished is kept, so a
+killed run goes on. `--parts sets` or `stages` runs one of the two.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
-from typing import Any
-
-import yaml
 
 from harness.compare.statistics import Comparison, compare
-from harness.demo.atlas import write_tasks
-from harness.show.study_file import SweepFile
 from harness.training.generated.corruption import corrupted_pairs
+from tests.benchmarks.steps import run, write
 
 Pair = dict[str, str]
 SEEDS = (1, 2)
@@ -62,9 +55,6 @@ TRAINING = {
 }
 POLICY = {"alpha": 0.2, "tau": 0.1, "reference": "base"}
 KINDS = {"plain": "reward", "hybrid": "hybrid"}
-METHOD = "reward_preserving_"
-RULES = {"task_arithmetic": "0.4,0.7,1,1.3", "linear": "0.2,0.4,0.6,0.8"}
-CONFIGS = Path(__file__).parents[2] / "harness" / "training" / "configs"
 DOMAINS = ("academy", "business", "entertainment", "literature")
 STAGES = {
     **{key: SETTINGS[key] for key in ("model", "max_length", "lora")},
@@ -83,29 +73,6 @@ class: !function harness.own_data.OwnPreferences
 dataset_path: {}
 columns: {{section: subset}}
 """
-
-
-def run(folder: Path, name: str, *command: str, **extra: str) -> None:
-    """Run a command once; its log is kept."""
-    done = folder / f"{name}.done"
-    if done.exists():
-        return
-    print(f"{name}: {' '.join(command)}", file=sys.stderr, flush=True)
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", **extra}
-    with (folder / f"{name}.log").open("a") as log:
-        subprocess.run(command, check=True, stdout=log, stderr=log, env=environment)
-    done.touch()
-
-
-def write(path: Path, content: Any) -> Path:
-    """A YAML file, or rows as JSON lines."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".jsonl":
-        text = "".join(json.dumps(row) + "\n" for row in content)
-    else:
-        text = yaml.safe_dump(content, sort_keys=False)
-    path.write_text(text, "utf-8")
-    return path
 
 
 def pairs_of(data: Path, name: str, corrupt: bool, count: int) -> list[Pair]:
@@ -187,46 +154,6 @@ def train_stages(base: Path, out: Path) -> None:
         )  # fmt: skip
 
 
-def merges(demo: Path, out: Path) -> None:
-    """Each kind on the demo's general knowledge, with each seed, and what it takes from a merge."""
-    tasks = write_tasks(out / "atlas")
-    base = demo / "base"
-    knowledge = yaml.safe_load((CONFIGS / "knowledge.yml").read_text("utf-8"))
-    for seed in SEEDS:
-        for kind, command in KINDS.items():
-            name = f"knowledge-{kind}-{seed}"
-            config = {**knowledge, "training": {**knowledge["training"], "seed": seed}}
-            if kind == "hybrid":
-                config["policy"] = POLICY
-            file = str(write(out / f"{name}.yml", config))
-            run(out, name, "dogerm", "train", command, file, "-o", str(out / name),
-                "--model", str(base))  # fmt: skip
-            model = out / f"{name}-model"
-            run(out, f"{name}-export", "dogerm", "train", "export", str(out / name), "--model",
-                str(base), "-o", str(model), "--heads", "reward")  # fmt: skip
-            for rule, weights in RULES.items():
-                recipe = write(out / f"{name}-{rule}.yml", recipe_of(rule, demo, model))
-                run(
-                    out, f"{name}-{rule}", "dogerm", "sweep", str(recipe), "--weight", weights,
-                    "--select", str(tasks["choosing"]), "--report", str(tasks["atlas"]),
-                    "--report", str(tasks["general"]), "--model_args", "dtype=float32",
-                    "-o", str(out / "sweeps" / f"{name}-{rule}"),
-                )  # fmt: skip
-
-
-def recipe_of(rule: str, demo: Path, model: Path) -> dict[str, Any]:
-    """A merge of a reward model with the demo's domain model."""
-    domain = {"model": str(demo / "atlas-model"), "parameters": {"weight": 0.5}}
-    if rule == "linear":
-        return {"merge_method": f"{METHOD}linear", "base_model": str(model), "models": [domain]}
-    own = {"model": str(model), "parameters": {"weight": 1.0, "reward": True}}
-    return {
-        "merge_method": METHOD + rule,
-        "base_model": str(demo / "base"),
-        "models": [own, domain],
-    }
-
-
 def right(folder: Path) -> dict[str, dict[int, float]]:
     """Set -> row -> 1 or 0, of a run."""
     found: dict[str, dict[int, float]] = {}
@@ -278,37 +205,12 @@ def hybrid_table(out: Path) -> Iterator[str]:
         yield f"| {title} | {count} | {' | '.join(cells)} | {told(compare(values))} |"
 
 
-def merge_table(out: Path) -> Iterator[str]:
-    """What each kind and seed gains by each rule, on the rows that did not choose."""
-    heads = ("reward model", "rule", "λ", "atlas: alone", "merged", "gain", "95%",
-             "general: alone", "merged")  # fmt: skip
-    yield f"| {' | '.join(heads)} |"
-    yield f"|---|---|{'--:|' * (len(heads) - 2)}"
-    for kind in KINDS:
-        for seed in SEEDS:
-            for rule in RULES:
-                folder = out / "sweeps" / f"knowledge-{kind}-{seed}-{rule}"
-                found = SweepFile.model_validate_json((folder / "sweep.json").read_bytes())
-                if found.proof is None:
-                    yield f"| {kind}, seed {seed} | {rule} | 0 | | | | | | |"
-                    continue
-                by_name = {one.name: one for one in found.proof.sections}
-                atlas, general = by_name["atlas"], by_name["general"]
-                cells = [
-                    f"{kind}, seed {seed}", rule, found.chosen_point.label, f"{atlas.a:.3f}",
-                    f"{atlas.b:.3f}", f"{atlas.difference:+.3f}",
-                    f"{atlas.low:+.3f} to {atlas.high:+.3f}", f"{general.a:.3f}",
-                    f"{general.b:.3f}",
-                ]  # fmt: skip
-                yield f"| {' | '.join(cells)} |"
-
-
 def main() -> None:
     """Run what is missing and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("demo", "data", "out"):
         parser.add_argument(name, type=lambda text: Path(text).resolve())
-    parser.add_argument("--parts", default="sets,merges,stages")
+    parser.add_argument("--parts", default="sets,stages")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     prepare(given.data, given.out)
@@ -316,9 +218,6 @@ def main() -> None:
     if "sets" in parts:
         train(base, given.out)
         print("\n".join(hybrid_table(given.out)), end="\n\n")
-    if "merges" in parts:
-        merges(given.demo, given.out)
-        print("\n".join(merge_table(given.out)), end="\n\n")
     if "stages" in parts:
         train_stages(base, given.out)
 

@@ -100,8 +100,22 @@ class _Rows:
         self.named: list[str] = []
 
     def _both(self) -> Iterator[tuple[str, Row, KeptRow]]:
-        pairs = zip(self._order.rows(), self._kept.rows(self._count), strict=True)
-        return ((place, row, kept) for (place, row), kept in pairs)
+        """Each row with its rewards: scoring takes long, and the file may be another one by now.
+
+        Raises:
+            HarnessError: it is.
+        """
+        found = 0
+        for chunk in self._order.chunks():
+            found += 1
+            if found > self._count:
+                break
+            yield from zip(chunk.places, chunk.rows, self._kept.rows_of(chunk), strict=True)
+        if found != self._count:
+            raise HarnessError(
+                f"{self._order.source.path} has {'more' if found > self._count else 'fewer'} rows "
+                "than when it was scored; run this again: what is scored so far is kept"
+            )
 
     def look_through(self) -> None:
         """Count rows, and refuse those that have the new columns already."""
@@ -109,6 +123,7 @@ class _Rows:
             self.rows += 1
             self.cells.see(row)
             self._order.refuse_taken(place, row, self._order.new_columns(row, kept.form))
+            self._order.refuse_replaced(place, row, kept.form)
             if isinstance(kept.rewards, str):
                 self.bad += 1
                 if len(self.named) < NAMED:
@@ -127,7 +142,7 @@ class _Rows:
                 place = selection.best(kept.rewards)
                 answers = self._order.names.responses
                 rest = {key: value for key, value in row.items() if key != answers}
-                answer = {self._order.names.response or "response": row[answers][place]}
+                answer = {self._order.best_column: row[answers][place]}
                 yield {**rest, **answer, names[0]: kept.rewards[place]}
                 continue
             yield {**row, **dict(zip(names, values_of(kept.form, kept.rewards), strict=True))}

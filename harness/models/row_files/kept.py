@@ -80,12 +80,22 @@ class Kept:
         """
         if not self._file(chunk.number).exists():
             return False
-        if self._read(chunk.number)["digest"] != chunk.digest:
+        self.rows_of(chunk)
+        return True
+
+    def rows_of(self, chunk: Chunk) -> list[KeptRow]:
+        """What is known of a chunk's rows.
+
+        Raises:
+            HarnessError: it is of other rows, or not there.
+        """
+        kept = self._read(chunk.number)
+        if kept["digest"] != chunk.digest:
             raise HarnessError(
                 f"{self.folder} has rewards of other rows ({chunk.places[0]} to "
                 f"{chunk.places[-1]} have changed); {self._way_out}"
             )
-        return True
+        return [KeptRow(*row) for row in kept["rows"]]
 
     def write(self, chunk: Chunk, rewarded: Rewarded) -> None:
         """Keep a chunk's rewards."""

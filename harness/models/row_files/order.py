@@ -12,7 +12,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.models.row_files import output
 from harness.models.row_files.chunks import Chunk, chunks
-from harness.models.row_files.forms import RESPONSE, Names, columns_of, form_of
+from harness.models.row_files.forms import RESPONSE, RESPONSES, Names, columns_of, form_of
 from harness.models.row_files.loading import Wanted
 from harness.models.row_files.selection import Filter
 from harness.rows import archives, local_files
@@ -82,6 +82,7 @@ class Order:
             raise HarnessError(f"{self.output} is there; name another output, or give --overwrite")
         for place, row in islice(self.rows(), 1):
             self.refuse_taken(place, row, self.new_columns(row))
+            self.refuse_replaced(place, row, self._form(row))
 
     def new_columns(self, row: Mapping[str, Any], form: str = "") -> tuple[str, ...]:
         """The columns that a row gets.
@@ -90,11 +91,14 @@ class Order:
             row: it.
             form: of the row, where it is known.
         """
-        try:
-            form = form or form_of(row, self.names)[0]
-        except HarnessError:
-            form = RESPONSE  # whatever it was meant to be
+        form = form or self._form(row)
         return columns_of(form, self.column or REWARD, self.column is not None)
+
+    def _form(self, row: Mapping[str, Any]) -> str:
+        try:
+            return form_of(row, self.names)[0]
+        except HarnessError:
+            return RESPONSE  # whatever it was meant to be
 
     @property
     def error_column(self) -> str:
@@ -112,6 +116,25 @@ class Order:
             raise HarnessError(
                 f"{self.source.path}, {place} has the column {taken} already; name another with "
                 "--column (what is scored so far is kept)"
+            )
+
+    @property
+    def best_column(self) -> str:
+        """The column that the best of several responses goes into."""
+        return self.names.response or RESPONSE
+
+    def refuse_replaced(self, place: str, row: Mapping[str, Any], form: str) -> None:
+        """Refuse a row whose own answer the best of its responses would take the place of.
+
+        Raises:
+            HarnessError: it has one.
+        """
+        name = self.best_column
+        if self.chosen.best_of and form == RESPONSES and row.get(name) is not None:
+            raise HarnessError(
+                f"{self.source.path}, {place} has the column {name} beside {self.names.responses}, "
+                "and --best-of would replace it: name another for the best one with --columns "
+                "'{response: NAME}'"
             )
 
     @property

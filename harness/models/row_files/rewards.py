@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
+from harness.models.http import RewardHttp
+from harness.models.remote.client import OutOfReach
 from harness.models.row_files.forms import Asked
 from harness.models.score.requests import conversation
 from harness.models.scoring import ScoringLM
@@ -34,11 +36,16 @@ def rewards_of(lm: Any, asked: Sequence[Asked | str]) -> Rewarded:
     Args:
         lm: a model of this project.
         asked: what is to be scored in each row, or why nothing can be.
+
+    Raises:
+        HarnessError: no row's fault, such as a server's that is gone.
     """
     made: list[list[float] | str] = [one if isinstance(one, str) else [] for one in asked]
     _refuse(lm, asked, made)
     try:
         return _scored(lm, asked, made)
+    except OutOfReach:
+        raise
     except HarnessError as error:
         told = error
     for number, one in enumerate(asked):  # whose it is shows when each is alone
@@ -46,6 +53,8 @@ def rewards_of(lm: Any, asked: Sequence[Asked | str]) -> Rewarded:
             continue
         try:
             lm.loglikelihood(_requests(one, number), disable_tqdm=True)
+        except OutOfReach:
+            raise
         except HarnessError as error:
             made[number] = str(error)
     if not any(isinstance(new, str) and new != old for new, old in zip(made, asked, strict=True)):
@@ -55,7 +64,7 @@ def rewards_of(lm: Any, asked: Sequence[Asked | str]) -> Rewarded:
 
 def _refuse(lm: Any, asked: Sequence[Asked | str], made: list[list[float] | str]) -> None:
     """Give rows that the template or the tokenizer refuses their reason, before all are scored."""
-    if not isinstance(lm, ScoringLM):
+    if not isinstance(lm, ScoringLM | RewardHttp):
         return
     markup = Markup(lm.encoder.tokenizer, lm.encoder.render)
     for number, one in enumerate(asked):
@@ -74,21 +83,31 @@ def _refuse(lm: Any, asked: Sequence[Asked | str], made: list[list[float] | str]
             made[number] = str(error)
 
 
-def _scored(lm: Any, asked: Sequence[Asked | str], made: Sequence[list[float] | str]) -> Rewarded:
+def _scored(lm: Any, asked: Sequence[Asked | str], before: Sequence[list[float] | str]) -> Rewarded:
     requests = [
         request
-        for number, (one, old) in enumerate(zip(asked, made, strict=True))
+        for number, (one, old) in enumerate(zip(asked, before, strict=True))
         if not isinstance(one, str) and not isinstance(old, str)
         for request in _requests(one, number)
     ]
-    answers = iter(lm.loglikelihood(requests) if requests else [])
+    if not requests:
+        made: list[Any] = []
+    elif isinstance(lm, RewardHttp):  # says itself whose fault it is
+        made = lm.outcomes(requests)
+    else:
+        made = lm.loglikelihood(requests)
+    answers = iter(made)
     rewards: list[list[float] | str] = []
     truncated = 0
-    for one, old in zip(asked, made, strict=True):
+    for one, old in zip(asked, before, strict=True):
         if isinstance(one, str) or isinstance(old, str):
             rewards.append(old)
             continue
         of_row = [next(answers) for _ in one.answers]
+        reason = next((answer for answer in of_row if isinstance(answer, str)), None)
+        if reason is not None:
+            rewards.append(reason)
+            continue
         truncated += sum(bool(answer[2].get("truncated")) for answer in of_row)
         rewards.append([float(answer[0]) for answer in of_row])
     return Rewarded(rewards, truncated)

@@ -19,7 +19,7 @@ import torch
 
 from harness.models.score.own_forward import takes
 from harness.models.score.packed_attention import EAGER, SDPA, attention_within
-from harness.models.score.tree import Pack, Rows
+from harness.models.score.tree import Pack, Rows, common_beginning
 
 if TYPE_CHECKING:
     from harness.models.score.scorer import Scorer
@@ -76,7 +76,9 @@ class SharedPrefixes:
 
     def _rewards(self, groups: Sequence[Rows]) -> list[torch.Tensor]:
         scorer = self._scorer
-        pack = Pack.of(groups)
+        every = [row for rows in groups for row in rows]
+        # Chat templates put the same tokens before all conversations.
+        pack = Pack.of(groups, common_beginning(every) if len(groups) > 1 else 0)
         with attention_within(pack.trees):
             states = scorer.states(
                 torch.tensor([pack.ids]),

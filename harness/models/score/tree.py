@@ -2,11 +2,11 @@
 """Rows that begin alike, packed so that their beginning is computed once, and nothing is padded.
 
 A tree is a common beginning and the rows' own endings behind it; trees stand one after another in
-one sequence:
+one sequence, behind their root, which is what all of them begin with (a chat template's tokens):
 
-    tokens      p p p p  a a a  b b    q q  c
-    positions   0 1 2 3  4 5 6  4 5    0 1  2
-    sees        its tree's beginning and its own ending, never another ending or another tree
+    tokens      s s   p p p p  a a a  b b    q q  c
+    positions   0 1   2 3 4 5  6 7 8  6 7    2 3  4
+    sees        the root, its tree's beginning and its own ending, never another ending or tree
 
 In a model whose tokens meet in attention alone, and whose positions are those that it is given,
 each row's states are then those of the row by itself. Whether a model is one is tried out

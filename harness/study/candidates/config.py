@@ -28,9 +28,14 @@ class _Known(BaseModel):
 
 
 class Sweep(_Known):
-    """What `dogerm sweep` is asked for; its keys are the command's options."""
+    """What `dogerm sweep` is asked for; its keys are the command's options.
+
+    Attributes:
+        select: tasks that choose; empty: those of the study.
+    """
 
     recipe: FileOrMapping
+    select: list[str] = []
     weight: Texts | None = None
     grid: dict[str, Texts] = {}
     path: str | None = None
@@ -38,9 +43,14 @@ class Sweep(_Known):
 
 
 class Search(_Known):
-    """What `dogerm search` is asked for; its keys are the command's options."""
+    """What `dogerm search` is asked for; its keys are the command's options.
+
+    Attributes:
+        select: tasks that choose; empty: those of the study.
+    """
 
     recipe: FileOrMapping
+    select: list[str] = []
     trials: int | None = None
     methods: str | None = None
     groups: str | None = None
@@ -92,6 +102,12 @@ class Candidate(_Known):
     report: bool = True
 
     @property
+    def select(self) -> list[str]:
+        """The tasks that it names to be chosen by."""
+        chosen = self.sweep or self.search
+        return chosen.select if chosen else []
+
+    @property
     def made_by(self) -> str | None:
         """The key that says how it is made; None: it is there."""
         return next((key for key in MAKERS if getattr(self, key) is not None), None)
@@ -106,7 +122,7 @@ class Study(_Known):
     Attributes:
         general: the candidate that all others are compared to.
         tasks: group -> tasks that are reported.
-        select: tasks that choose, for sweeps and searches.
+        select: tasks that choose, for sweeps and searches that name none.
         seeds: of what is trained.
         metric: what is compared.
         model_args: of every candidate; its own come before them.
@@ -170,7 +186,8 @@ def _mistakes(study: Study) -> Iterator[str]:
             yield f"{where} has {' and '.join(makers)}: give one of them"
         if not makers and one.model is None:
             yield f"{where}: give `model` and `model_args`, or one of {', '.join(MAKERS)}"
-        if (one.sweep or one.search) and not study.select:
+        chosen = one.sweep or one.search
+        if chosen and not (chosen.select or study.select):
             yield f"{where} is chosen by a {makers[0]}: name the tasks that choose, `select`"
         if one.train and (one.train.ensemble or one.train.domains) and one.train.kind != "reward":
             yield f"{where}: `ensemble` and `domains` are of `kind: reward`"

@@ -26,6 +26,7 @@ class TaskValues:
     Attributes:
         values: of every row.
         documents: leaf -> doc_id -> lm-eval's hash.
+        prompts: leaf -> what tells the prompt of each row, in the order of the values.
         weights: what each leaf counts in the task.
         rising: whether a larger value is better.
         seconds: that it took to score.
@@ -33,6 +34,7 @@ class TaskValues:
 
     values: Values
     documents: Mapping[str, Mapping[int, str]]
+    prompts: Mapping[str, Sequence[str]]
     weights: Mapping[str, float]
     rising: bool
     seconds: float
@@ -84,6 +86,7 @@ def read_task(folder: Path, metric: str, include_path: Sequence[Path]) -> TaskVa
     return TaskValues(
         values={leaf: {n: a.value for n, (a, _) in of.items()} for leaf, of in items.items()},
         documents={leaf: {n: a.document for n, (a, _) in of.items()} for leaf, of in items.items()},
+        prompts={leaf: matched[leaf].prompts for leaf in weights},
         weights=weights,
         rising=all(rising),
         seconds=float(results["total_evaluation_time_seconds"]),
@@ -165,7 +168,9 @@ def against(
     draws = statistics.RESAMPLES * max(1, len(others))
     for name, one in others.items():
         strata, weights = {}, {}
+        prompts: dict[str, Sequence[str]] = {}
         for task in tasks:
+            prompts |= general.task(task).prompts
             _check_same(task, general.task(task), one.task(task))
             left, right = general.mean(task), one.mean(task)
             for leaf, weight in general.task(task).weights.items():
@@ -174,7 +179,7 @@ def against(
                     [right[leaf][n] for n in left[leaf]],
                 )
                 weights[leaf] = weight / len(tasks)
-        found[name] = statistics.compare(strata, weights, resamples=draws)
+        found[name] = statistics.compare(strata, weights, prompts=prompts, resamples=draws)
     corrected = statistics.holm([one.p for one in found.values()])
     return {
         name: Against(

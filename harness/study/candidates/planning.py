@@ -145,7 +145,7 @@ class Planner:
         said = asked.model_dump()
         recipe = content_of(said.pop("recipe"), self._folder)
         file, output = f"configs/{variant.label}.yml", self._output(CHOOSE, variant)
-        named = {"select": study.select, "report": [self._tasks.smallest]}
+        named = {"select": said.pop("select") or study.select, "report": [self._tasks.smallest]}
         called = [_DOGERM, kind, str(self._out / file), "-o", str(output), *options(**said)]
         for option, given in named.items():
             called += [f"--{option}", ",".join(given)]

@@ -16,7 +16,7 @@ from harness.show.candidates_file import FORM, CandidateScores, CandidatesFile, 
 from harness.show.candidates_page import PICTURE, page
 from harness.show.forest_plot import forest_figure
 from harness.study import machine
-from harness.study.candidates import figures
+from harness.study.candidates import figures, overlap
 from harness.study.candidates.config import Study
 from harness.study.candidates.figures import Scored
 from harness.study.candidates.running import Run
@@ -30,13 +30,14 @@ _FILES = ("study.md", PICTURE, "study.json")
 
 
 def gather(
-    study: Study, text: str, tasks: Tasks, run: Run, out: Path, command: str
+    study: Study, text: str, folder: Path, tasks: Tasks, run: Run, out: Path, command: str
 ) -> CandidatesFile:
     """Read back what was scored, compare, and add what it took.
 
     Args:
         study: what was asked for.
         text: of its file.
+        folder: that it is in.
         tasks: what is reported.
         run: what is there, and what failed.
         out: the study's folder.
@@ -113,7 +114,7 @@ def gather(
         },
         candidates=candidates,
         failed={n: why for n, why in errors.items() if not study.candidates[n].report},
-        notes=list(_notes(study, general)),
+        notes=[*_notes(study, general), *overlap.notes(study, folder, tasks.prompts)],
     )
 
 

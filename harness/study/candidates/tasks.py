@@ -22,11 +22,13 @@ class Tasks:
     Attributes:
         groups: group -> the names of its tasks.
         digests: task -> a digest of its rows and settings.
+        prompts: task that is reported -> all that it asks.
         smallest: what a user calls the task with the fewest rows.
     """
 
     groups: Mapping[str, list[str]]
     digests: Mapping[str, str]
+    prompts: Mapping[str, set[str]]
     smallest: str
 
 
@@ -43,6 +45,7 @@ def load(study: Study) -> Tasks:
     manager = _manager(study)
     groups: dict[str, list[str]] = {}
     rows: list[Rows] = []
+    prompts: dict[str, set[str]] = {}
     sizes: list[tuple[int, str]] = []
     owner: dict[str, str] = {}
     for group, given in study.tasks.items():
@@ -58,15 +61,17 @@ def load(study: Study) -> Tasks:
                         )
                 groups[group].append(name)
                 rows.append(one)
-                sizes.append((len(one.prompts()), text))
+                prompts[name] = one.prompts()
+                sizes.append((len(prompts[name]), text))
     select = [
         Rows(name, loaded, SELECT)
-        for text in study.select
+        for text in _choosing(study)
         for name, loaded in task_names.load(manager, [text])
     ]
     _refuse_shared(select, rows)
     check_metric([*select, *rows], study.metric)
-    return Tasks(groups, {one.name: one.digest() for one in (*rows, *select)}, min(sizes)[1])
+    digests = {one.name: one.digest() for one in (*rows, *select)}
+    return Tasks(groups, digests, prompts, min(sizes)[1])
 
 
 def load_reported(study: Study) -> list[Rows]:
@@ -74,6 +79,12 @@ def load_reported(study: Study) -> list[Rows]:
     manager = _manager(study)
     named = (text for given in study.tasks.values() for text in given)
     return [Rows(*one, REPORT) for text in named for one in task_names.load(manager, [text])]
+
+
+def _choosing(study: Study) -> list[str]:
+    """The tasks that choose anything, each once."""
+    own = (text for one in study.candidates.values() for text in one.select)
+    return list(dict.fromkeys([*study.select, *own]))
 
 
 def _manager(study: Study) -> Any:

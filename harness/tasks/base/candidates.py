@@ -8,14 +8,14 @@ like, how they become documents, and how scores become metrics. A YAML names it 
   configuration and ``.hub_dir`` its folder, where it has several; ``.benchmark``: the name of a
   local file that replaces it; ``.packaged``: a file beside the YAML that this project ships;
 - ``dataset_name``: the value of a document's ``subset`` that this task takes; all without it;
-- ``metadata.rows``: how many documents the official data set gives; ``metadata.weight``: what the
+- ``metadata.rows``: how many documents the official data set gives; ``metadata.raw_rows``: how many
+  rows it has, where it is not known how many of them make documents; ``metadata.weight``: what the
   task counts in its section, all documents of the data at hand without it.
 """
 
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, ClassVar, NamedTuple
@@ -39,8 +39,6 @@ from harness.tasks.base import benchmark_rows, routed
 from harness.tasks.base.dotted_names import known_as
 from harness.tasks.base.requests import Requests
 from harness.tasks.base.sections import AbsentSubset
-
-logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
 # Documents that lm-eval's filters see at a time; each of them is then in memory.
 WINDOW = 512
@@ -158,15 +156,7 @@ class CandidateTask(ConfigurableTask):
         self.dataset = {config.test_split: docs}
         # Without an official weight the rows count: all of them, whatever --limit takes.
         config.metadata = {"weight": len(docs), **(config.metadata or {}), "data_source": source}
-        official = config.metadata.get("rows")
-        if official is not None and official != len(docs):
-            logger.warning(
-                "%s: %d rows in %s, the official set has %d: not comparable with published scores",
-                config.task,
-                len(docs),
-                source,
-                official,
-            )
+        benchmark_rows.tell_other_numbers(self.SCHEMA, len(docs), source, config)
 
     def build_all_requests(
         self,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Where the documents come from; they themselves are in the fingerprint.
 _PLACES = ("dataset_path", "dataset_name", "dataset_kwargs")
-_PLACES_IN_METADATA = ("data_source", "data_dir", "config_source")
+_PLACES_IN_METADATA = ("data_source", "data_dir", "missing", "config_source")
 # What the first evaluation changes, and no score depends on.
 _NAMES = ("task_alias", "tag")
 # Known by their versions.

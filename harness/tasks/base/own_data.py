@@ -17,10 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lm_eval.api.group import Group
-from lm_eval.config.group import GroupConfig
-from lm_eval.tasks._yaml_loader import load_yaml
 
-import harness.tasks
 from harness.errors import HarnessError, at
 from harness.rows.columns import ColumnCells
 from harness.rows.conversation import Origin
@@ -28,6 +25,7 @@ from harness.rows.datasets import OWN_PREFERENCE, from_hub
 from harness.rows.documents import Docs, Document, by_subset
 from harness.rows.local_files import ENDINGS, ending, read
 from harness.rows.pairs import Columns, pair, with_guess
+from harness.tasks.base.made_group import MadeGroup, group_config
 from harness.tasks.base.preference import PreferenceTask
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
@@ -70,7 +68,7 @@ class Source(NamedTuple):
         return self.name if self.stamp else f"{self.name} ({self.split})"
 
 
-class OwnPreferences(PreferenceTask):
+class OwnPreferences(MadeGroup, PreferenceTask):
     """Pairs of a user's own set: one task, or with ``columns.section`` a group of one a section."""
 
     DOTTED_NAME = "harness.own_data.OwnPreferences"
@@ -91,15 +89,15 @@ class OwnPreferences(PreferenceTask):
     def _group(cls, config: dict[str, Any], source: str, sections: list[str]) -> Group:
         """A group like a benchmark's section, with a leaf for each of the set's sections."""
         names = _leaf_names(config["task"], sections, source)
-        scores = load_yaml(Path(harness.tasks.__file__).parent / "_section.yaml")
         metadata = {**config["metadata"], "data_source": source}
         leaf = {**config}
-        alias = leaf.pop("task_alias", None)
-        group = Group.from_config(GroupConfig(config["task"], alias, metadata=metadata, **scores))
-        for section, name in zip(sections, names, strict=True):
-            options = {**config["dataset_kwargs"], "section": section}
-            group.add(cls(config={**leaf, "task": name, "dataset_kwargs": options}))
-        return group
+        rules = group_config(config["task"], metadata, leaf.pop("task_alias", None))
+        options = [{**config["dataset_kwargs"], "section": section} for section in sections]
+        leaves = (
+            cls(config={**leaf, "task": name, "dataset_kwargs": own})
+            for name, own in zip(names, options, strict=True)
+        )
+        return cls.group(rules, leaves)
 
     def beside(self, doc: Document) -> dict[str, Any]:
         """The row's tools and documents."""

@@ -7,17 +7,15 @@ Bai et al., arXiv 2204.05862. The transcripts are parsed into turns: `harness.ro
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
 from harness.rows import datasets, transcripts
 from harness.rows.documents import Document
+from harness.tasks.base.file_each import FileEach
 from harness.tasks.base.preference import PreferenceTask
-from harness.tasks.base.sections import AbsentSubset
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -83,26 +81,10 @@ def _numbers(
     return [at for at, pair in enumerate(pairs, start=1) if pair is not None and is_odd(pair)]
 
 
-class HH(PreferenceTask):
+class HH(FileEach, PreferenceTask):
     """One of the four folders of the data set, each with local files of its own."""
 
     SCHEMA = TranscriptSchema({"chosen": (str,), "rejected": (str,)}, prompt=None)
-
-    def __new__(cls, *args: Any, config: dict[str, Any] | None = None, **kwargs: Any) -> Any:
-        """The task; an `AbsentSubset` where the local data has other subsets than this one."""
-        metadata = (config or {}).get("metadata") or {}
-        folder = metadata.get("data_dir") or os.environ.get(datasets.ENVIRONMENT)
-        if config is not None and folder:
-            own = config["dataset_kwargs"]["benchmark"]
-            leaves = sorted(Path(metadata["config_source"]).parent.glob("hh-*.yaml"))
-            there = [
-                leaf.stem
-                for leaf in leaves
-                if datasets.local_files(leaf.stem, Path(folder).expanduser())
-            ]
-            if there and own not in there:
-                return AbsentSubset.of(config["task"], own, folder, there)
-        return super().__new__(cls, *args, config=config, **kwargs)
 
     @classmethod
     def documents(cls, rows: Sequence[datasets.Row], config: Any) -> list[Document]:

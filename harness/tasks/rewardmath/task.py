@@ -14,31 +14,11 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.rows import datasets
 from harness.rows.documents import Document
-from harness.tasks.base import metrics
-from harness.tasks.base.candidates import CandidateTask, Metric
+from harness.tasks.base.one_right import OneRight
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
 REJECTED = 9  # wrong solutions of a problem
-
-
-def reciprocal_rank(chosen: float, rejected: Sequence[float]) -> float:
-    """1 / rank of the right solution; it comes after wrong ones that it ties with.
-
-    >>> reciprocal_rank(2.0, [1.0, 3.0, 2.0])
-    0.3333333333333333
-    """
-    return 1 / (1 + sum(not chosen > score for score in rejected))
-
-
-def longest(chosen: str, rejected: Sequence[str]) -> float:
-    """The accuracy of always preferring the longest solution; k equally long ones share a point.
-
-    >>> longest("four", ["one", "five", "six!"])
-    0.3333333333333333
-    """
-    lengths = [len(chosen), *map(len, rejected)]
-    return (len(chosen) == max(lengths)) / lengths.count(max(lengths))
 
 
 def check(row: Mapping[str, Any]) -> None:
@@ -106,16 +86,7 @@ def by_problem(rows: Iterable[Mapping[str, Any]]) -> dict[Any, list[Mapping[str,
     return problems
 
 
-METRICS = {
-    "accuracy": Metric(),
-    "mrr": Metric(),
-    "margin": Metric(),
-    "ties": Metric(higher_is_better=False),
-    "longer": Metric(),
-}
-
-
-class RewardMATH(CandidateTask):
+class RewardMATH(OneRight):
     """RewardMATH as a task: one right solution against the wrong ones of its problem."""
 
     SCHEMA = SolutionSchema(
@@ -128,7 +99,6 @@ class RewardMATH(CandidateTask):
         prompt="problem",
         rule=check,
     )
-    METRICS = METRICS
 
     @classmethod
     def documents(cls, rows: Sequence[datasets.Row], config: Any) -> list[Document]:
@@ -149,19 +119,3 @@ class RewardMATH(CandidateTask):
                 }
             )
         return documents
-
-    def responses(self, doc: Document) -> list[str]:
-        """The right solution, then the wrong ones."""
-        return [doc["chosen"], *doc["rejected"]]
-
-    def score(self, doc: Document, scores: Sequence[float]) -> dict[str, Any]:
-        """Accuracy and reciprocal rank; margin and ties are over the pairs with a wrong one."""
-        chosen, rejected = scores[0], scores[1:]
-        against = [chosen] * len(rejected)
-        return {
-            "accuracy": float(all(chosen > score for score in rejected)),
-            "mrr": reciprocal_rank(chosen, rejected),
-            "margin": metrics.margin(against, rejected),
-            "ties": metrics.ties(against, rejected),
-            "longer": longest(doc["chosen"], doc["rejected"]),
-        }

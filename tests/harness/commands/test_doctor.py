@@ -45,7 +45,7 @@ def test_heavy_libraries_come_with_what_is_told_of_them() -> None:
 
 def test_every_benchmark_is_looked_for() -> None:
     folders = {path.parent.name for path in Path(harness.tasks.__file__).parent.glob("*/task.py")}
-    assert folders | {"rewardbench", "minipref"} == {*BENCHMARKS}
+    assert folders | {"rewardbench", "minipref", "panel"} == {*BENCHMARKS}
 
 
 def test_a_data_folder_that_is_not_there_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,23 @@ def test_a_real_gain_and_a_real_loss_are_called_so(tmp_path: Path) -> None:
     assert ties["rewardbench-hep-go"]["verdict"] == "same"
 
 
+def test_pairs_of_one_prompt_are_one_trial(tmp_path: Path) -> None:
+    """Ten gains of one prompt are no ten gains."""
+    data = write(tmp_path / "data", rows("hep-go", ["-+"] * 10 + ["++"] * 10))
+    file = next(data.iterdir())
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for row in lines[:10]:
+        row["prompt"] = lines[0]["prompt"]
+    file.write_text("".join(json.dumps(row) + "\n" for row in lines))
+    a, b = (evaluate(data, ["rewardbench-hep-go"], reader(n), tmp_path / str(n)) for n in (1, 2))
+    report = compared(a, b, output=tmp_path / "c.json")
+    (section,) = report["sections"]
+    assert (section["comparison"]["items"], section["comparison"]["prompts"]) == (20, 11)
+    assert (section["gained"], section["verdict"]) == (10, "noise")
+    assert section["comparison"]["p"] == 1
+    assert any("20 items of 11 prompts" in note for note in report["notes"])
+
+
 def test_lower_is_better_where_the_task_says_so(tmp_path: Path) -> None:
     data = write(tmp_path / "data", rows("hep-go", ["=+"] * 12))
     names = ["rewardbench-hep-go"]

@@ -76,8 +76,10 @@ def test_equal_to_the_ensemble_of_the_checkpoints(
     assert model.scorer.shares_prefixes is share_prefix and not model.scorer.own_forward
     assert len(answers) == len(expected) == 8
     for one, other in zip(answers, expected, strict=True):
-        assert one[0] == pytest.approx(other[0], abs=1e-6)
-        assert one[2].pop("members") == pytest.approx(other[2].pop("members"), abs=1e-6)
+        # heads of norm 8 on states of norm 8, three products in one or one by one: sums of up to
+        # 64 in another order, at 6e-8 each
+        assert one[0] == pytest.approx(other[0], abs=1e-5)
+        assert one[2].pop("members") == pytest.approx(other[2].pop("members"), abs=1e-5)
         assert one[2] == other[2]
 
 

@@ -41,8 +41,8 @@ def test_how_to_read_it_is_the_same_in_both() -> None:
     assert isinstance(notes, Items) and notes.lines == ["a task is missing"]
     assert told == [
         "Interval: paired bootstrap within each task, 500 resamples.",
-        "p: exact McNemar; ~ sign-flip test, 500 draws, where items are not just right or wrong or "
-        "do not count the same.",
+        "p: exact McNemar; ~ sign-flip test, 500 draws, where items are not just right or wrong, "
+        "share a prompt or do not count the same.",
         "Holm: over 3 tasks and, apart, over 3 groups. noise: p (Holm) is not below 0.1.",
     ]
 

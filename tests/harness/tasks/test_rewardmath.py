@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
-from harness.tasks.rewardmath.task import longest, reciprocal_rank
+from harness.tasks.base.one_right import longest, reciprocal_rank
 from tests.harness.conftest import oracle
 
 Tasks = Callable[..., Any]

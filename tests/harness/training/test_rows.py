@@ -84,9 +84,9 @@ def test_generators_are_seeded_and_known(tmp_path: Path) -> None:
     assert rows == read_rows(source, PAIR, tmp_path)
     assert rows != read_rows(Source(generator="basics", rows=20, seed=4), PAIR, tmp_path)
     assert all(row["chosen"] != row["rejected"] for row in rows)
-    with pytest.raises(HarnessError, match="known here: atlas, basics, facts, sums"):
+    with pytest.raises(HarnessError, match="known here: atlas, basics, facts, fun"):
         read_rows(Source(generator="nosuch", rows=1), PAIR, tmp_path)
-    with pytest.raises(HarnessError, match="known here: atlas, facts, sums"):
+    with pytest.raises(HarnessError, match="known here: atlas, facts, functions, medicines, sums"):
         read_rows(Source(generator="basics", rows=1), ANSWERED, tmp_path)
 
 

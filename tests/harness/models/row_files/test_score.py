@@ -381,11 +381,13 @@ def test_two_processes_give_the_file_of_one(reward_model: Path, tmp_path: Path) 
 @pytest.mark.slow
 def test_ray_gives_the_same_file(reward_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    rows = [{**row, "n": n} for n in range(80) for row in ANSWERED]
+    rows: list[Row] = [{**row, "n": n} for n in range(80) for row in ANSWERED]
+    rows[7]["response"] = None  # bad rows as in one process
     data = write(tmp_path / "rows.jsonl", rows)
     command = [sys.executable, "-m", "harness", "score", str(reward_model), str(data)]
     command += ["--model_args", "device=cpu", "-o"]
     one, other = tmp_path / "one.jsonl", tmp_path / "ray.jsonl"
-    subprocess.run([*command, str(one)], check=True)
-    subprocess.run([*command, str(other), "--ray", "local", "--workers", "2"], check=True)
+    assert subprocess.run([*command, str(one)], check=False).returncode == 1
+    by_ray = [*command, str(other), "--ray", "local", "--workers", "2"]
+    assert subprocess.run(by_ray, check=False).returncode == 1
     assert other.read_bytes() == one.read_bytes()

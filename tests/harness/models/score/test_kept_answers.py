@@ -248,7 +248,8 @@ def test_what_was_scored_before_an_error_is_kept(reward_model: Path, tmp_path: P
         cached(model, path).loglikelihood(asked)
     again = reward(reward_model)
     got = [answer[0] for answer in cached(again, path).loglikelihood(asked)]
-    assert got == pytest.approx(rewards(reward(reward_model), some_pairs(6)))
+    # scored apart before the error, in packs after it
+    assert got == pytest.approx(rewards(reward(reward_model), some_pairs(6)), abs=1e-5)
     assert again.scored_rows == 6
 
 

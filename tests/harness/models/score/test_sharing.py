@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.models.score.sharing import SharedPrefixes, reach
-from harness.models.score.tree import size
+from harness.models.score.tree import common_beginning, size
 from tests.harness.models.score.test_scorer import alone, build, scorer
 from tests.harness.models.test_reward import requests, reward, rewards, some_pairs
 
@@ -23,23 +23,27 @@ GROUPS = [
     [[*LONG[:9], 11, 12], [*LONG[:9], 13, 3, 3]],  # the pad token at the end
     [[*LONG[:9], 11], [*LONG[:9], 12]],  # endings of one token
 ]
+# As a chat template has it: all begin alike, one is nothing else, one shares nothing more.
+TEMPLATE = [3, 71, 72, 73, 3]
+BEGUN = [*([[*TEMPLATE, *row] for row in rows] for rows in GROUPS), [TEMPLATE], [[*TEMPLATE, 9]]]
 
 
 def flat(groups: Any) -> list[Any]:
     return list(itertools.chain.from_iterable(groups))
 
 
+@pytest.mark.parametrize("groups", [GROUPS, BEGUN], ids=["trees", "trees that begin alike"])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("kind", ["llama", "mixtral", "gpt2", "deepseek_v3"])
-def test_rewards_are_those_of_single_rows(kind: str, attention: str) -> None:
+def test_rewards_are_those_of_single_rows(kind: str, attention: str, groups: Any) -> None:
     model = build(kind)
     model.set_attn_implementation(attention)
-    expected = [alone(model, ids) for ids in flat(GROUPS)]
+    expected = [alone(model, ids) for ids in flat(groups)]
     score = scorer(model)
     assert score.shares_prefixes
-    assert flat(score.sharing(GROUPS)) == pytest.approx(expected, abs=1e-5)
+    assert flat(score.sharing(groups)) == pytest.approx(expected, abs=1e-5)
     # and the model is as it was
-    assert [alone(model, ids) for ids in flat(GROUPS)] == expected
+    assert [alone(model, ids) for ids in flat(groups)] == expected
 
 
 def test_bfloat16_differs_by_its_rounding_alone() -> None:
@@ -142,11 +146,15 @@ def computed(model: Any, pairs: Any) -> int:
 
 @pytest.mark.parametrize("batch_size", ["auto", 2])
 def test_each_token_of_a_tree_is_computed_once(reward_model: Path, batch_size: Any) -> None:
+    """What the chat template puts before every conversation is computed once a pass."""
     pairs = some_pairs()
     model = reward(reward_model, batch_size=batch_size)
     ids = [model.encode(request).ids for request in requests(pairs)]
-    trees = sum(size(ids[n : n + 2]) for n in range(0, len(ids), 2))
-    assert computed(model, pairs) == trees < sum(map(len, ids))
+    trees = [ids[n : n + 2] for n in range(0, len(ids), 2)]
+    begin = common_beginning(ids)
+    again = begin * (len(trees) - 1) if batch_size == "auto" else 0  # two rows: one tree a pass
+    assert begin > 1
+    assert computed(model, pairs) == sum(map(size, trees)) - again < sum(map(len, ids))
     assert model.get_model_info()["model_shares_prefixes"] is True
 
 

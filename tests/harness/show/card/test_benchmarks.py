@@ -16,6 +16,13 @@ from harness.show.card.benchmarks import Benchmark, benchmarks, task_index
         ("hh_helpful", Benchmark("Anthropic/hh-rlhf", None, None, "test", 2354 + 1137 + 2749)),
         ("judgebench_gpt", Benchmark("ScalerLab/JudgeBench", split="gpt", rows=350)),
         ("rmbench-chat", Benchmark("THU-KEG/RM-Bench", split="train", rows=129)),
+        ("ppe_best_of_k-MATH", Benchmark("lmarena-ai/PPE-MATH-Best-of-K", split="train")),
+        (
+            "mrewardbench-tur_Latn",
+            Benchmark("CohereLabsCommunity/multilingual-reward-bench", "tur_Latn", split="test"),
+        ),
+        ("rmb-bon-helpfulness", Benchmark("rmb-bon-helpfulness", rows=2109)),
+        ("panel", Benchmark("panel")),  # seven
         ("autoj-math", Benchmark("autoj", rows=32)),  # not on the Hub
         ("rewardbench1_with_prior_sets", Benchmark("rewardbench1_with_prior_sets")),  # two of them
     ],

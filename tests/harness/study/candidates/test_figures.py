@@ -14,7 +14,8 @@ from harness.study.candidates.figures import Scored, TaskValues, against, score
 def task(*values: float, name: str = "facts") -> TaskValues:
     numbered = dict(enumerate(values))
     documents = {name: {n: f"document {n}" for n in numbered}}
-    return TaskValues({name: numbered}, documents, {name: 1.0}, rising=True, seconds=1.0)
+    prompts = {name: [*documents[name].values()]}
+    return TaskValues({name: numbered}, documents, prompts, {name: 1.0}, rising=True, seconds=1.0)
 
 
 def only(*values: float) -> Scored:

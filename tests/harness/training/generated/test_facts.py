@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs of well-known and of invented facts: what is true, and what is held out."""
+"""Pairs of well-known facts: what is true, and what is held out."""
 
-from collections import Counter
-
-import pytest
-
-from harness.training.generated import atlas, facts
+from harness.training.generated import facts
 
 TRAINED, SEEN = facts.pairs(1500, 1), facts.unseen_pairs(300, 1)
 
@@ -49,25 +45,3 @@ def test_no_pair_comes_twice_and_the_seed_decides() -> None:
         assert len({(pair["prompt"], pair["rejected"]) for pair in pairs}) == len(pairs)
     assert facts.pairs(50, 1) == TRAINED[:50] != facts.pairs(50, 2)
     assert [row["response"] for row in facts.rows(50, 1)] == [p["chosen"] for p in TRAINED[:50]]
-
-
-def test_the_atlas_is_the_same_however_much_is_asked_for() -> None:
-    known = {row["prompt"]: row["response"] for row in atlas.rows(360, 1)}
-    assert len(known) == 360
-    pairs = atlas.pairs(720, 1)
-    assert {pair["prompt"]: pair["chosen"] for pair in pairs} == known
-    assert set(Counter(pair["prompt"] for pair in pairs).values()) == {2}
-    assert all(pair["chosen"] != pair["rejected"] for pair in pairs)
-    assert atlas.pairs(40, 1) == atlas.pairs(720, 1)[:40]
-    with pytest.raises(ValueError, match="the atlas has 540 names, and 541 were asked for"):
-        atlas.facts(541, 1)
-
-
-def test_nothing_but_the_text_tells_which_answer_of_the_atlas_is_right() -> None:
-    """Right answers are the longer ones as often as not, and no invented name is real."""
-    pairs = atlas.pairs(720, 1)
-    differences = [len(pair["chosen"]) - len(pair["rejected"]) for pair in pairs]
-    longer, shorter = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
-    assert 0.45 < longer / (longer + shorter) < 0.55
-    real = {thing.lower() for relation in facts.relations() for thing in relation.values}
-    assert not real & {name.lower() for _, name, _ in atlas.facts(360, 1)}

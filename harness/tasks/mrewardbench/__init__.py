@@ -1,0 +1,1 @@
+"""M-RewardBench: RewardBench in 23 languages."""

@@ -1,0 +1,1 @@
+"""PPE Preference: which of two models' answers people preferred."""
