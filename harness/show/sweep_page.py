@@ -78,8 +78,8 @@ def _selection(sweep: SweepFile) -> Iterator[Block]:
         "lambda.png",
         f"Scores against {sweep.parameter}",
         f"Above, {sweep.metric} on the selection rows at {len(tried)} weights, {ends}.{crosses} "
-        f"Below, {sweep.metric} of each section of the report rows at {looked_at}. The tables hold the "
-        "same figures.",
+        f"Below, {sweep.metric} of each section of the report rows at {looked_at}. The tables hold "
+        "the same figures.",
         lambda_figure(sweep),
     )
     shown = shallow(points[0].sections, MOST_COLUMNS)

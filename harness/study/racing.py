@@ -99,11 +99,10 @@ def log_capital(differences: Values, units: int, bound: float) -> Values:
         units: how many there are in all.
         bound: see `differences`.
     """
-    before = np.cumsum(differences) - differences
-    least = -before / (units - np.arange(len(differences)))
+    sums, number = np.cumsum(differences), np.arange(len(differences))
     # Behind by more than all that is left could make up for: it can't be true any more.
-    beyond = np.maximum.accumulate(least > bound * (1 + 1e-9)) if len(least) else least > 0
-    least = np.clip(least, -bound, bound)
+    beyond = np.maximum.accumulate(-sums > bound * (units - number - 1 + 1e-9))
+    least = np.clip((differences - sums) / (units - number), -bound, bound)
     most = 0.99 / np.maximum(bound - least, 1e-12 * bound)  # with more, a loss could cost all
     stakes = np.minimum(np.asarray(STAKES)[:, None] / bound, most)
     grown = np.cumsum(np.log1p(stakes * (least - differences)), axis=1)

@@ -161,6 +161,6 @@ def figures(content: dict[str, Any]) -> dict[str, Any]:
     found = json.loads(json.dumps(content))
     for key in ("made", "best_recipe"):
         del found[key]
-    for point in found["points"]:
+    for point in (*found["points"], *found.get("race", {}).get("dropped", [])):
         del point["seconds"]
     return found  # type: ignore[no-any-return]

@@ -75,14 +75,15 @@ def test_halving_costs_half_and_chooses_among_full_scores_only(workshop: Worksho
 
 def test_a_race_that_drops_nothing_is_the_full_sweep(workshop: Workshop) -> None:
     """Rows measured in parts have the scores that they have in one."""
-    raced = workshop.swept("--race", "significant")
+    alike = ("--weight", "0:0.004:0.001")
+    raced = workshop.swept(*alike, "--race", "significant")
     race = raced.pop("race")
     assert race["dropped"] == []
     assert race["share"] == 1
     whole = Workshop(workshop.folder, workshop.models)
     whole.out = workshop.folder / "whole"
     whole.write_task("chosen", pairs("chosen", 40))
-    assert figures(raced) == figures(whole.swept())
+    assert figures(raced) == figures(whole.swept(*alike))
 
 
 def test_what_is_lost_is_dropped_and_the_choice_is_that_of_the_full_sweep(
