@@ -107,8 +107,13 @@ def sizes(model: Any) -> dict[str, int]:
     members = [int(one.get("model_num_parameters") or 0) for one in info.get("members") or ()]
     if "model_num_parameters" in info and members and sum(members) <= stored:  # routed
         return {"stored": stored, "active": stored - sum(members) + max(members)}
-    idle = 0
-    for network in networks:
+    idle, within = 0, set[int]()
+    # a body that a model has, too, is no second one
+    for network in sorted(networks, key=lambda one: -sum(p.numel() for p in one.parameters())):
+        own = {id(p) for p in network.parameters()}
+        if own <= within:
+            continue
+        within |= own
         try:
             count = parameters.count(network)
         except parameters.NotSparseError:
