@@ -50,16 +50,17 @@ def lines(axes: Axes, sweep: SweepFile) -> None:
     """A line for each section, and for what chose where that is several tasks' mean."""
     points = sweep.points
     weights = [point.total for point in points]
+    gaps = [point.total for point in sweep.dropped]
     sections = shallow(points[0].sections, MOST_LINES)
     for index, section in enumerate(sections):
         color, marker, dash = look(index)
         name = section.name
         scores = [_section(point, name) for point in points]
         style = {"marker": marker, "linestyle": dash, "markersize": 4, "label": short(name)}
-        _band(axes, weights, scores, color=color, **style)
+        _band(axes, weights, scores, gaps, color=color, **style)
     if sum(section.depth == 0 for section in sections) > 1:
         style = {"marker": ".", "linewidth": 2.2, "label": f"all, which chose {sweep.parameter}"}
-        _band(axes, weights, points, color="black", **style)
+        _band(axes, weights, points, gaps, color="black", **style)
     raced.crosses(axes, sweep, _placed)
     _mark(axes, sweep)
     axes.set(xlabel=_what(sweep), ylabel=f"{sweep.metric} (band: ± s.e.)")
@@ -70,12 +71,13 @@ def families(axes: Axes, sweep: SweepFile) -> None:
     itself, *merges = sweep.points
     by_other: dict[str, list[SweptPoint]] = defaultdict(list)
     for point in merges:
-        _, _, other = lambda_is(point.label).partition(", ")
-        by_other[other].append(point)
+        by_other[_other(point.label)].append(point)
     for index, (other, points) in enumerate(by_other.items()):
         color, marker, dash = look(index)
         style = {"marker": marker, "linestyle": dash, "markersize": 4, "label": other}
-        _band(axes, [point.total for point in points], points, color=color, **style)
+        weights = [point.total for point in points]
+        gaps = [one.total for one in sweep.dropped if _other(one.label) == other]
+        _band(axes, weights, points, gaps, color=color, **style)
     # it lies beside the parameters: no number of theirs is marked where it is what was chosen
     kept = sweep.chosen_point == itself
     axes.axhline(
@@ -99,10 +101,22 @@ def _what(sweep: SweepFile) -> str:
     return f"{total} of the domain models" if several else f"{name} of the domain model"
 
 
+def _other(label: str) -> str:
+    """The second of two parameters, with its value."""
+    return lambda_is(label).partition(", ")[2]
+
+
 def _band(
-    axes: Axes, x: Sequence[float], scores: Sequence[SectionScore | SweptPoint], **style: Any
+    axes: Axes,
+    x: Sequence[float],
+    scores: Sequence[SectionScore | SweptPoint],
+    gaps: Sequence[float],
+    **style: Any,
 ) -> None:
-    band(axes, x, [one.score for one in scores], list(map(_error, scores)), **style)
+    """A line with its band, which breaks where a point was dropped."""
+    known = [(at, one.score, _error(one)) for at, one in zip(x, scores, strict=True)]
+    places = sorted([*known, *((at, math.nan, math.nan) for at in gaps)], key=lambda one: one[0])
+    band(axes, *zip(*places, strict=True), **style)
 
 
 def _mark(axes: Axes, sweep: SweepFile) -> None:

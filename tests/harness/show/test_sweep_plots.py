@@ -236,3 +236,25 @@ def test_a_picture_that_fails_half_way_leaves_the_earlier_one(
     assert path.read_bytes() == b"earlier" and len(list(tmp_path.iterdir())) == 1
     with pytest.raises(HarnessError, match="must end with a format of pictures"):
         write(figure, tmp_path / "lambda.txt")
+
+
+def test_the_line_breaks_where_a_race_dropped_a_value() -> None:
+    """A cross at the score of the rows that it saw; nothing is drawn as if it had been measured."""
+    sweep = example.sweep()
+    gone = sweep["points"].pop(2)
+    dropped = {
+        **{key: gone[key] for key in ("label", "weights", "total", "score", "stderr", "seconds")},
+        "why": "significant",
+        "rows": 15,
+    }
+    sweep["best"] = sweep["chosen"] = 1
+    sweep["race"] = {
+        "rule": "significant", "alpha": 0.05, "rows": 40, "share": 0.9, "dropped": [dropped],
+    }  # fmt: skip
+    above, _ = panels(figure_of(sweep))
+    lines = labelled(above)
+    line = dict(zip(*lines["gsm8k_pairs"].get_data(), strict=True))
+    assert math.isnan(line.pop(gone["total"]))
+    assert list(line) == [point["total"] for point in sweep["points"]]
+    cross = lines["dropped: shown not to be the best (score of its rows)"]
+    assert (list(cross.get_xdata()), list(cross.get_ydata())) == ([gone["total"]], [gone["score"]])
