@@ -24,7 +24,10 @@ def notes(
     points = [at(float(step * index)) for index in range(len(scores))]
     plan: Any = SimpleNamespace(points=points, rule=rule, spec=spec)
     swept: Any = SimpleNamespace(
-        measured=[SimpleNamespace(score=Score(score, stderr, 100)) for score in scores],
+        measured=[
+            SimpleNamespace(point=point, score=Score(score, stderr, 100))
+            for point, score in zip(points, scores, strict=True)
+        ],
         best=scores.index(max(scores)),
         chosen=chosen,
     )
