@@ -41,7 +41,7 @@ models:
   - model: {domain}
     parameters: {{weight: 1}}
 """
-_LONG = {"float32": "about 8 minutes", "bfloat16": "a few minutes"}
+_LONG = {"float32": "about 4 minutes", "bfloat16": "a few minutes"}
 _TASK = """\
 task: {name}
 class: !function harness.own_data.OwnPreferences

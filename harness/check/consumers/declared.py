@@ -53,6 +53,16 @@ _VLLM_LACKS = served(
     Kind.UNKNOWN,
 )
 _RAW = "config.json has no problem_type: regression, and {}"
+# What vLLM's class reads, whoever has started it.
+_ON_VLLM = (
+    one_reward,
+    known_type,
+    _VLLM_LACKS,
+    class_named,
+    trunk_named,
+    head_named,
+    one_label,
+)
 
 CONSUMERS = (
     Consumer(
@@ -94,13 +104,7 @@ CONSUMERS = (
         "model_executor/models/adapters.py, layers/pooler/activations.py, config/model.py, "
         "entrypoints/pooling/classify/",
         (
-            one_reward,
-            known_type,
-            _VLLM_LACKS,
-            class_named,
-            trunk_named,
-            head_named,
-            one_label,
+            *_ON_VLLM,
             key(
                 "problem_type",
                 "regression",
@@ -162,13 +166,7 @@ CONSUMERS = (
         "experimental/reward_loop/reward_loop.py; of 0.7.0 that and workers/fsdp_workers.py: "
         "AutoModelForTokenClassification",
         (
-            one_reward,
-            known_type,
-            _VLLM_LACKS,
-            class_named,
-            trunk_named,
-            head_named,
-            one_label,
+            *_ON_VLLM,
             key(
                 "problem_type",
                 "regression",
