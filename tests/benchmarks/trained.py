@@ -34,12 +34,13 @@ SAME = {
     "harmless": ("hh_harmless_test", False),
     "code-word": ("codealpaca_sft", True),
 }
+LEARN = {"helpful": 400, "alpacaeval": 150, "harmless": 400, "code-word": 400}  # pairs to train on
 OTHERS = {
     "pandalm": ("pandalm_test", False),
     "llmbar": ("rewardbench", False),
     "maths-word": ("gsm8k_train_sft", True),
 }
-LEARN, HELD = 80, 60  # pairs of a set
+HELD = 80  # pairs of a set
 SETTINGS = {
     "model": "HuggingFaceTB/SmolLM2-135M-Instruct",
     "max_length": 192,
@@ -60,7 +61,7 @@ STAGES = {
     **{key: SETTINGS[key] for key in ("model", "max_length", "lora")},
     "validation": {"rows": 32, "share": 0.2},
     "language_model": {"data": [{"file": "pandalm.jsonl"}]},
-    "general": {"data": [{"file": "learn.jsonl", "rows": 128}]},
+    "general": {"data": [{"file": "learn.jsonl", "rows": 320}]},
     "customized": {
         "data": [{"file": "dsp.json", "rows": 80}],
         "domains": list(DOMAINS),
@@ -105,10 +106,10 @@ def prepare(data: Path, out: Path) -> None:
     """The pairs to learn from, to validate and to report."""
     learn, validation, held = [], [], []
     for name, (file, corrupt) in SAME.items():
-        rows = pairs_of(data, file, corrupt, LEARN + HELD + 8)
-        learn += rows[:LEARN]
-        held += [{**row, "subset": name} for row in rows[LEARN : LEARN + HELD]]
-        validation += rows[LEARN + HELD :]
+        rows = pairs_of(data, file, corrupt, LEARN[name] + HELD + 8)
+        held += [{**row, "subset": name} for row in rows[:HELD]]
+        validation += rows[HELD : HELD + 8]
+        learn += rows[HELD + 8 :]
     for name, (file, corrupt) in OTHERS.items():
         held += [{**row, "subset": name} for row in pairs_of(data, file, corrupt, HELD)]
     answers = pairs_of(data, "pandalm_test", False, 94)

@@ -195,7 +195,11 @@ def _chosen(folder: Path) -> str:
 
 
 def _trained(step: Step, steps: Mapping[str, Step]) -> tuple[int | None, float | None]:
-    """The tokens and seconds of all trainings behind a step; None where there is none."""
+    """The tokens and seconds of all trainings behind a step.
+
+    Both are None where nothing was trained. A router is fitted on prompts that the frozen base has
+    read: it has seconds, and no tokens of its own.
+    """
     behind: dict[str, Step] = {}
     waiting = list(step.needs)
     while waiting:
@@ -206,11 +210,14 @@ def _trained(step: Step, steps: Mapping[str, Step]) -> tuple[int | None, float |
     folders = [one.output for one in behind.values() if one.kind == TRAIN]
     if not folders:
         return None, None
-    tokens, seconds = 0, 0.0
+    tokens: int | None = None
+    seconds = 0.0
     for file in (file for folder in folders for file in folder.rglob("figures.json")):
         told = read_json(file)
         settings = file.with_name("run.json")
         training = read_json(settings)["settings"].get("training", {}) if settings.exists() else {}
-        tokens += round(told.get("training_tokens", 0) * float(training.get("epochs", 1)))
+        if "training_tokens" in told:
+            epochs = float(training.get("epochs", 1))
+            tokens = (tokens or 0) + round(told["training_tokens"] * epochs)
         seconds += float(told.get("seconds", 0.0))
     return tokens, seconds
