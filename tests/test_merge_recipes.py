@@ -1,5 +1,6 @@
 """Every shared recipe is valid, says what a reader needs, and merges tiny models of its kind."""
 
+import json
 from pathlib import Path
 
 import merging
@@ -21,19 +22,21 @@ from dogerm_plugin.methods.formula import numbers_of
 from harness.commands.cli import main as dogerm
 from harness.models.routing import router_file
 from harness.study.candidates import config
-from tests.benchmarks import study_data
+from tests.benchmarks import study_data, study_real_data
 
 FOLDER = Path(__file__).parents[1] / "merge_recipes"
 EVERY = sorted(FOLDER.glob("*.yml"))
 MIXTURES = [path for path in EVERY if path.stem.startswith("more-")]
 ROUTED = [path for path in EVERY if path.stem.startswith("routed-")]
 _BASES = ("base_model: meta-llama", "base_model: dogerm-demo/base")
-STUDY = FOLDER / "study.yml"
+STUDIES = sorted(FOLDER.glob("study*.yml"))
 BY_TASK_VECTORS = [
-    path for path in EVERY if any(base in path.read_text() for base in _BASES) and path != STUDY
+    path
+    for path in EVERY
+    if any(base in path.read_text() for base in _BASES) and path not in STUDIES
 ]
 OF_SEVERAL = [path for path in EVERY if path.stem.startswith("smollm2-reward")]
-OTHERS = (*BY_TASK_VECTORS, *MIXTURES, *OF_SEVERAL, *ROUTED, STUDY)
+OTHERS = (*BY_TASK_VECTORS, *MIXTURES, *OF_SEVERAL, *ROUTED, *STUDIES)
 BY_SHARES = [path for path in EVERY if path not in OTHERS]
 
 
@@ -188,17 +191,55 @@ def test_recipe_of_several_reward_models(path: Path, tmp_path: Path) -> None:
     assert torch.equal(merged[name], expected)
 
 
-def test_study_can_be_planned(tmp_path: Path) -> None:
+def real_rows(data: Path) -> None:
+    """Small files of the schemas that the real study reads."""
+    domains = (*study_real_data.DOMAINS, "normal")
+    dsp = [
+        {"query": f"q{n}", "responses": {one: f"{one} {n}" for one in domains}} for n in range(330)
+    ]
+    tested = [{"prompt": f"t{n}", "chosen": f"{n}", "rejected": f"not {n}"} for n in range(500)]
+    worked = [{"prompt": f"w{n}", "response": f"so it is {n}"} for n in range(500)]
+    for part in ("eval", "train"):
+        (data / part).mkdir(parents=True)
+    (data / "eval" / "dsp.json").write_text(json.dumps(dsp))
+    for file, rows in (("eval/gsm8k_pairs", tested), ("train/gsm8k_train_sft", worked)):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (data / f"{file}.jsonl").write_text(text)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_study_can_be_planned(path: Path, tmp_path: Path) -> None:
     """Its rows are made as its header says, and no prompt that chooses is reported."""
-    study_data.write(tmp_path / "study-data")
+    if path.stem == "study":
+        study_data.write(tmp_path / "study-data")
+    else:
+        real_rows(tmp_path / "data")
+        study_real_data.write(tmp_path / "data", tmp_path / "study-real-data")
     (tmp_path / "merge_recipes").mkdir()
-    study = tmp_path / "merge_recipes" / STUDY.name
-    study.write_text(STUDY.read_text())
+    study = tmp_path / "merge_recipes" / path.name
+    study.write_text(path.read_text())
     done = CliRunner().invoke(dogerm, ["study", str(study), "--plan", "-o", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
-    asked = config.read(STUDY)
+    asked = config.read(path)
     for name, candidate in asked.candidates.items():
         assert (f"scoring {name}" in done.output) == candidate.report, name
+
+
+def test_labels_of_the_real_study_are_about_other_questions(tmp_path: Path) -> None:
+    """What is reported, what chooses and what is learned or read share no prompt."""
+    real_rows(tmp_path / "data")
+    out = tmp_path / "made"
+    study_real_data.write(tmp_path / "data", out)
+
+    def asked(name: str) -> set[str]:
+        return {json.loads(line)["prompt"] for line in (out / f"{name}.jsonl").open()}
+
+    for domain in (*study_real_data.DOMAINS, "maths"):
+        parts = [domain, f"choosing-{domain}", f"labels-{domain}", f"read/{domain}/read"]
+        prompts = [asked(name) for name in parts]
+        assert all(prompts)
+        assert not prompts[0] & (prompts[1] | prompts[2] | prompts[3]), domain
+        assert not prompts[1] & (prompts[2] | prompts[3]), domain
 
 
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)

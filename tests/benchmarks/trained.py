@@ -59,11 +59,11 @@ KINDS = {"plain": "reward", "hybrid": "hybrid"}
 DOMAINS = ("academy", "business", "entertainment", "literature")
 STAGES = {
     **{key: SETTINGS[key] for key in ("model", "max_length", "lora")},
-    "validation": {"rows": 32, "share": 0.2},
+    "validation": {"rows": 96, "share": 0.3},
     "language_model": {"data": [{"file": "pandalm.jsonl"}]},
     "general": {"data": [{"file": "learn.jsonl", "rows": 320}]},
     "customized": {
-        "data": [{"file": "dsp.json", "rows": 80}],
+        "data": [{"file": "dsp.json", "rows": 320}],
         "domains": list(DOMAINS),
         "general_share": 0.2,
         "imitation": {"weight": 0.1, "tokens": "response"},
