@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hybrid against plain reward training, and DSP's stages: harness/training/TRAINED.md.
+"""Hybrid against plain reward training: harness/training/TRAINED.md.
 
     python -m tests.benchmarks.trained dogerm-demo DATA OUT > harness/training/TRAINED.md
 
@@ -7,8 +7,8 @@
 named below. Both kinds train on the same pairs for as many steps, from the same head, with every
 seed; they are compared on held-out pairs of the same sets and on pairs of others, longer and
 shorter chosen answers in equal numbers. (What each kind takes from a merge is in the study,
-merge_recipes/study.yml.) Each command is one that a user types; what is finished is kept, so a
-killed run goes on. `--parts sets` or `stages` runs one of the two.
+merge_recipes/study.yml; DSP's stages are in merge_recipes/study-real.yml.) Each command is one that
+a user types; what is finished is kept, so a killed run goes on.
 """
 
 from __future__ import annotations
@@ -34,13 +34,12 @@ SAME = {
     "harmless": ("hh_harmless_test", False),
     "code-word": ("codealpaca_sft", True),
 }
-LEARN = {"helpful": 400, "alpacaeval": 150, "harmless": 400, "code-word": 400}  # pairs to train on
 OTHERS = {
     "pandalm": ("pandalm_test", False),
     "llmbar": ("rewardbench", False),
     "maths-word": ("gsm8k_train_sft", True),
 }
-HELD = 80  # pairs of a set
+LEARN, HELD = 80, 60  # pairs of a set
 SETTINGS = {
     "model": "HuggingFaceTB/SmolLM2-135M-Instruct",
     "max_length": 192,
@@ -56,19 +55,6 @@ TRAINING = {
 }
 POLICY = {"alpha": 0.2, "tau": 0.1, "reference": "base"}
 KINDS = {"plain": "reward", "hybrid": "hybrid"}
-DOMAINS = ("academy", "business", "entertainment", "literature")
-STAGES = {
-    **{key: SETTINGS[key] for key in ("model", "max_length", "lora")},
-    "validation": {"rows": 96, "share": 0.3},
-    "language_model": {"data": [{"file": "pandalm.jsonl"}]},
-    "general": {"data": [{"file": "learn.jsonl", "rows": 320}]},
-    "customized": {
-        "data": [{"file": "dsp.json", "rows": 320}],
-        "domains": list(DOMAINS),
-        "general_share": 0.2,
-        "imitation": {"weight": 0.1, "tokens": "response"},
-    },
-}
 TASK = """task: {}
 class: !function harness.own_data.OwnPreferences
 dataset_path: {}
@@ -106,18 +92,12 @@ def prepare(data: Path, out: Path) -> None:
     """The pairs to learn from, to validate and to report."""
     learn, validation, held = [], [], []
     for name, (file, corrupt) in SAME.items():
-        rows = pairs_of(data, file, corrupt, LEARN[name] + HELD + 8)
-        held += [{**row, "subset": name} for row in rows[:HELD]]
-        validation += rows[HELD : HELD + 8]
-        learn += rows[HELD + 8 :]
+        rows = pairs_of(data, file, corrupt, LEARN + HELD + 8)
+        learn += rows[:LEARN]
+        held += [{**row, "subset": name} for row in rows[LEARN : LEARN + HELD]]
+        validation += rows[LEARN + HELD :]
     for name, (file, corrupt) in OTHERS.items():
         held += [{**row, "subset": name} for row in pairs_of(data, file, corrupt, HELD)]
-    answers = pairs_of(data, "pandalm_test", False, 94)
-    write(
-        out / "data" / "pandalm.jsonl",
-        [{"prompt": one["prompt"], "response": one["chosen"]} for one in answers],
-    )
-    (out / "data" / "dsp.json").write_bytes((data / "eval" / "dsp.json").read_bytes())
     write(out / "data" / "learn.jsonl", learn)
     write(out / "data" / "validation.jsonl", validation)
     write(out / "data" / "held.jsonl", held)
@@ -142,17 +122,6 @@ def train(base: Path, out: Path) -> None:
                 str(out / "held.yaml"), "--log_samples", "--batch_size", "8",
                 "--output_path", str(out / "results" / name),
             )  # fmt: skip
-
-
-def train_stages(base: Path, out: Path) -> None:
-    """DSP's three stages with each seed; the command reports after each."""
-    for seed in SEEDS:
-        settings = {**STAGES, "training": {**TRAINING, "head": "normal", "seed": seed}}
-        file = str(write(out / f"stages-{seed}.yml", settings))
-        run(
-            out, f"stages-{seed}", "dogerm", "train", "customized", file, "-o",
-            str(out / f"stages-{seed}"), "--data", str(out / "data"), "--model", str(base),
-        )  # fmt: skip
 
 
 def right(folder: Path) -> dict[str, dict[int, float]]:
@@ -211,16 +180,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("demo", "data", "out"):
         parser.add_argument(name, type=lambda text: Path(text).resolve())
-    parser.add_argument("--parts", default="sets,stages")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     prepare(given.data, given.out)
-    base, parts = given.demo / "base", given.parts.split(",")
-    if "sets" in parts:
-        train(base, given.out)
-        print("\n".join(hybrid_table(given.out)), end="\n\n")
-    if "stages" in parts:
-        train_stages(base, given.out)
+    train(given.demo / "base", given.out)
+    print("\n".join(hybrid_table(given.out)))
 
 
 if __name__ == "__main__":
