@@ -26,9 +26,9 @@ from harness.training.generated import basics
 Row = dict[str, Any]
 DOMAINS = ("academy", "business", "entertainment", "literature")
 LONGEST = 1000  # characters of each of a query's answers
-REPORTED, CHOOSING = 80, 40  # of DSP's queries
-MATHS_REPORTED, MATHS_CHOOSING, MATHS_READ = 200, 80, 500
-EASY, SEEN = 200, 2000  # the reward model's config has so many rows, of seed 0
+REPORTED, CHOOSING = 64, 56  # of DSP's queries
+MATHS_REPORTED, MATHS_CHOOSING, MATHS_READ = 120, 80, 500
+EASY, SEEN = 60, 2000  # the reward model's config has so many rows, of seed 0
 TASK = """\
 task: {name}
 class: !function harness.own_data.OwnPreferences

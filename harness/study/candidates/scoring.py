@@ -14,6 +14,7 @@ from harness.errors import told_in_one_line
 from harness.runs.source import HOOKS
 from harness.study.candidates import tasks
 from harness.study.candidates.config import Study
+from harness.study.remembering import Remembering
 from harness.study.store import Store
 
 PLACE, FACTS = "report", "facts.json"
@@ -48,6 +49,7 @@ def score(job: Mapping[str, Any], out: Path) -> None:
         for line in store.news():
             print(line, flush=True)
         model: Any = None
+        asked: Any = None
         with quiet():
             for rows in tasks.load_reported(study):
                 data = rows.digest()
@@ -56,9 +58,10 @@ def score(job: Mapping[str, Any], out: Path) -> None:
                 if model is None:
                     (folder / FACTS).unlink(missing_ok=True)  # of what was there before
                     model = _loaded(job)
+                    asked = model if _is_routed(model) else Remembering(model)
                 about = {"model": job["model"], "model_args": job["model_args"]}
                 done = evaluate(
-                    model,
+                    asked,
                     rows,
                     about,
                     told_as=job["told"],
@@ -73,6 +76,17 @@ def score(job: Mapping[str, Any], out: Path) -> None:
             write_text(folder / FACTS, json.dumps(sizes(model)) + "\n")
     finally:
         store.close()
+
+
+def _is_routed(model: Any) -> bool:
+    """Whether a row's other columns may move its answer, as those that an oracle goes by do.
+
+    All others answer an equal conversation of another task as they did the first: the domains of
+    DSP ask for the same five.
+    """
+    from harness.models.routing.routed_lm import RoutedLM
+
+    return isinstance(model, RoutedLM)
 
 
 def _loaded(job: Mapping[str, Any]) -> Any:
