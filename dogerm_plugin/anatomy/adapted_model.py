@@ -227,7 +227,8 @@ def merged(
         heads = adapter.head(trunk_of(config))
         labels = {shape[0] for shape in heads.values() if len(shape) == 2}
         if len(labels) == 1:
-            options["num_labels"] = labels.pop()
+            # the base may be a reward model with another number of heads, all of them replaced
+            options |= {"num_labels": labels.pop(), "ignore_mismatched_sizes": True}
     elif task != LANGUAGE_MODEL:
         raise MergeError(
             f"{adapter.name}: task_type is {adapter.task}, expected {REWARD} (a reward model) or "
@@ -240,6 +241,12 @@ def merged(
             )
     except (OSError, ValueError, RuntimeError) as error:
         raise MergeError(f"{base}, the base model of {adapter.name}: {error}") from None
+    for name, stored, expected in sorted({*report["mismatched_keys"]}):
+        if name not in adapter.whole:
+            raise MergeError(
+                f"{base}, the base model of {adapter.name}: {name} has shape {[*stored]}, and its "
+                f"config.json makes it {[*expected]}; name the base with its own config.json"
+            )
     missing = sorted({*report["missing_keys"]} - {*adapter.whole})
     if missing:
         raise MergeError(

@@ -179,8 +179,10 @@ class Reward(ScoringLM):
                 raise HarnessError(several_labels(outputs.pop(), shapes))
             own = outputs == {1} or (self.combination is not None and len(outputs) == 1)
             if own:
-                # A language model's config knows no labels: the adapter's head is the one.
+                # A language model's config knows no labels, a reward model's head may have
+                # another number of them: the adapter's is the one.
                 kwargs.setdefault("num_labels", *outputs)
+                kwargs.setdefault("ignore_mismatched_sizes", True)  # refused below, but the head
         if not own:
             folder = self.adapter.folder if self.adapter is not None else None
             loader = reward_loader.loader_for(

@@ -68,6 +68,24 @@ def test_three_heads(config: Callable[..., Path], language_model: Path, tmp_path
             reward(model, **more)
 
 
+def test_heads_on_a_reward_model_with_one(
+    config: Callable[..., Path], reward_model: Path, tmp_path: Path
+) -> None:
+    """The model that goes on to be trained has a head of another shape: it is replaced."""
+    out, checkpoint = tmp_path / "out", tmp_path / "rm"
+    head = trained(config(), out, reward_model, "--heads", "3")[HEAD]
+    done = _run("export", out, "--model", reward_model, "-o", checkpoint)
+    assert done.exit_code == 0, done.output
+    assert load_file(checkpoint / "model.safetensors")["score.weight"].equal(head)
+    asked = requests(some_pairs(2))
+    adapted = reward(reward_model, peft=str(out), combine="mean", dtype="float32")
+    exported = reward(checkpoint, combine="mean", dtype="float32")
+    for one, other in zip(
+        adapted.loglikelihood(asked, True), exported.loglikelihood(asked, True), strict=True
+    ):
+        assert one[0] == pytest.approx(other[0], rel=0.05, abs=0.05)  # the export is in bfloat16
+
+
 def test_one_head_is_as_ever(
     config: Callable[..., Path], language_model: Path, tmp_path: Path
 ) -> None:
