@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -41,3 +42,14 @@ def shared_out(work: Callable[[Iterator[Piece]], Found], pieces: Sequence[Piece]
         running = [pool.submit(work, common) for _ in range(min(threads, len(pieces)))]
     torch.set_num_threads(threads)  # for those that are started later
     return [one.result() for one in running]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Have torch's operations done by the calling thread alone: for little work in many steps."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
