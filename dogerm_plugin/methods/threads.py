@@ -36,7 +36,8 @@ def shared_out(work: Callable[[Iterator[Piece]], Found], pieces: Sequence[Piece]
     threads = torch.get_num_threads()
     common = iter(pieces)  # its next() is one step, whichever thread asks
     if min(threads, len(pieces)) < 2:
-        return [work(common)]
+        with one_thread():
+            return [work(common)]
     # Sets what a thread has, and what those have that are started later; not the caller's.
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         running = [pool.submit(work, common) for _ in range(min(threads, len(pieces)))]
