@@ -16,7 +16,6 @@ from dogerm_plugin.files.shards import DTYPES, StoredTensor, read_header
 from dogerm_plugin.methods.linear import all_finite
 from dogerm_plugin.methods.threads import shared_out
 
-
 # Bytes that are looked at at once; a multiple of every element's size.
 BLOCK = 8 << 20
 

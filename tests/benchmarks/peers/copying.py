@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What no merge can do without: read all bytes of two models, and write as many as the first has.
 
-    python -I -S copying.py OUT FILES_OF_THE_FIRST ... -- FILES_OF_THE_SECOND ...
+python -I -S copying.py OUT FILES_OF_THE_FIRST ... -- FILES_OF_THE_SECOND ...
 """
 
 import os
