@@ -73,7 +73,7 @@ def _check_blocks(blocks: Iterator[Block], head: dict[str, torch.Tensor]) -> Non
             file.seek(start)
             done = 0
             while done < len(content):
-                count = file.readinto(memoryview(content)[done:])
+                count = file.readinto(memoryview(content)[done:])  # type: ignore[arg-type]
                 if not count:
                     raise _badly(one.file, f"it ends at {start + done:,} bytes")
                 done += count
