@@ -5,6 +5,8 @@ mergekit's own writer holds a whole shard (5 GB by default) in memory until then
 file begins with a header that says where each tensor lies, so room is left for it, and what of the
 room it doesn't need is filled with spaces, as the format allows:
 https://github.com/huggingface/safetensors#format
+
+A thread writes, for a write takes as long as a merge: meanwhile the next tensor is merged.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from __future__ import annotations
 import functools
 import json
 import os
+from collections import deque
 from collections.abc import Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -26,6 +30,10 @@ from mergekit.io.tensor_writer import TensorWriter
 ALIGNED = 8
 # Per tensor, beside its name: the header's fixed words, a dtype, a shape, two offsets.
 ENTRY = 256
+# Bytes that wait for the writing thread at most; a larger tensor waits alone.
+WAITING = 64 << 20
+# Up to so many bytes, what waits is a copy, so that the tensor's memory is free at once.
+SMALL = 1 << 20
 
 
 class StreamingWriter(TensorWriter):
@@ -53,10 +61,16 @@ class StreamingWriter(TensorWriter):
         self._file: BinaryIO | None = None
         self._header: dict[str, Any] = {}
         self._end = 0  # of the tensors written to this file, from the end of its header
-        self._waiting: dict[str, torch.Tensor] = {}
+        self._waiting: dict[str, torch.Tensor] = {}  # for the end of their file
+        self._thread = ThreadPoolExecutor(1, "writer")  # one: what it is given stays in order
+        self._given: deque[tuple[int, Future[None]]] = deque()
 
     def save_tensor(self, name: str, tensor: torch.Tensor, clone: bool = False) -> None:
-        """Write a tensor, on any device; `clone` is of no use to a writer that keeps nothing."""
+        """Have a tensor written, on any device; it must not be changed then, but with `clone`.
+
+        Raises:
+            OSError: this tensor, or one before it, can't be written.
+        """
         with self._lock:
             size = self.current_shard_size + tensor.nbytes
             if self.current_shard_size and 0 < self.max_shard_size < size:
@@ -66,6 +80,8 @@ class StreamingWriter(TensorWriter):
                 self._waiting[name] = tensor
             else:
                 self._write(name, tensor)
+            if clone:
+                self._settle()
 
     def _write(self, name: str, tensor: torch.Tensor) -> None:
         if self._file is None:
@@ -78,7 +94,21 @@ class StreamingWriter(TensorWriter):
             "data_offsets": [self._end, self._end + len(content)],
         }
         self._end += len(content)
-        _write_all(self._file, content)
+        self._give(self._file, bytes(content) if len(content) <= SMALL else content)
+
+    def _give(self, file: BinaryIO, content: bytes | memoryview) -> None:
+        """Have the thread write, when not too much waits for it."""
+        waiting = sum(size for size, _ in self._given)
+        while self._given and waiting + len(content) > WAITING:
+            size, written = self._given.popleft()
+            written.result()
+            waiting -= size
+        self._given.append((len(content), self._thread.submit(_write_all, file, content)))
+
+    def _settle(self) -> None:
+        """Wait until all is written."""
+        while self._given:
+            self._given.popleft()[1].result()
 
     def _flush_current_shard(self) -> None:
         """Close the file of the current shard, if it has any tensor."""
@@ -87,6 +117,7 @@ class StreamingWriter(TensorWriter):
             self._write(name, tensor)
         if self._file is None:
             return
+        self._settle()
         header = json.dumps({"__metadata__": {"format": "pt"}, **self._header}).encode()
         if len(header) > self._room:
             raise RuntimeError(f"{self._path()}: a tensor was saved that was not planned")
@@ -101,7 +132,8 @@ class StreamingWriter(TensorWriter):
         self.current_shard_size = 0
 
     def close(self) -> None:
-        """Let go of a file that was not finished."""
+        """End the thread, and let go of a file that was not finished."""
+        self._thread.shutdown(cancel_futures=True)
         if self._file is not None:
             self._file.close()
 
@@ -111,6 +143,7 @@ class StreamingWriter(TensorWriter):
 
 
 def _write_all(file: BinaryIO, content: bytes | memoryview) -> None:
+    content = memoryview(content)
     while content:  # a write may stop half-way: at 2 GB, at the end of the disk
         content = content[file.write(content) :]
 

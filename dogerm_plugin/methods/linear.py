@@ -8,16 +8,16 @@ so that mergekit passes the reward model's through.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 
 from dogerm_plugin.errors import MergeError
+from dogerm_plugin.methods.threads import shared_out
 
 # Elements per step: what a step works on stays in the processor's cache, so that the formula and
-# the check cost one pass over memory although they take several operations. Not fewer: with two
-# threads, to wake the other one would take longer than the work.
+# the check cost one pass over memory although they take several operations.
 CHUNK = 1 << 20
 # On a GPU the cost of a step is its launch: few large ones.
 GPU_CHUNK = 1 << 24
@@ -98,20 +98,28 @@ def linear(
     out = _new(reward.shape, dtype, reward.device)
     flat = [tensor.reshape(-1) for tensor in (out, reward, *others)]
     step = CHUNK if reward.device.type == "cpu" else GPU_CHUNK
-    product, sums = torch.empty(
-        (2, min(step, out.numel())), dtype=exact, device=reward.device
-    ).unbind()
-    extremes: list[torch.Tensor] = []
-    for rounded, *parts in zip(*(tensor.split(step) for tensor in flat), strict=True):
-        size = rounded.numel()
-        total = rounded if dtype == exact else sums[:size]
-        _multiply(parts[0], shares[0], total)
-        for part, share in zip(parts[1:], shares[1:], strict=True):
-            total += _multiply(part, share, product[:size])
-        if total is not rounded:
-            rounded.copy_(total)
-        if size:
-            extremes += torch.aminmax(rounded)
+
+    def merge(chunks: Iterator[tuple[torch.Tensor, ...]]) -> list[torch.Tensor]:
+        """One thread's share; the least and the largest number of each chunk."""
+        product, sums = torch.empty(
+            (2, min(step, out.numel())), dtype=exact, device=reward.device
+        ).unbind()
+        found: list[torch.Tensor] = []
+        for rounded, *parts in chunks:
+            size = rounded.numel()
+            total = rounded if dtype == exact else sums[:size]
+            _multiply(parts[0], shares[0], total)
+            for part, share in zip(parts[1:], shares[1:], strict=True):
+                total += _multiply(part, share, product[:size])
+            if total is not rounded:
+                rounded.copy_(total)
+            if size:
+                found += torch.aminmax(rounded)
+        return found
+
+    chunks = list(zip(*(tensor.split(step) for tensor in flat), strict=True))
+    by_thread = shared_out(merge, chunks) if reward.device.type == "cpu" else [merge(iter(chunks))]
+    extremes = [one for found in by_thread for one in found]
     if extremes and not torch.stack(extremes).isfinite().all():
         names = models or ["the reward model", *(f"model {i + 1}" for i in range(len(others)))]
         for model, tensor in zip(names, (reward, *others), strict=True):

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from dogerm_plugin.methods.threads import one_thread
+
 # One row in so many, but no fewer than ROWS and no more than NUMBERS have room for: that is every
 # head about twice, and costs little beside the merge of them all.
 STEP, ROWS, NUMBERS = 64, 16, 1 << 18
@@ -67,8 +69,9 @@ def take(mine: torch.Tensor, theirs: torch.Tensor) -> Sample | None:
     """
     if mine.shape != theirs.shape or mine.numel() < FEWEST:
         return None
-    with np.errstate(all="ignore"):  # what is not finite is told by the formula, by name
+    with one_thread():
         a, b = _rows(mine), _rows(theirs)
+    with np.errstate(all="ignore"):  # what is not finite is told by the formula, by name
         products = [(a, b), (a, a), (b, b)]
         plain = [float(np.vdot(x, y)) for x, y in products]
         mine_sums, their_sums = _sums(a), _sums(b)

@@ -30,7 +30,8 @@ child = os.posix_spawnp(command[0], command, os.environ)
 _, status, usage = os.wait4(child, 0)
 seconds = time.perf_counter() - began
 unit = 1 if sys.platform == "darwin" else 1024
-found = [os.waitstatus_to_exitcode(status), seconds, usage.ru_maxrss * unit]
+processor = usage.ru_utime + usage.ru_stime
+found = [os.waitstatus_to_exitcode(status), seconds, usage.ru_maxrss * unit, processor]
 with open(out, "w") as file:
     json.dump(found, file)
 """
@@ -114,11 +115,14 @@ class Child(NamedTuple):
         peak_bytes: the largest resident memory of the process, or of the largest process that it
             waited for itself; mapped files count as far as they are resident.
         output: its standard output.
+        processor: the processor's seconds, those in the kernel and of all threads included; without
+            what the kernel does for it later, such as writing dirty pages to the disk.
     """
 
     seconds: float
     peak_bytes: int
     output: str
+    processor: float
 
 
 def in_process(
@@ -155,10 +159,10 @@ def in_process(
         )
         if not out.exists():  # the command cannot be started
             raise RuntimeError(f"{argv[0]}: {done.stderr[-2000:]}")
-        status, seconds, peak = json.loads(out.read_text(encoding="utf-8"))
+        status, seconds, peak, processor = json.loads(out.read_text(encoding="utf-8"))
     if status:
         raise RuntimeError(f"{argv[0]} ended with {status}:\n{(done.stdout + done.stderr)[-2000:]}")
-    return Child(seconds, peak, done.stdout)
+    return Child(seconds, peak, done.stdout, processor)
 
 
 def alternate_processes(

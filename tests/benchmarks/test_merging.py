@@ -20,20 +20,15 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig
 
 from tests.benchmarks.conftest import SmolLM2
 from tests.benchmarks.measure import Child, Pairs, alternate, in_process
+from tests.benchmarks.synthetic import synthetic
 from tests.benchmarks.table import Figures
 
 SECTION = "Merging"
 WEIGHT = 0.4
 PEER = Path(__file__).parent / "peers" / "merging.py"
-SHAPES = {  # hidden size, intermediate size, layers, heads, key-value heads, vocabulary
-    "0.135B": (576, 1536, 30, 9, 3, 49152),
-    "0.5B": (1024, 4096, 26, 16, 4, 32000),
-    "1.1B": (2048, 5632, 22, 32, 4, 32000),
-}
 # Why the bars of the smallest model are hard: what does not grow with it, and what a copy need not.
 WHY = (
     "of 0.31 s in bfloat16, 2 threads: formula and its page faults 0.11, write 0.05, planning "
@@ -63,38 +58,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, in
 
     yield model
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def synthetic(folder: Path, size: str, seed: int, reward: bool = False) -> Path:
-    """A Llama with bfloat16 weights, a random base and noise of its own; without a tokenizer."""
-    hidden, intermediate, layers, heads, groups, rows = SHAPES[size]
-    config = LlamaConfig(
-        hidden_size=hidden,
-        intermediate_size=intermediate,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=groups,
-        vocab_size=rows,
-        tie_word_embeddings=not reward,
-        dtype="bfloat16",
-    )
-    config.num_labels = 1
-    kind = AutoModelForSequenceClassification if reward else AutoModelForCausalLM
-    with torch.device("meta"):
-        model = kind.from_config(config)
-    config.architectures = [type(model).__name__]
-    base = torch.randn(1 << 20, generator=torch.Generator().manual_seed(0)) * 0.02
-    own = torch.randn(1 << 20, generator=torch.Generator().manual_seed(1 + seed)) * 0.001
-    noise = (base + own).bfloat16()
-    state = {}
-    for number, (name, parameter) in enumerate(model.named_parameters()):
-        # shifted noise: quicker than fresh one, and no tensor equals another model's
-        repeated = noise.roll(number).repeat(math.ceil(parameter.numel() / len(noise)))
-        state[name] = repeated[: parameter.numel()].view(parameter.shape).clone()
-    folder.mkdir()
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    config.save_pretrained(folder)
-    return folder
 
 
 def as_float32(model: Path, folder: Path) -> Path:

@@ -1,13 +1,17 @@
 """What is written at once is what mergekit's own writer would have written."""
 
+import errno
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from mergekit.io.tensor_writer import TensorWriter
 from safetensors.torch import load_file
 
+from dogerm_plugin.host import writer as module
 from dogerm_plugin.host.writer import StreamingWriter
 
 STATE = {
@@ -62,3 +66,41 @@ def test_a_header_without_room(tmp_path: Path) -> None:
         writer.save_tensor(f"tensor {number}", torch.zeros(8))
     with pytest.raises(RuntimeError, match="not planned"):
         writer.finalize()
+
+
+def test_what_waits_for_the_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more waits than is allowed, and a tensor that is cloned is written when it is saved."""
+    monkeypatch.setattr(module, "SMALL", 0)
+    monkeypatch.setattr(module, "WAITING", 20)
+    waiting: list[int] = []
+    submit = ThreadPoolExecutor.submit
+
+    def watched(self: ThreadPoolExecutor, *arguments: Any) -> Any:
+        waiting.append(sum(size for size, _ in writer._given))
+        return submit(self, *arguments)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", watched)
+    writer = StreamingWriter(str(tmp_path), [str(n) for n in range(9)], 0)
+    for number in range(8):
+        writer.save_tensor(str(number), torch.full((2,), float(number)))
+    assert max(waiting) == 8  # beside the 8 bytes that come
+    changing = torch.ones(2)
+    writer.save_tensor("8", changing, clone=True)
+    changing.zero_()
+    writer.finalize()
+    found = load_file(tmp_path / "model.safetensors")
+    assert [found[str(n)][0] for n in range(9)] == [*range(8), 1]
+
+
+def test_a_write_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread's error is that of a later call, and of `finalize` at the latest."""
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "_write_all", full)
+    writer = StreamingWriter(str(tmp_path), ["a"], 0)
+    writer.save_tensor("a", torch.ones(2))
+    with pytest.raises(OSError, match="No space left"):
+        writer.finalize()
+    writer.close()
