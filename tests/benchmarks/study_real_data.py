@@ -47,12 +47,12 @@ def read(file: Path, name: str) -> list[Row]:
 
 
 def pairs(rows: Sequence[Row], domain: str, others: int) -> Iterator[Row]:
-    """The domain's own answer before so many other domains' to the same query."""
+    """The domain's own answer before so many other domains' to the same query; empty ones aside."""
     for row in rows:
         answers = row["responses"]
-        rest = sorted(set(answers) - {domain})
+        rest = sorted(name for name in answers if name != domain and answers[name].strip())
         rng = random.Random(f"{domain} {row['query']}")
-        for other in rng.sample(rest, others):
+        for other in rng.sample(rest, min(others, len(rest))) if answers[domain].strip() else ():
             chosen, rejected = answers[domain], answers[other]
             yield {"prompt": row["query"], "chosen": chosen, "rejected": rejected, "domain": domain}
 
