@@ -51,7 +51,7 @@ MODULES = (
 )
 # Of all other variables something may have been read when it was imported.
 _READ_LATE = (
-    *("DOGERM_CACHE", "DOGERM_DATA_DIR", "PYTEST_", "CUDA_VISIBLE_DEVICES"),
+    *("DOGERM_CACHE", "DOGERM_DATA_DIR", "PYTEST_", "CUDA_VISIBLE_DEVICES", "RAY_"),
     # which of several processes it is
     *("ACCELERATE_", "GROUP_", "LOCAL_", "MASTER_", "RANK", "ROLE_", "WORLD_SIZE"),
     *("TORCHELASTIC_", "TORCH_NCCL_"),
@@ -340,6 +340,7 @@ def _run() -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches the commands too
+    sys.path[0] = str(Path(sys.executable).parent)  # as for the scripts
     _import_hosts()
     _serve(socket.socket(fileno=int(sys.argv[1])), os.dup(sys.stdin.fileno()))
     _run()
