@@ -54,7 +54,7 @@ LONGEST = (
     "harness/study/test_search.py",
     "dogerm_plugin/run/test_output.py",
     "harness/study/test_sweep.py",
-    "harness/study/test_live.py",
+    "harness/models/test_live.py",
     "dogerm_plugin/run/test_merge.py",
     "dogerm_plugin/run/test_conversions.py",
     "harness/test_command.py",

@@ -2,17 +2,23 @@
 
 What `lm_eval` and `mergekit-yaml` cost in a test is mostly the import of torch and transformers.
 One process imports the hosts, started as every other is (the `.pth` file's hook is active); each
-command is then a fork of it that runs the console script itself: a real process with its own pid,
-arguments, current folder, output and exit status.
+command is then a fork of it that runs the console script, or `python -m MODULE`, itself: a real
+process with its own pid, arguments, current folder, output and exit status.
+
+A program that starts `python -m MODULE` in its turn, as torchrun does for each of its processes,
+asks for it by `sys.executable`. In a fork that runs a module that is `warm_python.py`, which stands
+for another fork as long as that runs: it hands on signals and the exit status, and its death is
+the fork's. For anything else that it is asked for it becomes the real interpreter.
 
 Not for a test whose subject is the start: the environment that libraries read when they are
-imported, the hook, the order of hashes. `tests/test_warm.py` holds warm and cold against each
-other.
+imported, the hook, the order of hashes. `tests/harness/test_warm.py` holds warm and cold against
+each other.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import json
@@ -27,24 +33,39 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+MODULE = "-m"
+SHIM = "WARM_PYTHON"
 MODULES = (
     "mergekit.scripts.run_yaml",
     "lm_eval.__main__",
     "lm_eval.evaluator",
     "lm_eval.models.huggingface",
     "torch._dynamo",
+    "transformers.trainer",
+    "mergekit.scripts.moe",
+    "matplotlib.pyplot",
+    "optuna",
+    "scipy.stats",
 )
 # Of all other variables something may have been read when it was imported.
-_READ_LATE = ("DOGERM_CACHE", "DOGERM_DATA_DIR", "PYTEST_")
+_READ_LATE = (
+    *("DOGERM_CACHE", "DOGERM_DATA_DIR", "PYTEST_", "CUDA_VISIBLE_DEVICES", "RAY_"),
+    # which of several processes it is
+    *("ACCELERATE_", "GROUP_", "LOCAL_", "MASTER_", "RANK", "ROLE_", "WORLD_SIZE"),
+    *("TORCHELASTIC_", "TORCH_NCCL_"),
+)
 _LARGEST_REQUEST = 1 << 17
+_STARTED = dict(os.environ)
+_SHIM = Path(__file__).with_name("warm_python.py")
 
 
 class Process:
     """A command in a process of its own; of `subprocess.Popen`'s methods what tests need.
 
     Args:
-        program: a console script of the environment, as ``lm_eval``.
+        program: a console script of the environment, as ``lm_eval``; or ``-m``.
         arguments: what follows it.
         cwd: the current folder; this process's where left out.
         environment: changes to this process's variables.
@@ -61,25 +82,35 @@ class Process:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         parent = _parent()
+        given = parent.completed({**os.environ, **START, **(environment or {})})
         script = str(Path(sys.executable).with_name(program))
+        if program == MODULE:
+            script, given = program, given | parent.for_shim
         request = {
             "argv": [script, *map(str, arguments)],
             "cwd": str(cwd or Path.cwd()),
-            "environment": parent.late({**os.environ, **START, **(environment or {})}),
+            "environment": given,
         }
-        out, err, status = (os.pipe() for _ in range(3))
-        parent.send(request, [out[1], err[1], status[1]])
+        out, err = os.pipe(), os.pipe()
         self.stdout, self.stderr = (os.fdopen(pipe[0], encoding="utf-8") for pipe in (out, err))
-        self._status = os.fdopen(status[0])
-        self.pid = int(self._status.readline())
+        self._fork = ask(parent.address, request, [parent.nothing, out[1], err[1]])
+        for pipe in (out, err):
+            os.close(pipe[1])
+        answer = self._fork.recv(_LARGEST_REQUEST).decode()
+        if not answer.isdecimal():
+            raise ValueError(
+                f"{answer}: may be read when the hosts are imported, which is done; "
+                "start a new process"
+            )
+        self.pid = int(answer)
         self.returncode: int | None = None
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit status, or minus the signal that ended it."""
         if self.returncode is None:
-            if not select.select([self._status], [], [], timeout)[0]:
+            if not select.select([self._fork], [], [], timeout)[0]:
                 raise TimeoutError(f"process {self.pid} goes on after {timeout} seconds")
-            self.returncode = int(self._status.readline())
+            self.returncode = int(self._fork.recv(_LARGEST_REQUEST))
         return self.returncode
 
     def poll(self) -> int | None:
@@ -93,11 +124,14 @@ class Process:
         if self.poll() is None:
             os.kill(self.pid, number)
 
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """What it writes until it ends, to each of its outputs."""
         errors: list[str] = []
         reader = threading.Thread(target=lambda: errors.append(self.stderr.read()))
-        timer = threading.Timer(timeout or 0, self.send_signal, [signal.SIGKILL])
+        timer = threading.Timer(timeout or 0, self.kill)
         if timeout:
             timer.start()
         reader.start()
@@ -105,8 +139,9 @@ class Process:
         reader.join()
         timer.cancel()
         self.wait()
-        for file in (self.stdout, self.stderr, self._status):
-            file.close()
+        self.stdout.close()
+        self.stderr.close()
+        self._fork.close()
         return shown, errors[0]
 
 
@@ -120,6 +155,21 @@ def run(
     process = Process(program, *arguments, cwd=cwd, environment=environment)
     shown, errors = process.communicate(timeout=600)
     return subprocess.CompletedProcess([program, *arguments], process.wait(), shown, errors)
+
+
+def ask(address: str, request: Mapping[str, object], files: list[int]) -> socket.socket:
+    """Have a command started, whose standard input, output and error are `files`.
+
+    Returns:
+        What tells the pid, or which variables differ; then the exit status. Its end is the
+        command's end.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.connect(address)
+    content = json.dumps(request).encode()
+    assert len(content) <= _LARGEST_REQUEST
+    socket.send_fds(connection, [content], files)
+    return connection
 
 
 START = {
@@ -136,47 +186,34 @@ class _Parent:
 
     def __init__(self) -> None:
         self._home = tempfile.TemporaryDirectory(prefix="dogerm-warm-")
+        self.address = str(Path(self._home.name) / "socket")
+        self.nothing = os.open(os.devnull, os.O_RDWR)
         # read at import: one for all commands
         self._own = {} if "HF_HOME" in os.environ else {"HF_HOME": self._home.name}
-        environment = {**os.environ, **START, **self._own}
-        self._early = _early(environment)
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind(self.address)
+        listener.listen(64)
         self._process = subprocess.Popen(
-            [sys.executable, __file__, str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, __file__, str(listener.fileno())],
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,  # the commands' own are given with each of them
-            env=environment,
-            pass_fds=[theirs.fileno()],
+            env=self.completed({**os.environ, **START}),
+            pass_fds=[listener.fileno()],
         )
-        theirs.close()
+        listener.close()
         atexit.register(self._end)
 
-    def late(self, environment: dict[str, str]) -> dict[str, str]:
-        """The variables that a command may have for itself, all others being as they were."""
-        wanted = {**self._own, **_early(environment)}
-        differ = sorted(
-            name
-            for name in wanted.keys() | self._early.keys()
-            if wanted.get(name) != self._early.get(name)
-        )
-        if differ:
-            raise ValueError(
-                f"{', '.join(differ)}: may be read when the hosts are imported, which is done; "
-                "start a new process"
-            )
-        return {name: value for name, value in environment.items() if _is_late(name)}
+    @property
+    def for_shim(self) -> dict[str, str]:
+        """What `warm_python.py` is told."""
+        return {SHIM: json.dumps([self.address, sys.executable])}
 
-    def send(self, request: dict[str, object], files: list[int]) -> None:
-        """Have a command started; `files` are closed here."""
-        content = json.dumps(request).encode()
-        assert len(content) <= _LARGEST_REQUEST
-        socket.send_fds(self._control, [content], files)
-        for file in files:
-            os.close(file)
+    def completed(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """A command's variables, with what the imports had besides."""
+        return {**self._own, **environment}
 
     def _end(self) -> None:
-        self._control.close()
-        self._process.wait()
+        self._process.communicate()
         self._home.cleanup()
 
 
@@ -190,7 +227,7 @@ def _is_late(name: str) -> bool:
 
 
 def _early(environment: Mapping[str, str]) -> dict[str, str]:
-    ignored = ("KMP_",)  # set by libraries in a process that imports them
+    ignored = ("KMP_", SHIM)  # set by libraries in a process that imports them
     return {
         name: value
         for name, value in environment.items()
@@ -199,40 +236,73 @@ def _early(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _import_hosts() -> None:
+    from torch.utils import collect_env
+
     for name in MODULES:
         __import__(name)
     threads = os.listdir("/proc/self/task")
     if len(threads) > 1:
         raise RuntimeError(f"the imports have started threads, which a fork loses: {len(threads)}")
+    # lm-eval has pip and half a dozen programs say it for each run's results
+    described = collect_env.get_pretty_env_info()
+    collect_env.get_pretty_env_info = lambda: described
     gc.collect()
     gc.freeze()
 
 
-def _serve(control: socket.socket) -> None:
-    """Fork for each request; returns in the children only, when all is as the command has it."""
+def _serve(listener: socket.socket, owner: int) -> None:
+    """Fork for each request; returns in the children only, when all is as the command has it.
+
+    Args:
+        listener: where the requests come.
+        owner: a pipe that ends with whom this process serves.
+    """
     while True:
-        content, files, *_ = socket.recv_fds(control, _LARGEST_REQUEST, 3)
-        if not content:
+        readable, _, _ = select.select([listener, owner], [], [])
+        if owner in readable:
             sys.exit()
+        connection, _ = listener.accept()
         keeper = os.fork()
         if keeper:
-            for file in files:
-                os.close(file)
+            connection.close()
             _reap()
             continue
-        *outputs, status = files
+        listener.close()
+        os.close(owner)
+        content, files, *_ = socket.recv_fds(connection, _LARGEST_REQUEST, 3)
+        if not content:
+            os._exit(1)
+        request = json.loads(content)
+        if differ := _differing(request["environment"]):
+            connection.send(", ".join(differ).encode())
+            os._exit(0)
         pid = os.fork()
         if pid == 0:
-            os.close(status)
-            control.close()
-            _become(json.loads(content), outputs)
+            connection.close()
+            _become(request, files)
             return
-        for file in outputs:
+        for file in files:
             os.close(file)
-        os.write(status, f"{pid}\n".encode())
-        ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        os.write(status, f"{ended}\n".encode())
-        os._exit(0)
+        _keep(pid, connection)
+
+
+def _keep(pid: int, connection: socket.socket) -> None:
+    """Tell what becomes of a command; end it when nobody is left to be told."""
+    connection.send(str(pid).encode())
+    handle = os.pidfd_open(pid)
+    if handle not in select.select([handle, connection], [], [])[0]:
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+    ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with contextlib.suppress(OSError):
+        connection.send(str(ended).encode())
+    os._exit(0)
+
+
+def _differing(environment: Mapping[str, str]) -> list[str]:
+    """The variables that a command may not have for itself: not as before or after the imports."""
+    before, after, theirs = _early(_STARTED), _early(os.environ), _early(environment)
+    names = before.keys() | theirs.keys()
+    return sorted(n for n in names if theirs.get(n) not in (before.get(n), after.get(n)))
 
 
 def _reap() -> None:
@@ -243,22 +313,34 @@ def _reap() -> None:
         return
 
 
-def _become(request: dict[str, object], outputs: list[int]) -> None:
-    for ours, theirs in zip(outputs, (1, 2), strict=True):
+def _become(request: dict[str, Any], files: list[int]) -> None:
+    for ours, theirs in zip(files, (0, 1, 2), strict=True):
         os.dup2(ours, theirs)
         os.close(ours)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in filter(_is_late, list(os.environ)):
         del os.environ[name]
-    os.environ.update(request["environment"])  # type: ignore[call-overload]
-    os.chdir(str(request["cwd"]))
-    sys.argv[:] = request["argv"]  # type: ignore[call-overload]
+    os.environ.update({k: v for k, v in request["environment"].items() if _is_late(k)})
+    os.chdir(request["cwd"])
+    sys.argv[:] = request["argv"]
+    sys.path[0] = os.getcwd() if sys.argv[0] == MODULE else os.path.dirname(sys.argv[0])
+    if SHIM in request["environment"]:
+        os.environ[SHIM] = request["environment"][SHIM]
+        sys.executable = str(_SHIM)
+
+
+def _run() -> None:
+    """What this raises, SystemExit too, ends this process as it would end the script."""
+    if sys.argv[0] == MODULE:
+        del sys.argv[0]
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches the commands too
     sys.path[0] = str(Path(sys.executable).parent)  # as for the scripts
     _import_hosts()
-    _serve(socket.socket(fileno=int(sys.argv[1])))
-    # What it raises, SystemExit too, ends this process as it would end the script.
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    _serve(socket.socket(fileno=int(sys.argv[1])), os.dup(sys.stdin.fileno()))
+    _run()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,14 +21,7 @@ ROWS = (
 
 def launch(start: list[str], arguments: list[str], **environment: str) -> str:
     """Run a command; its output and messages, or a failed test that shows them."""
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, *start, "run", *arguments],
-        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = warm.run(*start, "run", *arguments, environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests import warm
@@ -90,3 +93,51 @@ def test_lm_eval(reward_model: Path, write_rows: Callable[..., Path], tmp_path: 
 def test_a_variable_read_at_import_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         warm.run("lm_eval", "ls", environment={name: "7"})
+
+
+CHILD = """
+import os, signal, sys, time
+what = sys.argv[1]
+print(os.getpid(), "torch" in sys.modules, os.getcwd(), os.environ.get("RANK"), sys.stdin.read())
+sys.stdout.flush()
+{"ends": sys.exit, "dies": lambda _: os.kill(os.getpid(), 15), "goes on": time.sleep}[what](7)
+time.sleep(600)
+"""
+PARENT = """
+import json, os, subprocess, sys
+def start(*arguments, **environment):
+    command = [sys.executable, *arguments]
+    environment = {**os.environ, "RANK": "1", **environment}
+    return subprocess.Popen(command, env=environment, stdin=-1, stdout=-1, text=True)
+found = {}
+for name, environment in {"ends": {}, "dies": {}, "other": {"ANYTHING": "7"}}.items():
+    process = start("-m", "child", "ends" if name == "other" else name, **environment)
+    found[name] = [*process.communicate("told")[0].split(), process.returncode]
+process = start("-c", "import sys; print(sys.executable, 'torch' in sys.modules, end='')")
+found["code"] = [*process.communicate()[0].split(), process.returncode]
+process = start("-u", "-m", "child", "goes on")
+process.stdin.close()
+found["killed"] = [int(process.stdout.readline().split()[0])]
+process.kill()
+found["killed"].append(process.wait())
+print(json.dumps(found))
+"""
+
+
+def test_what_a_fork_starts_is_a_fork(tmp_path: Path) -> None:
+    """With the folder, the input and the end that it was started with; else it is started anew."""
+    (tmp_path / "child.py").write_text(CHILD)
+    (tmp_path / "parent.py").write_text(PARENT)
+    done = warm.run("-m", "parent", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    pids = [int(found[name].pop(0)) for name in ("ends", "dies", "other", "killed")]
+    assert len(set(pids)) == 4
+    told = [str(tmp_path), "1", "told"]
+    assert found["ends"] == ["True", *told, 7]
+    assert found["dies"] == ["True", *told, -signal.SIGTERM]
+    assert found["other"] == ["False", *told, 7]
+    assert found["code"] == [sys.executable, "False", 0]
+    assert found["killed"] == [-signal.SIGKILL]
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(pids[3]).wait(60)

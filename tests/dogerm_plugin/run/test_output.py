@@ -70,8 +70,8 @@ def test_one_error_line_in_a_real_process(own_trio: Trio, tmp_path: Path) -> Non
     """stderr of the installed command: one Error line, no traceback, exit status 1."""
     file = own_trio.lm / "model.safetensors"
     file.write_bytes(file.read_bytes()[:3000])
-    run = merging.process(merging.write(tmp_path, good(own_trio)), tmp_path / "out")
-    _, errors = run.communicate(timeout=600)
+    run = warm.run("mergekit-yaml", merging.write(tmp_path, good(own_trio)), tmp_path / "out")
+    errors = run.stderr
     assert run.returncode == 1 and "Traceback" not in errors
     assert [line.startswith("Error: ") for line in errors.splitlines()].count(True) == 1
     assert str(own_trio.lm) in errors and not (tmp_path / "out").exists()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from click.testing import CliRunner
 
 from harness.commands.train import train
 from harness.training.folder import last_checkpoint
+from tests import warm
 from tests.harness.training.conftest import pairs
 
 Write = Callable[[str, list[dict[str, Any]]], Path]
@@ -212,19 +212,15 @@ def test_a_killed_run_goes_on(
     )
     out, whole = tmp_path / "out", tmp_path / "whole"
     arguments = ["gates", str(config), "--model", str(sparse_model), "-o"]
-    command = [sys.executable, "-c", "from harness.commands.train import train; train()"]
-    with subprocess.Popen(
-        [*command, *arguments, str(out)],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as running:
-        deadline = time.monotonic() + 600
-        while last_checkpoint(out) is None:
-            assert running.poll() is None, "the run ended before it could be killed"
-            assert time.monotonic() < deadline, "no checkpoint after ten minutes"
-            time.sleep(0.02)
-        running.send_signal(signal.SIGKILL)
+    environment = {"CUDA_VISIBLE_DEVICES": ""}
+    running = warm.Process(*("-m", "harness", "train"), *arguments, out, environment=environment)
+    deadline = time.monotonic() + 600
+    while last_checkpoint(out) is None:
+        assert running.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline, "no checkpoint after ten minutes"
+        time.sleep(0.02)
+    running.kill()
+    running.communicate()
     assert not (out / "config.json").exists()
     kept = load_file(last_checkpoint(out) / "model.safetensors")
     assert all(name.endswith(GATE) or name == HEAD for name in kept)

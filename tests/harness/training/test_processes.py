@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import warm
 from tests.harness.training.conftest import pairs
 
 Write = Callable[[str, list[dict[str, Any]]], Path]
@@ -22,11 +21,8 @@ TWO = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
 def run(
     *arguments: str | Path, launcher: list[str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *(launcher or []), "-m", "harness", "train", *map(str, arguments)]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=300, check=False
-    )
+    command = [*(launcher or []), "-m", "harness", "train", *map(str, arguments)]
+    return warm.run(*command, environment={"ACCELERATE_USE_CPU": "true"})
 
 
 @pytest.fixture

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +13,7 @@ from click.testing import CliRunner
 
 from harness.commands.train import train
 from harness.training.folder import last_checkpoint
+from tests import warm
 from tests.harness.training.conftest import pairs
 
 Write = Callable[[str, list[dict[str, Any]]], Path]
@@ -151,20 +148,15 @@ def test_a_killed_run_goes_on(
     )
     out, whole = tmp_path / "out", tmp_path / "whole"
     arguments = ["sft", str(config), "--model", str(language_model), "-o"]
-    command = [sys.executable, "-c", "from harness.commands.train import train; train()"]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    with subprocess.Popen(
-        [*command, *arguments, str(out)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as running:
-        deadline = time.monotonic() + 600
-        while last_checkpoint(out) is None:
-            assert running.poll() is None, "the run ended before it could be killed"
-            assert time.monotonic() < deadline, "no checkpoint after ten minutes"
-            time.sleep(0.02)
-        running.send_signal(signal.SIGKILL)
+    environment = {"CUDA_VISIBLE_DEVICES": ""}
+    running = warm.Process(*("-m", "harness", "train"), *arguments, out, environment=environment)
+    deadline = time.monotonic() + 600
+    while last_checkpoint(out) is None:
+        assert running.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline, "no checkpoint after ten minutes"
+        time.sleep(0.02)
+    running.kill()
+    running.communicate()
     assert not (out / "adapter_model.safetensors").exists()
 
     changed = write_config(

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness.models.load.processes import warn_of_a_lone_process
+from tests import warm
 from tests.harness.conftest import preference_rows
 from tests.harness.test_command import numbers, results
 
@@ -30,20 +28,12 @@ def free_port() -> str:
 
 def run(commands: list[list[str]], environments: list[dict[str, str]]) -> str:
     """Run commands side by side; all output, or a failed test that shows it."""
-    root = Path(__file__).parents[4]
-    shared = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     started = [
-        subprocess.Popen(
-            [sys.executable, *command],
-            env={**shared, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        warm.Process(*command, environment=environment)
         for command, environment in zip(commands, environments, strict=True)
     ]
     try:
-        shown = [process.communicate(timeout=600)[0] for process in started]
+        shown = ["".join(process.communicate(timeout=600)) for process in started]
     finally:
         for process in started:
             process.kill()

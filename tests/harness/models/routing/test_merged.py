@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from harness.models.reward import Reward
 from harness.models.routing import router_file
 from harness.models.routing.choice import check_labels, choose
 from harness.models.routing.merged import LiveSlot, WrittenSlot
+from tests import warm
 from tests.harness.conftest import preference_rows, tuned
 from tests.harness.models.test_reward import requests, rewards, some_pairs
 from tests.harness.models.test_router import ByHash, router, talks
@@ -367,14 +366,11 @@ def test_a_process_of_lm_eval(
         shutil.copytree(models / name, tmp_path / "set" / name)
     write(tmp_path / "set", {"general": "rm/", "math": recipe}, router={"always": "math"})
     data = write_rows(preference_rows("math-prm", 4))
-    lm_eval = Path(sys.executable).with_name("lm_eval")
     for file, status in (("set/router.yml", 0), ("set/lacking.yml", 1)):
         arguments = ["--model", "reward-router", "--model_args", f"router={file}"]
         arguments += ["--tasks", "rewardbench-math-prm", "--device", "cpu"]
         arguments += ["--metadata", json.dumps({"data_dir": str(data)})]
-        done = subprocess.run(
-            [str(lm_eval), *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
-        )
+        done = warm.run("lm_eval", *arguments, cwd=tmp_path)
         assert (done.returncode != 0) == bool(status), done.stderr
     assert "Traceback" not in done.stderr
 

@@ -25,6 +25,7 @@ from harness.models.row_files.order import Order
 from harness.models.row_files.selection import Filter
 from harness.rows import archives
 from harness.rows.source import Source
+from tests import warm
 from tests.harness.conftest import oracle, preference_rows
 from tests.harness.models.load.test_processes import free_port, run
 
@@ -384,10 +385,10 @@ def test_ray_gives_the_same_file(reward_model: Path, tmp_path: Path) -> None:
     rows: list[Row] = [{**row, "n": n} for n in range(80) for row in ANSWERED]
     rows[7]["response"] = None  # bad rows as in one process
     data = write(tmp_path / "rows.jsonl", rows)
-    command = [sys.executable, "-m", "harness", "score", str(reward_model), str(data)]
+    command = ["-m", "harness", "score", str(reward_model), str(data)]
     command += ["--model_args", "device=cpu", "-o"]
     one, other = tmp_path / "one.jsonl", tmp_path / "ray.jsonl"
-    assert subprocess.run([*command, str(one)], check=False).returncode == 1
-    by_ray = [*command, str(other), "--ray", "local", "--workers", "2"]
+    assert warm.run(*command, one).returncode == 1
+    by_ray = [sys.executable, *command, str(other), "--ray", "local", "--workers", "2"]
     assert subprocess.run(by_ray, check=False).returncode == 1
     assert other.read_bytes() == one.read_bytes()

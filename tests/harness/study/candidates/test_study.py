@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import warm
 from tests.harness.study.sweeping import TASK, pairs
 
 RECIPE = {
@@ -51,12 +51,11 @@ def write(folder: Path, select: str = "chosen.yaml", **candidates: Any) -> None:
 
 
 def command(folder: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "harness", "study", str(folder / "study.yml"), *more]
+    return ["-m", "harness", "study", str(folder / "study.yml"), *more]
 
 
 def run(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    called = command(folder, "-o", str(folder / "out"), *more)
-    return subprocess.run(called, capture_output=True, text=True, check=False)
+    return warm.run(*command(folder, "-o", str(folder / "out"), *more))
 
 
 def content(folder: Path) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def content(folder: Path) -> dict[str, Any]:
     return found
 
 
-def wait_for(there: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+def wait_for(there: Callable[[], bool], process: warm.Process) -> None:
     while not there():
         assert process.poll() is None
         time.sleep(0.05)
@@ -88,7 +87,7 @@ def test_a_study_is_killed_goes_on_and_makes_again_what_changed(folder: Path) ->
         broken={"model": "reward", "model_args": {"pretrained": "nowhere"}},
     )
     out = folder / "out"
-    process = subprocess.Popen(command(folder, "-o", str(out)), stderr=subprocess.DEVNULL)
+    process = warm.Process(*command(folder, "-o", str(out)))
     wait_for(lambda: (out / "logs" / "train-trained-seed-1.log").exists(), process)
     process.kill()
     process.wait()
