@@ -23,7 +23,7 @@ from harness.training.generated.invented import Fact, Invented
 from harness.training.generated.medicines import MEDICINES
 
 Pair = dict[str, str]
-READ, CHOOSING, GENERAL, KNOWN = 360, 60, 300, 240
+READ, CHOOSING, GENERAL = 360, 60, 300
 SEED = 1
 TASK = """\
 task: {name}
@@ -31,10 +31,9 @@ class: !function harness.own_data.OwnPreferences
 dataset_path: {rows}
 """
 
-# For lm_eval: a policy is asked questions, eight answers to each: those of the atlas that are
-# reported, and well-known ones, whose answers show a reward model what a policy gets wrong.
+# For lm_eval: a policy is asked the reported questions of the atlas, eight answers to each.
 ANSWERS = """\
-task: {name}
+task: atlas_answers
 dataset_path: json
 dataset_kwargs: {{data_files: {{test: {rows}}}}}
 test_split: test
@@ -85,14 +84,9 @@ def write(out: Path) -> None:
         rows.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), "utf-8")
         if not name.startswith(("labels", "others")):
             (out / f"{name}.yaml").write_text(TASK.format(name=name, rows=rows.resolve()), "utf-8")
-    asked_of = {one["prompt"]: one for one in facts.pairs(KNOWN, SEED)}
-    known = out / "known.jsonl"
-    known.write_text("".join(json.dumps(one) + "\n" for one in asked_of.values()), "utf-8")
-    answers = out / "answers"
-    answers.mkdir(exist_ok=True)
-    for name, rows in (("atlas_answers", out / "atlas.jsonl"), ("known_answers", known)):
-        task = ANSWERS.format(name=name, rows=rows.resolve())
-        (answers / f"{name}.yaml").write_text(task, "utf-8")
+    answers = out / "answers" / "atlas_answers.yaml"
+    answers.parent.mkdir(exist_ok=True)
+    answers.write_text(ANSWERS.format(rows=(out / "atlas.jsonl").resolve()), "utf-8")
 
 
 if __name__ == "__main__":
