@@ -105,7 +105,9 @@ class SharedLogProbs(SharedPrefixes[Encoded]):
     Args:
         runner: whose model it is.
         kernel: as there.
-        read: what is kept of the logits.
+
+    Attributes:
+        read: what is kept of the logits, log-probabilities unless it is set to another.
 
     Raises:
         HarnessError: as there.
@@ -113,12 +115,12 @@ class SharedLogProbs(SharedPrefixes[Encoded]):
 
     _runner: Forward
 
-    def __init__(self, runner: Forward, kernel: str | None = None, read: Read = log_probs) -> None:
-        self.read = read
-        row = self.made_up([(7919 * index + 13) % runner.vocab_size for index in range(24)])
+    def __init__(self, runner: Forward, kernel: str | None = None) -> None:
+        self.read: Read = log_probs
         self._runner = runner
+        row = self.made_up([(7919 * index + 13) % runner.vocab_size for index in range(24)])
         with torch.inference_mode():
-            spread = float(self.alone(row).double().std(0).max())
+            spread = float(self.alone(row).double().std())
         share = _TOKEN.get(runner.dtype, _TOKEN_HALF)
         super().__init__(runner, share * max(spread, 1e-6), kernel)
 
