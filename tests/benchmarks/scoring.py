@@ -50,6 +50,38 @@ def computed(model: Any) -> Iterator[list[int]]:
         hook.remove()
 
 
+@contextmanager
+def heads(model: Any) -> Iterator[list[int]]:
+    """The positions of each batch that a language model's head computes."""
+    positions: list[int] = []
+    head = model.model.get_output_embeddings()
+    hook = head.register_forward_hook(
+        lambda module, inputs, output: positions.append(output.shape[:-1].numel())
+    )
+    try:
+        yield positions
+    finally:
+        hook.remove()
+
+
+def one_layer(auto_class: Any, folder: Path, out: Path) -> Path:
+    """A model with its first layer alone: batches are made by the real code, and cost little."""
+    from transformers import AutoTokenizer
+
+    auto_class.from_pretrained(folder, num_hidden_layers=1).save_pretrained(out)
+    AutoTokenizer.from_pretrained(folder).save_pretrained(out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def counter(smollm2: SmolLM2, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The reward model with its first layer alone."""
+    from transformers import AutoModelForSequenceClassification
+
+    out = tmp_path_factory.mktemp("one-layer")
+    return reward(one_layer(AutoModelForSequenceClassification, smollm2.reward, out), BFLOAT16)
+
+
 @pytest.fixture(scope="session")
 def ours(smollm2: SmolLM2) -> Any:
     """Our side in bfloat16."""

@@ -21,6 +21,10 @@ CPU_TOKENS = 4096
 # on any device; memory running out lowers the first.
 PACK_TOKENS = 16384
 
+# Rows of a padded batch with batch_size=auto, lm-eval's default. A pack has no padding, so that the
+# tokens alone say what it takes, unless the user has given another number.
+ROWS = 64
+
 
 class Passes:
     """The passes of one model.
@@ -36,7 +40,7 @@ class Passes:
     def __init__(self, model: Any, *, reads_every_token: bool = False) -> None:
         self._model = model
         self._reads_every_token = reads_every_token
-        self._batch_limit = int(model.max_batch_size or 64)
+        self._batch_limit = int(model.max_batch_size or ROWS)
         self._pack_tokens = PACK_TOKENS
 
     def of(
@@ -71,7 +75,8 @@ class Passes:
         if model.device.type == "cpu":
             tokens = min(tokens, CPU_TOKENS)
         group = tokens if self._reads_every_token else self._pack_tokens
-        return Limits(int(model.max_batch_size or 64), tokens, group)
+        rows = int(model.max_batch_size or ROWS)
+        return Limits(sys.maxsize if rows == ROWS else rows, tokens, group)
 
     def most(self, longest: int) -> int:
         """Rows in a batch whose longest has so many tokens."""
