@@ -64,22 +64,17 @@ def heads(model: Any) -> Iterator[list[int]]:
         hook.remove()
 
 
-def one_layer(auto_class: Any, folder: Path, out: Path) -> Path:
-    """A model with its first layer alone: batches are made by the real code, and cost little."""
-    from transformers import AutoTokenizer
-
-    auto_class.from_pretrained(folder, num_hidden_layers=1).save_pretrained(out)
-    AutoTokenizer.from_pretrained(folder).save_pretrained(out)
-    return out
-
-
 @pytest.fixture(scope="session")
 def counter(smollm2: SmolLM2, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The reward model with its first layer alone."""
-    from transformers import AutoModelForSequenceClassification
+    """The model with its first layer alone: batches are made by the real code, and cost little."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    out = tmp_path_factory.mktemp("one-layer")
-    return reward(one_layer(AutoModelForSequenceClassification, smollm2.reward, out), BFLOAT16)
+    folder = tmp_path_factory.mktemp("one-layer")
+    AutoModelForSequenceClassification.from_pretrained(
+        smollm2.reward, num_hidden_layers=1
+    ).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(smollm2.reward).save_pretrained(folder)
+    return reward(folder, BFLOAT16)
 
 
 @pytest.fixture(scope="session")
