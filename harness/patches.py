@@ -185,7 +185,7 @@ def _is_json(error: Exception) -> bool:
 
 
 def language_models(huggingface: ModuleType) -> None:
-    """Let `--model hf` refuse reward models, and say which rows it truncated."""
+    """Let `--model hf` refuse reward models, share prompts, and say which rows it truncated."""
     _refuse_untested_release()
     _refuse_reward_models(huggingface.HFLM)
     _tell_truncation(huggingface.HFLM)
@@ -242,14 +242,14 @@ def _refuse_reward_models(hflm: Any) -> None:
 
 
 def _tell_truncation(hflm: Any) -> None:
-    """Count truncated rows of our tasks. Retired when lm-eval returns what it cut."""
+    """Count truncated rows of our tasks, and share prompts. Retired when lm-eval does both."""
     original = hflm._loglikelihood_tokens
 
     @functools.wraps(original)
     def _loglikelihood_tokens(self: Any, requests: Any, *args: Any, **kwargs: Any) -> Any:
-        from harness.models.truncation import with_truncation
+        from harness.models.shared_likelihood import answers
 
-        return with_truncation(self, requests, lambda: original(self, requests, *args, **kwargs))
+        return answers(self, requests, functools.partial(original, self), *args, **kwargs)
 
     hflm._loglikelihood_tokens = _loglikelihood_tokens
 

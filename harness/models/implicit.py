@@ -13,7 +13,7 @@ L2 norm of the token log-probabilities, is not a likelihood and not offered).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, cast
 
 from torch import nn
@@ -27,6 +27,7 @@ from harness.models.score.encoder import Encoded
 from harness.models.score.log_probs import ResponseLogProbs
 from harness.models.score.reference_tokens import refuse_other_tokens
 from harness.models.score.requests import conversation, named
+from harness.models.score.sharing import kernel_of, share_prefix_of
 from harness.models.scoring import ScoringLM
 
 # reference=base: the policy's own base model, its adapter switched off.
@@ -34,7 +35,7 @@ BASE = "base"
 
 
 class RewardImplicit(ScoringLM):
-    """The implicit reward of a policy; the arguments of `ConversationLM`, and four of its own.
+    """The implicit reward of a policy; the arguments of `ConversationLM`, and six of its own.
 
     Args:
         pretrained: the policy: path, Hub id, or a loaded causal language model.
@@ -45,6 +46,8 @@ class RewardImplicit(ScoringLM):
         beta: β of the DPO loss; it scales margins and changes no decision.
         normalize: ``sum`` over the response's tokens (DPO's own definition), or ``mean``, which
             does not favour short responses.
+        share_prefix: compute what several conversations begin with once, where both models allow
+            it; see `harness.models.reward.Reward`.
 
     Raises:
         HarnessError: a model is not a language model, the vocabularies differ, or an argument makes
@@ -53,6 +56,7 @@ class RewardImplicit(ScoringLM):
 
     KIND: ClassVar[str] = "implicit reward"
     IS: ClassVar[str] = "the policy"
+    READS_EVERY_TOKEN: ClassVar[bool] = True
     AUTO_MODEL_CLASS: Any = None  # lm-eval chooses
     _model: Any
 
@@ -64,8 +68,10 @@ class RewardImplicit(ScoringLM):
         reference_revision: str | None = None,
         beta: float = 0.1,
         normalize: str = "sum",
+        share_prefix: bool | str = True,
         **kwargs: Any,
     ) -> None:
+        shares, kernel = share_prefix_of(share_prefix)
         self.beta = number(beta, "beta", positive=True)
         if normalize not in ("sum", "mean"):
             raise HarnessError(f"normalize={normalize} is unknown; it is sum or mean")
@@ -93,7 +99,11 @@ class RewardImplicit(ScoringLM):
             )
         if self.reference not in (None, BASE) and self.reference_model is None:
             self._create_reference(gpus=0)  # the policy came as a loaded model
-        options: dict[str, Any] = {"autocast": self.mixed_precision_dtype}
+        options: dict[str, Any] = {
+            "autocast": self.mixed_precision_dtype,
+            "share_prefix": shares,
+            "kernel": kernel,
+        }
         self.log_probs = ResponseLogProbs(self.model, self.device, **options)
         self.reference_log_probs: ResponseLogProbs | None = None
         if self.reference == BASE:
@@ -125,20 +135,44 @@ class RewardImplicit(ScoringLM):
 
     def may_share_batch(self, length: int, other: int) -> bool:
         """Whether rows of these lengths (in tokens) may be scored in one batch."""
-        models = (self.log_probs, self.reference_log_probs)
-        return all(model is None or model.may_share_batch(length, other) for model in models)
+        return all(model.may_share_batch(length, other) for model in self._log_probs)
+
+    def may_share_beginning(self, lengths: Sequence[int]) -> bool:
+        """Whether rows of these lengths may be scored together, their common beginning once."""
+        return all(model.may_share(lengths) for model in self._log_probs)
 
     def scores(self, rows: Sequence[Encoded]) -> list[float]:
         """The implicit rewards of a batch of rows, in their order."""
-        sums = self.log_probs(rows)
+        return self._rewards([rows], lambda model: [model(rows)])[0]
+
+    def tree_scores(self, groups: Sequence[Sequence[Encoded]]) -> list[list[float]]:
+        """The implicit rewards of groups of rows that begin alike."""
+        return self._rewards(groups, lambda model: model.trees(groups))
+
+    def _rewards(
+        self,
+        groups: Sequence[Sequence[Encoded]],
+        sums_of: Callable[[ResponseLogProbs], list[list[float]]],
+    ) -> list[list[float]]:
+        ours = sums_of(self.log_probs)
+        theirs = [[0.0] * len(rows) for rows in groups]
         if self.reference_log_probs is not None:
             with self._without_adapter():
-                reference = self.reference_log_probs(rows)
-            sums = [ours - theirs for ours, theirs in zip(sums, reference, strict=True)]
-        if self.normalize == "mean":
-            counts = [len(row.ids) - row.start for row in rows]
-            sums = [value / count for value, count in zip(sums, counts, strict=True)]
-        return [self.beta * value for value in sums]
+                theirs = sums_of(self.reference_log_probs)
+        return [
+            [
+                self.beta * (own - other) / self._divisor(row)
+                for row, own, other in zip(*of_group, strict=True)
+            ]
+            for of_group in zip(groups, ours, theirs, strict=True)
+        ]
+
+    def _divisor(self, row: Encoded) -> int:
+        return len(row.ids) - row.start if self.normalize == "mean" else 1
+
+    @property
+    def _log_probs(self) -> list[ResponseLogProbs]:
+        return [one for one in (self.log_probs, self.reference_log_probs) if one is not None]
 
     def identity(self) -> dict[str, str]:
         """What an implicit reward depends on beside the conversation."""
@@ -160,6 +194,8 @@ class RewardImplicit(ScoringLM):
             "reference": self.reference,
             "beta": self.beta,
             "normalize": self.normalize,
+            "model_shares_prefixes": self.may_share_beginning([1]),
+            "model_pack_attention": kernel_of(self.log_probs.sharing),
         }
 
     def _get_backend(self, config: Any, **kwargs: Any) -> None:

@@ -27,6 +27,7 @@ from harness.models.load.head import (
 from harness.models.score.encoder import Encoded
 from harness.models.score.finite import Score
 from harness.models.score.scorer import Scorer
+from harness.models.score.sharing import kernel_of, share_prefix_of
 from harness.models.scoring import ScoringLM
 from harness.models.weighted import WEIGHTED, Weighted, of_model
 from harness.rows.answer import REWARD, Answer
@@ -45,7 +46,8 @@ class Reward(ScoringLM):
         head_activation: what stands between the layers of a head of several, where the checkpoint
             does not say: ``relu``, ``gelu``, ``silu``, ``tanh`` or ``linear`` (nothing).
         share_prefix: compute what several conversations begin with once, where the model allows it;
-            False scores each conversation by itself in padded batches.
+            False scores each conversation by itself in padded batches; ``parts``, ``varlen`` or
+            ``flex`` is how attention is then computed (`harness.models.score.tree_kernels`).
         combine: for a checkpoint of several heads on one trunk, each of whose labels is a reward:
             ``mean``, ``min``, ``mean-std`` or ``rank-mean``; see `harness.models.combine`; or
             ``weighted``; see `harness.models.weighted`.
@@ -80,8 +82,7 @@ class Reward(ScoringLM):
         self.combination = None if combine is None else _combination(combine, k, weights)
         if str(head_dtype) not in ("float32", "auto"):
             raise HarnessError(f"head_dtype={head_dtype} is unknown; it is float32 or auto")
-        if str(share_prefix).lower() not in ("true", "false"):
-            raise HarnessError(f"share_prefix={share_prefix} is unknown; it is True or False")
+        shares, kernel = share_prefix_of(share_prefix)
         for name in ("autogptq", "gptqmodel"):
             if kwargs.get(name):
                 raise HarnessError(
@@ -103,7 +104,8 @@ class Reward(ScoringLM):
             self.device,
             float32_head=str(head_dtype) == "float32",
             autocast=self.mixed_precision_dtype,
-            share_prefix=str(share_prefix).lower() == "true",
+            share_prefix=shares,
+            kernel=kernel,
         )
 
     def may_share_batch(self, length: int, other: int) -> bool:
@@ -162,6 +164,7 @@ class Reward(ScoringLM):
             "model_head_dtype": self.scorer.head_dtype,
             "model_own_forward": self.scorer.own_forward,
             "model_shares_prefixes": self.scorer.shares_prefixes,
+            "model_pack_attention": kernel_of(self.scorer.sharing),
             **({**self.combination.info, "heads": self.heads} if self.combination else {}),
         }
 

@@ -14,6 +14,12 @@ from harness.rows.conversation import Conversation
 Request = tuple[Any, list[int], list[int]]
 
 
+def is_ours(request: Request) -> bool:
+    """Whether a request is one of this project's tasks; of a text alone it is under no key."""
+    key = request[0]
+    return isinstance(key, tuple) and isinstance(key[0], Conversation)
+
+
 def with_truncation(
     lm: Any, requests: Sequence[Request], compute: Callable[[], list[tuple[float, bool]]]
 ) -> list[tuple[Any, ...]]:
@@ -25,7 +31,7 @@ def with_truncation(
     Raises:
         HarnessError: a response is longer than the model's context.
     """
-    ours = [isinstance(key, tuple) and isinstance(key[0], Conversation) for key, _, _ in requests]
+    ours = [is_ours(request) for request in requests]
     for mine, (key, _, response) in zip(ours, requests, strict=True):
         if mine and len(response) > lm.max_length:
             raise HarnessError(

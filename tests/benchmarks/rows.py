@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import harness.tasks
 from harness.rows.conversation import Conversation, Message, messages_of, plain_text
+from harness.training.generated import sums
 
 TIE = 2  # Auto-J's label for it
 
@@ -34,14 +36,32 @@ def read(folder: Path, name: str) -> list[Item]:
 
     Args:
         folder: of the data files.
-        name: ``llmbar``, ``hep`` or another beginning of a subset's name in rewardbench.jsonl, or
-            the name of a file with pairs, candidates or Auto-J's columns (without its ties).
+        name: ``dsp`` (an answer for each domain), ``llmbar``, ``hep`` or another beginning of a
+            subset's name in rewardbench.jsonl, or the name of a file with pairs, candidates or
+            Auto-J's columns (without its ties).
     """
     file = folder / f"{name}.jsonl"
+    if name == "dsp":
+        rows = json.loads((folder / "dsp.json").read_text(encoding="utf-8"))
+        return [Item(row["query"], list(row["responses"].values())) for row in rows]
     if not file.exists():
         rows = _rows(folder / "rewardbench.jsonl")
         return [_item(row) for row in rows if row["subset"].startswith(name)]
     return [_item(row) for row in _rows(file) if row.get("label") != TIE]
+
+
+def short(name: str, count: int = 300) -> list[Item]:
+    """Items of a few words, of which a chat template is a large part: those that come with this.
+
+    Args:
+        name: ``minipref``, or ``sums``, on which the demo's maths model was trained.
+        count: at most so many, evenly spaced.
+    """
+    if name == "minipref":
+        file = Path(harness.tasks.__path__[0]) / "minipref" / "data.jsonl"
+        items = [_item(row) for row in _rows(file)]
+        return spread(items, min(count, len(items)))
+    return [_item(row) for row in sums.pairs(count, seed=0)]
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:

@@ -50,6 +50,33 @@ def computed(model: Any) -> Iterator[list[int]]:
         hook.remove()
 
 
+@contextmanager
+def heads(model: Any) -> Iterator[list[int]]:
+    """The positions of each batch that a language model's head computes."""
+    positions: list[int] = []
+    head = model.model.get_output_embeddings()
+    hook = head.register_forward_hook(
+        lambda module, inputs, output: positions.append(output.shape[:-1].numel())
+    )
+    try:
+        yield positions
+    finally:
+        hook.remove()
+
+
+@pytest.fixture(scope="session")
+def counter(smollm2: SmolLM2, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The model with its first layer alone: batches are made by the real code, and cost little."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("one-layer")
+    AutoModelForSequenceClassification.from_pretrained(
+        smollm2.reward, num_hidden_layers=1
+    ).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(smollm2.reward).save_pretrained(folder)
+    return reward(folder, BFLOAT16)
+
+
 @pytest.fixture(scope="session")
 def ours(smollm2: SmolLM2) -> Any:
     """Our side in bfloat16."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks.conftest import SmolLM2
 from tests.benchmarks.measure import Pairs, alternate
 from tests.benchmarks.rows import Item, Tokens, read, requests
 from tests.benchmarks.scoring import (
@@ -20,31 +19,18 @@ from tests.benchmarks.scoring import (
     SAMPLED,
     SECTION,
     computed,
+    counter,
     ours,
     plain,
-    reward,
     samples,
     score,
 )
 from tests.benchmarks.table import Figures
 
-__all__ = ["ours", "plain", "samples"]  # fixtures
+__all__ = ["counter", "ours", "plain", "samples"]  # fixtures
 
 # The first so many items; bon_humaneval has 164.
 SETS = dict.fromkeys(("llmbar", "hep", "gsm8k_pairs", "autoj", "bon_gsm8k", "bon_humaneval"), 300)
-
-
-@pytest.fixture(scope="module")
-def counter(smollm2: SmolLM2, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The model with its first layer alone: batches are made by the real code, and cost little."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    folder = tmp_path_factory.mktemp("one-layer")
-    AutoModelForSequenceClassification.from_pretrained(
-        smollm2.reward, num_hidden_layers=1
-    ).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(smollm2.reward).save_pretrained(folder)
-    return reward(folder, BFLOAT16)
 
 
 @pytest.mark.parametrize("name", SETS)

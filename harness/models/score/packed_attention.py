@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attention inside the trees of a pack: each part of a tree by itself, with the keys that it sees.
+"""Attention inside the trees of a pack, in place of a model's own.
 
-One mask over the whole sequence would cost time and memory in its square. Instead the model's own
-attention function, which transformers looks up by name in `ALL_ATTENTION_FUNCTIONS`, is called for
-each beginning and each ending in turn.
+transformers looks the attention function of a model up by name in `ALL_ATTENTION_FUNCTIONS`. For
+the time of a pass the functions there are replaced by ones that keep to the trees of the pack that
+this thread runs; how is a kernel's matter (`harness.models.score.tree_kernels`).
 """
 
 from __future__ import annotations
 
-import itertools
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -19,18 +18,38 @@ from typing import Any
 import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from harness.models.score.tree import Span, Tree
+from harness.models.score.tree import Tree
+from harness.models.score.tree_attention import Attention, Call, Kernel
+from harness.models.score.tree_kernels import FLEX, KERNELS, PARTS, VARLEN
 
-# What this is known to work with: functions that take a mask of any shape.
-SDPA, EAGER = "sdpa", "eager"
+SDPA, EAGER, FLEX_ATTENTION = "sdpa", "eager", "flex_attention"
 
-Attention = Callable[..., tuple[torch.Tensor, Any]]
+
+def is_flash(attention: str | None) -> bool:
+    """Whether a model's attention is one of transformers' flash functions, or a hub's kernel."""
+    return attention is not None and "flash" in attention
+
+
+def can_pack(attention: str | None) -> bool:
+    """Whether this is known to work with a model's attention, by its name in transformers."""
+    return attention in (SDPA, EAGER, FLEX_ATTENTION) or is_flash(attention)
+
+
+def choices(attention: str | None, device: torch.device) -> tuple[str, ...]:
+    """The kernels to try for a model's attention, the best first; see `tree_kernels`.
+
+    Which of two is faster is not measured here: the rewards of two runs would then differ by more
+    than a run.
+    """
+    if attention == FLEX_ATTENTION:
+        return (FLEX,)
+    return (VARLEN, PARTS) if device.type == "cuda" and attention != EAGER else (PARTS,)
 
 
 @contextmanager
-def attention_within(trees: Sequence[Tree]) -> Iterator[None]:
+def attention_within(trees: Sequence[Tree], kernel: str = PARTS) -> Iterator[None]:
     """Models that this thread runs meanwhile attend within these trees; their masks don't count."""
-    before = _within.set(_Within(trees))
+    before = _within.set(_Within(trees, KERNELS[kernel](trees)))
     _registered.enter()
     try:
         yield
@@ -54,9 +73,10 @@ class _Registered:
     def enter(self) -> None:
         with self._lock:
             if self._inside == 0:
-                self._before = {name: ALL_ATTENTION_FUNCTIONS.get(name) for name in (SDPA, EAGER)}
+                names = {SDPA, EAGER, *filter(can_pack, ALL_ATTENTION_FUNCTIONS)}
+                self._before = {name: ALL_ATTENTION_FUNCTIONS.get(name) for name in names}
                 for name, original in self._before.items():
-                    ALL_ATTENTION_FUNCTIONS[name] = _by_thread(original)
+                    ALL_ATTENTION_FUNCTIONS[name] = _by_thread(name, original)
             self._inside += 1
 
     def leave(self) -> None:
@@ -73,7 +93,7 @@ class _Registered:
 _registered = _Registered()
 
 
-def _by_thread(original: Attention | None) -> Attention:
+def _by_thread(name: str, original: Attention | None) -> Attention:
     """Attention within this thread's trees, by `original`; the module's own eager one if None."""
 
     def attend(module: torch.nn.Module, *states: Any, **options: Any) -> tuple[torch.Tensor, Any]:
@@ -82,95 +102,25 @@ def _by_thread(original: Attention | None) -> Attention:
         if within is None:
             output: tuple[torch.Tensor, Any] = run(module, *states, **options)
             return output
-        return within.attend(run, original is not None, module, *states, **options)
+        options.pop("attention_mask", None)  # by name or by place, it is not looked at
+        call = Call(run, module, options, is_flash(name), causal=original is not None)
+        return within.attend(call, *states[:3])
 
     return attend
 
 
 class _Within:
-    def __init__(self, trees: Sequence[Tree]) -> None:
-        self._trees = trees
+    def __init__(self, trees: Sequence[Tree], kernel: Kernel) -> None:
         self._length = max(span.stop for tree in trees for span in tree.endings)
-        self._masks: dict[tuple[Any, ...], torch.Tensor] = {}
+        self._kernel = kernel
 
     def attend(
-        self,
-        run: Attention,
-        causal: bool,
-        module: torch.nn.Module,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        attention_mask: torch.Tensor | None,
-        **options: Any,
+        self, call: Call, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     ) -> tuple[torch.Tensor, None]:
-        """Attention by `run`, which is `causal` by itself where it gets no mask."""
         shapes = {(tensor.shape[0], tensor.shape[2]) for tensor in (query, key, value)}
-        if shapes != {(1, self._length)} or options.get("position_bias") is not None:
+        if shapes != {(1, self._length)} or call.options.get("position_bias") is not None:
             raise ValueError("attention is not from token to token of the sequence alone")
-        spans = [span for span, _ in self._parts()]
-        of_query, of_key, of_value = (_taker(one, spans) for one in (query, key, value))
-        parts = []
-        for span, seen in self._parts():
-            mask = self._mask(len(span), seen, query, causal=causal)
-            given = of_query([span]), of_key(seen), of_value(seen)
-            output, _ = run(module, *given, mask, **options)
-            parts.append(output)
-        return torch.cat(parts, dim=1), None
-
-    def _parts(self) -> Iterator[tuple[Span, list[Span]]]:
-        """Each part in the order of the sequence, and what it sees, itself last."""
-        root = self._trees[0].root
-        if len(root):
-            yield root, [root]
-        for tree in self._trees:
-            if len(tree.beginning):
-                yield tree.beginning, [root, tree.beginning]
-            for ending in tree.endings:
-                if len(ending):
-                    yield ending, [root, tree.beginning, ending]
-
-    def _mask(
-        self, tokens: int, seen: Sequence[Span], query: torch.Tensor, *, causal: bool
-    ) -> torch.Tensor | None:
-        """What is added to the scores [1, 1, tokens, seen]: 0 where a token sees another.
-
-        It sees all of what stands before its part, and of its part itself and what is before it;
-        None where that is what the function does by itself (`causal`).
-        """
-        before = sum(map(len, seen)) - tokens
-        if before == 0 and causal:
-            return None
-        form = tokens, before, query.device, query.dtype
-        if form not in self._masks:
-            hidden = torch.full(
-                (tokens, before + tokens), torch.finfo(query.dtype).min, dtype=query.dtype
-            )
-            self._masks[form] = hidden.triu(before + 1).to(query.device)[None, None]
-        return self._masks[form]
+        return self._kernel(call, query, key, value), None
 
 
 _within: ContextVar[_Within | None] = ContextVar("trees of a pack", default=None)
-
-
-def _taker(tensor: torch.Tensor, spans: Sequence[Span]) -> Callable[[list[Span]], torch.Tensor]:
-    """What takes the tokens of some of these spans, which follow each other, out of a tensor."""
-    if not tensor.requires_grad:
-        return lambda taken: _taken(tensor, taken)
-    # Cut once: the gradient of each slice by itself would be as large as the tensor.
-    pieces = tensor.split([len(span) for span in spans], dim=2)
-    of = dict(zip((span.start for span in spans), pieces, strict=True))
-
-    def take(taken: list[Span]) -> torch.Tensor:
-        some = [of[span.start] for span in taken if len(span)]
-        return some[0] if len(some) == 1 else torch.cat(some, dim=2)
-
-    return take
-
-
-def _taken(tensor: torch.Tensor, spans: Sequence[Span]) -> torch.Tensor:
-    """The tokens of some spans; a view where they stand side by side."""
-    spans = [span for span in spans if len(span)]
-    if all(one.stop == next_.start for one, next_ in itertools.pairwise(spans)):
-        return tensor[:, :, spans[0].start : spans[-1].stop]
-    return torch.cat([tensor[:, :, span.start : span.stop] for span in spans], dim=2)

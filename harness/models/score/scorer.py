@@ -34,7 +34,7 @@ from harness.models.load.head import (
 )
 from harness.models.score.own_forward import OwnForward, autocast, takes
 from harness.models.score.rope import Rope
-from harness.models.score.sharing import SharedPrefixes
+from harness.models.score.sharing import SharedRewards
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -72,12 +72,16 @@ class Scorer:
         device: where the ids go; a dispatched model moves them on by itself.
         float32_head: compute the head in float32; False leaves the model's own dtype.
         autocast: dtype for the body's autocast (lm-eval's ``mixed_precision_dtype``), or None.
-        share_prefix: try whether the model allows `SharedPrefixes`.
+        share_prefix: try whether the model allows `SharedRewards`.
+        kernel: how attention is computed there; see `harness.models.score.sharing`.
 
     Attributes:
         pads: rows of unlike length may share a batch, as far as the model's RoPE lets them.
         own_forward: the model's own forward is used, not body, position and head.
         sharing: scores rows that begin alike in one pass; None where it was not tried.
+
+    Raises:
+        HarnessError: there is a kernel, and it does not work.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class Scorer:
         float32_head: bool = True,
         autocast: torch.dtype | None = None,
         share_prefix: bool = True,
+        kernel: str | None = None,
     ) -> None:
         self.model = model
         self.device = device
@@ -121,10 +126,17 @@ class Scorer:
         self.body = None if adapter_changes_inputs(model) else body_of(inner)
         self.head = next(iter(heads.values())) if len(heads) == 1 else None
         self.own_forward, self.pads = False, True
-        self.sharing: SharedPrefixes | None = None
-        reason = self._try_out(share_prefix)
+        self.sharing: SharedRewards | None = None
+        reason, allowed = self._try_out()
         if reason:
             logger.warning("%s", reason)
+        elif share_prefix and self.reward_token_id is None:
+            self.sharing = SharedRewards(self, allowed, kernel)
+        if kernel and self.sharing is None:
+            raise HarnessError(
+                f"share_prefix={kernel}: rows of {type(model).__name__} can't be scored together; "
+                "leave it out"
+            )
 
     def __call__(self, rows: Sequence[Sequence[int]]) -> list[Any]:
         """The rewards of `rows` (lists of token ids, unpadded), in their order.
@@ -226,17 +238,17 @@ class Scorer:
                 logger.info("%s on made-up tokens: %s", name, error)
         return f"{name}: the checkpoint's own code; scoring by its forward, row by row"
 
-    def _try_out(self, share_prefix: bool) -> str | None:
-        """Choose how to run this model; the reason if it is not the usual way."""
+    def _try_out(self) -> tuple[str | None, float]:
+        """Choose how to run this model: the reason if it is not the usual way, and a tolerance."""
         name = type(self.model).__name__
         if self.own_code:
-            return self._try_own_code(name)
+            return self._try_own_code(name), 0.0
         alone = f"{name}: {{}}; scoring by the model's own forward, " + (
             "rows of equal length together" if self.batches_own_forward else "row by row"
         )
         if self.body is None or self.head is None:
             self.own_forward, self.pads = True, False
-            return alone.format("no body and single head to run apart")
+            return alone.format("no body and single head to run apart"), 0.0
         long = [(7919 * index + 13) % self.vocab_size for index in range(11)]
         if self.pad_token_id is not None:
             long[5] = long[9] = long[10] = self.pad_token_id
@@ -249,17 +261,15 @@ class Scorer:
                 spread = float(self.reward_of(self._body_states([long])).double().std(1).min())
         except Exception as error:  # a structure not ours to know, or a model that is broken
             self.own_forward, self.pads = True, False
-            return alone.format(f"body and head cannot be run apart ({error})")
+            return alone.format(f"body and head cannot be run apart ({error})"), 0.0
         allowed = tolerance(self.compute_dtype) * max(spread, 1e-6)
         if not bool(expected.isfinite().all()):
             self.own_forward, self.pads = True, False
-            return alone.format("its rewards of made-up rows are NaN or infinite")
+            return alone.format("its rewards of made-up rows are NaN or infinite"), 0.0
         if not bool(((expected - pooled).abs() <= allowed).all()):
             self.own_forward, self.pads = True, False
-            return alone.format("body, position and head do not give the model's own reward")
+            return alone.format("body, position and head do not give the model's own reward"), 0.0
         if not bool(((expected - padded).abs() <= allowed).all()):
             self.pads = False
-            return f"{name}: padding changes its rewards; batching rows of equal length only"
-        if share_prefix and self.reward_token_id is None:
-            self.sharing = SharedPrefixes(self, allowed)
-        return None
+            return f"{name}: padding changes its rewards; batching rows of equal length only", 0.0
+        return None, allowed

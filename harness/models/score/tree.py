@@ -15,7 +15,7 @@ each row's states are then those of the row by itself. Whether a model is one is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 Rows = Sequence[Sequence[int]]
@@ -99,3 +99,16 @@ class Pack:
         self.ids.extend(row[first:last])
         self.positions.extend(range(first, last))
         return Span(start, len(self.ids))
+
+
+def parts(trees: Sequence[Tree]) -> Iterator[tuple[Span, list[Span]]]:
+    """Each part of a pack in the order of its sequence, and what it sees, itself last."""
+    root = trees[0].root
+    if len(root):
+        yield root, [root]
+    for tree in trees:
+        if len(tree.beginning):
+            yield tree.beginning, [root, tree.beginning]
+        for ending in tree.endings:
+            if len(ending):
+                yield ending, [root, tree.beginning, ending]

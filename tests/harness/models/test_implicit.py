@@ -432,3 +432,42 @@ def test_a_task_of_lm_evals_own_kind(policy: Path, tmp_path: Path) -> None:
         for row, first, second in zip(rows, expected[::2], expected[1::2], strict=True)
     ]
     assert results["results"]["plain-choice"]["acc,none"] == pytest.approx(sum(right) / 4)
+
+
+@pytest.mark.parametrize("normalize", ["sum", "mean"])
+def test_what_conversations_begin_with_is_computed_once(
+    policy: Path, language_model: Path, normalize: str
+) -> None:
+    """By both models, and no reward changes."""
+    from harness.models.score.tree import common_beginning, size
+
+    options = {"reference": str(language_model), "normalize": normalize, "batch_size": "auto"}
+    pairs = [("What is 1 + 1? " * 9, f"It is {n}") for n in range(6)] + some_pairs()
+    shared, plain = implicit(policy, **options), implicit(policy, share_prefix=False, **options)
+    assert shared.get_model_info()["model_shares_prefixes"] is True
+    assert plain.get_model_info()["model_shares_prefixes"] is False
+    seen: list[int] = []
+    for model in (shared.model, shared.reference_model):
+        model.get_input_embeddings().register_forward_pre_hook(
+            lambda _, inputs: seen.append(inputs[0].numel())
+        )
+    found = rewards(shared, pairs)
+    assert found == pytest.approx(rewards(plain, pairs), abs=1e-5)
+    assert found == pytest.approx(
+        by_transformers(policy, language_model, normalize, 0.1, pairs), abs=1e-5
+    )
+    # A response's last token is predicted alone; all rows are in one pass.
+    ids = [shared.encode(request).ids[:-1] for request in requests(pairs)]
+    trees = [ids[:6], *(ids[n : n + 2] for n in range(6, len(ids), 2))]
+    again = common_beginning(ids) * (len(trees) - 1)
+    assert sum(seen) == 2 * (sum(map(size, trees)) - again) < 2 * sum(map(len, ids))
+
+
+def test_a_kernel_for_both_models(policy: Path, language_model: Path) -> None:
+    pairs = some_pairs(4)
+    flex = implicit(policy, reference=language_model, share_prefix="flex")
+    assert flex.get_model_info()["model_pack_attention"] == "flex"
+    expected = rewards(implicit(policy, reference=language_model), pairs)
+    assert rewards(flex, pairs) == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(HarnessError, match="share_prefix=maybe is unknown"):
+        implicit(policy, share_prefix="maybe")

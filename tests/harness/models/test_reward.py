@@ -188,7 +188,7 @@ def test_other_kinds_of_task_are_refused(reward_model: Path) -> None:
 
 
 def test_unknown_arguments_are_refused(reward_model: Path) -> None:
-    with pytest.raises(HarnessError, match="share_prefix=no is unknown; it is True or False"):
+    with pytest.raises(HarnessError, match="share_prefix=no is unknown; it is True, False, p"):
         reward(reward_model, share_prefix="no")
     with pytest.raises(HarnessError, match="float32 or auto"):
         reward(reward_model, head_dtype="float8")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.models.score.sharing import SharedPrefixes, reach
+from harness.models.score.sharing import SharedRewards, reach
 from harness.models.score.tree import common_beginning, size
 from tests.harness.models.score.test_scorer import alone, build, scorer
 from tests.harness.models.test_reward import requests, reward, rewards, some_pairs
@@ -60,9 +60,9 @@ def test_bfloat16_differs_by_its_rounding_alone() -> None:
     ("kind", "why"),
     [
         ("bloom", "can't be told what a token sees"),  # ALiBi: distances through the sequence
-        ("jamba", "one row changes another's reward"),
-        ("zamba2", "one row changes another's reward"),
-        ("qwen3_next", "one row changes another's reward"),
+        ("jamba", "one row changes another's score"),
+        ("zamba2", "one row changes another's score"),
+        ("qwen3_next", "one row changes another's score"),
     ],
 )
 def test_models_that_do_not_allow_it_are_scored_row_by_row(
@@ -128,10 +128,10 @@ def test_rope_that_looks_at_the_longest_row() -> None:
 
 def test_attention_of_another_kind_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     score = scorer(build("llama"), share_prefix=False)
-    score.model.config._attn_implementation_internal = "flex_attention"
+    score.model.config._attn_implementation_internal = "paged|eager"
     with caplog.at_level(logging.INFO):
-        sharing = SharedPrefixes(score, 1e-3)
-    assert not sharing.works and "attention is flex_attention" in caplog.text
+        sharing = SharedRewards(score, 1e-3)
+    assert not sharing.works and "attention is paged|eager" in caplog.text
 
 
 def computed(model: Any, pairs: Any) -> int:
@@ -185,7 +185,7 @@ def test_memory_that_runs_out_makes_smaller_packs(
 
     model.scorer.sharing = Cramped()
     assert rewards(model, some_pairs()) == pytest.approx(expected, abs=1e-5)
-    assert model._limits().tokens <= max(tokens) // 2
+    assert model.passes.limits().tokens <= max(tokens) // 2
     assert max(tokens) > 300
     tokens.clear()
     assert rewards(model, some_pairs()) == pytest.approx(expected, abs=1e-5)
