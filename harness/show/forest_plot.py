@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ROW = 0.27  # inches
+_ROW, _PANEL, _NAMES = 0.27, 1.7, 2.4  # inches: of a candidate, a group, the names at least
 
 
 def forest_figure(study: CandidatesFile) -> Figure:
@@ -28,7 +28,8 @@ def forest_figure(study: CandidatesFile) -> Figure:
     groups = list(study.groups)
     with rc_context(STYLE):
         height = 1.6 + _ROW * max(3, len(drawn))
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        width = max(WIDTH, _NAMES + _PANEL * len(groups))
+        figure = Figure(figsize=(width, height), layout="constrained")
         axes: Any = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
         for axis, group in zip(axes, groups, strict=True):
             _panel(axis, study, group)
@@ -39,6 +40,7 @@ def forest_figure(study: CandidatesFile) -> Figure:
             f"{study.metric} less that of {study.general}, 95% intervals; hollow: may be chance "
             "(Holm)"
         )
+        figure.supxlabel(f"difference in {study.metric}", fontsize="medium")
         figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize="medium")
         return figure
 
@@ -69,7 +71,7 @@ def _panel(axes: Axes, study: CandidatesFile, group: str) -> None:
         for value in one.groups[group].by_seed.values():
             axes.plot([value - base], [row + 0.28], "|", color=colour, markersize=5)
     axes.set_title(group, fontsize="medium")
-    axes.set_xlabel(f"difference in {study.metric}")
+    axes.locator_params(axis="x", nbins=4)
     axes.grid(axis="y", color="0.92", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
