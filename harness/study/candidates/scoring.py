@@ -58,7 +58,7 @@ def score(job: Mapping[str, Any], out: Path) -> None:
                 if model is None:
                     (folder / FACTS).unlink(missing_ok=True)  # of what was there before
                     model = _loaded(job)
-                    asked = model if _is_routed(model) else Remembering(model)
+                    asked = Remembering(model) if _answers_conversations(model) else model
                 about = {"model": job["model"], "model_args": job["model_args"]}
                 done = evaluate(
                     asked,
@@ -78,15 +78,16 @@ def score(job: Mapping[str, Any], out: Path) -> None:
         store.close()
 
 
-def _is_routed(model: Any) -> bool:
-    """Whether a row's other columns may move its answer, as those that an oracle goes by do.
+def _answers_conversations(model: Any) -> bool:
+    """Whether an equal conversation of another task is answered as it was in the first.
 
-    All others answer an equal conversation of another task as they did the first: the domains of
-    DSP ask for the same five.
+    DSP's domains, for one, ask for the same five. Not so of a router, which a row's other columns
+    may move, and of models that are not this project's: to them a blank before an answer matters,
+    which a conversation has not.
     """
     from harness.models.routing.routed_lm import RoutedLM
 
-    return isinstance(model, RoutedLM)
+    return getattr(model, "KEEPS_ANSWERS", False) and not isinstance(model, RoutedLM)
 
 
 def _loaded(job: Mapping[str, Any]) -> Any:

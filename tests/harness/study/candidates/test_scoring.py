@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lm_eval.models.huggingface import HFLM
 
 from dogerm_plugin.run.experts import parameters
 from harness.models.reward import Reward
@@ -35,11 +36,15 @@ def test_idle_experts_are_counted_once(save_reward_model: Callable[..., Path]) -
     assert sizes(model) == {"stored": expected.total, "active": expected.active}
 
 
-@pytest.mark.parametrize("kind", [Reward, RewardRouter])
+@pytest.mark.parametrize("kind", [Reward, RewardRouter, HFLM])
 def test_an_answer_of_two_tasks_is_scored_once_where_it_is_one(
-    kind: type, save_reward_model: Callable[..., Path], tmp_path: Path, monkeypatch: Any
+    kind: type,
+    save_reward_model: Callable[..., Path],
+    language_model: Path,
+    tmp_path: Path,
+    monkeypatch: Any,
 ) -> None:
-    """A router may send it elsewhere in another task: it is asked for all rows."""
+    """A router may send it elsewhere in another task, and hf sees blanks: they get all rows."""
     asked: list[int] = []
     answer = kind.loglikelihood
 
@@ -53,7 +58,7 @@ def test_an_answer_of_two_tasks_is_scored_once_where_it_is_one(
         data = tmp_path / f"{name}.jsonl"
         data.write_text("".join(json.dumps(row) + "\n" for row in part), "utf-8")
         (tmp_path / f"{name}.yaml").write_text(TASK.format(name=name, data=data), "utf-8")
-    folder = str(save_reward_model())
+    folder = str(language_model if kind is HFLM else save_reward_model())
     arguments = {"pretrained": folder, "dtype": "float32", "device": "cpu"}
     if kind is RewardRouter:
         arguments |= {"pretrained": f"one={folder};two={folder}", "always": "one"}
@@ -63,7 +68,7 @@ def test_an_answer_of_two_tasks_is_scored_once_where_it_is_one(
             "tasks": {name: [str(tmp_path / f"{name}.yaml")] for name in ("few", "all")},
             "candidates": {"general": {"model": "reward"}},
         },
-        "model": "reward" if kind is Reward else "reward-router",
+        "model": {Reward: "reward", RewardRouter: "reward-router", HFLM: "hf"}[kind],
         "model_args": arguments,
         "batch_size": 4,
         "apply_chat_template": False,
