@@ -3,12 +3,11 @@
 Neither host looks for plugins when it starts, so a `.pth` line runs `install` in every
 interpreter of the environment. It puts one finder on `sys.meta_path`, which does nothing until a
 host imports one of the modules named in `AFTER`; the matching function then runs right after
-that module's own code. Nothing but `gc`, `os` and `sys` is imported before that moment.
+that module's own code. Nothing but `os` and `sys` is imported before that moment.
 
 `DOGERM_AUTOLOAD=0` switches the hook off.
 """
 
-import gc
 import os
 import sys
 
@@ -77,6 +76,8 @@ class _Finder:
         def exec_module(module):
             # An import makes much and drops little: to look for what it dropped takes a fifth of
             # the time of mergekit's imports.
+            import gc
+
             collects = gc.isenabled()
             gc.disable()
             try:
