@@ -19,6 +19,7 @@ from harness.models.score.finite import Score
 from harness.models.score.kept_answers import keep
 from harness.models.score.passes import Passes
 from harness.models.score.requests import DistinctRows, answer_to, conversation, named
+from harness.models.score.slow_processor import Forecast
 from harness.models.score.template_coverage import TemplateCoverage
 from harness.rows.answer import Answer
 
@@ -34,15 +35,15 @@ class ScoringLM(ConversationLM):
     Attributes:
         READS_EVERY_TOKEN: see `Passes`.
         passes: which rows go together.
+        computes_in: the dtype of the model's products.
     """
 
     READS_EVERY_TOKEN: ClassVar[bool] = False
 
     def __init__(self, pretrained: Any = None, **kwargs: Any) -> None:
         super().__init__(pretrained, **kwargs)
-        warn_if_emulated(
-            self.mixed_precision_dtype or next(self.model.parameters()).dtype, self.device
-        )
+        self.computes_in = self.mixed_precision_dtype or next(self.model.parameters()).dtype
+        warn_if_emulated(self.computes_in, self.device)
         self.passes = Passes(self, reads_every_token=self.READS_EVERY_TOKEN)
 
     def encode(self, request: Instance) -> Encoded:
@@ -108,6 +109,7 @@ class ScoringLM(ConversationLM):
                 shown.tokenized(row, tokenized.ids, distinct.first, same_document)
             return tokenized.ids
 
+        forecast = Forecast(distinct.sizes, self.computes_in, self.device)
         with progress.bar(count, hidden=disable_tqdm or self.rank != 0) as bar:
             for groups in self.passes.of(distinct.sizes, distinct.prompts, tokenize):
                 batch = [row for group in groups for row in group]
@@ -119,6 +121,7 @@ class ScoringLM(ConversationLM):
                     answers[row.number] = self.answer(score, one)
                 keep(self.cache_hook, asked, [answers[row.number] for row in batch])
                 bar.update(len(batch))
+                forecast.passed(row.number for row in batch)
         shown.tell_alike()
         cut = sum(answer.details["truncated"] for answer in answers)
         self.scored_rows += count

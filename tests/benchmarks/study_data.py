@@ -24,6 +24,9 @@ from harness.training.generated.medicines import MEDICINES
 
 Pair = dict[str, str]
 READ, CHOOSING, GENERAL = 360, 60, 300
+LEARNED = (
+    1280  # pairs of the general reward model, as harness/training/configs/knowledge.yml has it
+)
 SEED = 1
 TASK = """\
 task: {name}
@@ -31,9 +34,10 @@ class: !function harness.own_data.OwnPreferences
 dataset_path: {rows}
 """
 
-# For lm_eval: a policy is asked the reported questions of the atlas, eight answers to each.
+# For lm_eval: a policy gives eight answers to each question, of the reported ones of the atlas, or
+# of those that the general reward model has learned from.
 ANSWERS = """\
-task: atlas_answers
+task: {name}_answers
 dataset_path: json
 dataset_kwargs: {{data_files: {{test: {rows}}}}}
 test_split: test
@@ -84,9 +88,14 @@ def write(out: Path) -> None:
         rows.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), "utf-8")
         if not name.startswith(("labels", "others")):
             (out / f"{name}.yaml").write_text(TASK.format(name=name, rows=rows.resolve()), "utf-8")
-    answers = out / "answers" / "atlas_answers.yaml"
-    answers.parent.mkdir(exist_ok=True)
-    answers.write_text(ANSWERS.format(rows=(out / "atlas.jsonl").resolve()), "utf-8")
+    learned = {pair["prompt"]: pair for pair in facts.pairs(LEARNED, SEED)}
+    rows = out / "learned.jsonl"
+    rows.write_text("".join(json.dumps(pair) + "\n" for pair in learned.values()), "utf-8")
+    answers = out / "answers"
+    answers.mkdir(exist_ok=True)
+    for name in ("atlas", "learned"):
+        task = ANSWERS.format(name=name, rows=(out / f"{name}.jsonl").resolve())
+        (answers / f"{name}_answers.yaml").write_text(task, "utf-8")
 
 
 if __name__ == "__main__":
