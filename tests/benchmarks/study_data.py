@@ -24,9 +24,7 @@ from harness.training.generated.medicines import MEDICINES
 
 Pair = dict[str, str]
 READ, CHOOSING, GENERAL = 360, 60, 300
-LEARNED = (
-    1280  # pairs of the general reward model, as harness/training/configs/knowledge.yml has it
-)
+LEARNED = 1280  # pairs, as in harness/training/configs/knowledge.yml
 SEED = 1
 TASK = """\
 task: {name}
