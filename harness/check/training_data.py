@@ -49,6 +49,7 @@ class TrainingData:
         sources: each with its rows.
         kept: rows that would be trained on, and for validation.
         stopped: why there are none.
+        guessed: whether it was taken for a language model's, as nothing says otherwise.
 
     Raises:
         HarnessError: no tokenizer, no chat template, or no file.
@@ -59,6 +60,7 @@ class TrainingData:
         self._numbers = config.aspects.columns if kind in (None, PAIRED) else []
         paired = has_pairs(config.data[0], data_folder) if kind is None else kind == PAIRED
         self.keys = PAIR if paired and not self._numbers else ANSWERED
+        self.guessed = kind is None and not paired and not self._numbers
         paired = paired or bool(self._numbers)  # a reward model's padding
         tokenizer = load_tokenizer(source, may_pad_with_end=not paired)
         require_chat_template(tokenizer, source)
@@ -117,6 +119,11 @@ def lines(data: TrainingData, evaluated: Mapping[str, set[str]]) -> Iterator[str
         data: that was read.
         evaluated: prompts (`harness.rows.conversation.asked`) by the name of their task.
     """
+    if data.guessed:
+        yield (
+            "Read as answers for a language model (sft). A reward model is trained on pairs, or, "
+            "with `aspects: {columns: [...]}`, on an answer's numbers"
+        )
     for survey in data.sources:
         yield from _of_source(survey, data.config.max_length, data.keys)
     if data.stopped:
@@ -167,9 +174,12 @@ def _of_source(survey: SourceSurvey, longest: int, keys: Sequence[str]) -> Itera
     twice = sum(count - 1 for count in seen.values())
     if twice:
         yield _told("twice", f"{twice:,} repeat another row")
-    turned = sum((prompt, *answers[::-1]) in seen for prompt, *answers in seen) // 2
+    equal = sum(row[keys[1]] == row[keys[-1]] for row in survey.rows)
+    if keys == PAIR and equal:
+        yield _told("equal", f"{equal:,} have the same answer twice: nothing is learned from them")
+    turned = [1 for prompt, *both in seen if both != both[::-1] and (prompt, *both[::-1]) in seen]
     if keys == PAIR and turned:
-        yield _told("turned", f"{turned:,} stand there the other way round, too")
+        yield _told("turned", f"{len(turned) // 2:,} stand there the other way round, too")
     domains = Counter(row["domain"] for row in survey.rows if "domain" in row)
     if domains:
         yield _told("domains", ", ".join(f"{name} {n:,}" for name, n in domains.items()))

@@ -72,7 +72,7 @@ def claim(
 
     Raises:
         FinishedError: the folder holds this run, and it has come to its end.
-        HarnessError: the folder holds another run, or things that are no run.
+        HarnessError: the folder holds another run, or things that are no run, or can't be written.
     """
     record = folder / _RUN
     if record.is_file():
@@ -92,9 +92,14 @@ def claim(
         return checkpoint
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise HarnessError(f"{folder} is not empty and holds no run: choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
     content = {"made_with": made_with, "settings": settings}
-    record.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise HarnessError(
+            f"{folder} can't be written ({error.strerror}): choose another folder with -o"
+        ) from error
     return None
 
 

@@ -71,7 +71,7 @@ class GateTraining(RewardTraining):
                 parameter.data = parameter.data.float()
         return model
 
-    def trainer_class(self, output: Path, rows: int) -> Any:
+    def trainer_class(self, output: Path) -> Any:
         """With the load-balancing term."""
         return _trainer(self.config.gates.balance)
 

@@ -10,12 +10,17 @@ from typing import Any
 import click
 
 from harness.errors import HarnessError
+from harness.rows.conversation import Conversation
 from harness.training.config import Config, Source
 from harness.training.rows import choose_rows, read_rows
 from harness.training.split import split_rows, without_prompts
 
 Encode = Callable[[dict[str, Any]], dict[str, Any]]
 Read = Callable[[Source, tuple[str, ...], Path], list[dict[str, Any]]]
+
+
+class NothingLeftError(HarnessError):
+    """The data can be read, and no row of them is left."""
 
 
 @dataclass
@@ -25,6 +30,15 @@ class Part:
     name: str
     rows: list[dict[str, Any]] = field(default_factory=list)
     ids: list[dict[str, Any]] = field(default_factory=list)
+
+    def places(self) -> list[str]:
+        """Where each row stands: its file and row, or of what is made here, its number."""
+        return [
+            row["prompt"].origin.where
+            if isinstance(row["prompt"], Conversation)
+            else f"{self.name}, row {number}"
+            for number, row in enumerate(self.rows, 1)
+        ]
 
 
 def gather(
@@ -44,7 +58,8 @@ def gather(
         read: gives the rows of a source.
 
     Raises:
-        HarnessError: bad data, or nothing left to train on or to validate with.
+        HarnessError: bad data.
+        NothingLeftError: nothing to train on or to validate with.
     """
     wanted = config.validation
     training, validation = [], []
@@ -57,17 +72,17 @@ def gather(
 
     for name, source in _named(_concerned(wanted.data, config.domain)):
         rows = of_domain(source)
-        validation.append(_encoded(name, source, rows, config.max_length, encode))
+        validation.append(_encoded(name, source, rows, config.max_length, encode, name))
     for name, source in _named(_concerned(config.data, config.domain)):
         rows = of_domain(source)
         held: list[dict[str, Any]] = []
         if not wanted.data:
             rows, held = split_rows(rows, wanted.share)
-            part = _encoded(name, source, held, config.max_length, encode, quiet=True)
-            validation.append(part)
+            validation.append(_encoded(name, source, held, config.max_length, encode))
         for part in validation:
             rows = without_prompts(rows, part.rows)
-        training.append(_encoded(name, source, rows, config.max_length, encode))
+        told = name if config.domain is None else f"{name} ({config.domain})"
+        training.append(_encoded(name, source, rows, config.max_length, encode, told))
     if config.domain is not None and config.domain not in domains:
         raise HarnessError(
             f"`domain` is {config.domain!r}, and no row is of it: the rows are of "
@@ -75,7 +90,7 @@ def gather(
         )
     for name, parts in (("training", training), ("validation", validation)):
         if not any(part.rows for part in parts):
-            raise HarnessError(f"no {name} rows are left: see `share`, `max_length` and `rows`")
+            raise NothingLeftError(f"no {name} rows are left: see `share`, `max_length` and `rows`")
     return training, [_first(part, wanted.rows, len(validation)) for part in validation]
 
 
@@ -101,15 +116,16 @@ def _encoded(
     rows: list[dict[str, Any]],
     longest: int,
     encode: Encode,
-    quiet: bool = False,
+    told: str | None = None,
 ) -> Part:
+    """Rows that are short enough, as many as are wanted; how many is said of `told`."""
     pairs = [(row, encode(row)) for row in rows]
     fitting = [(row, ids) for row, ids in pairs if ids["length"] <= longest]
     kept = choose_rows(source, [row for row, _ in fitting])
     by_row = {id(row): ids for row, ids in fitting}
-    if not quiet:
+    if told is not None:
         click.echo(
-            f"{name}: {len(kept)} of {len(rows)} rows "
+            f"{told}: {len(kept)} of {len(rows)} rows "
             f"({len(rows) - len(fitting)} longer than {longest} tokens)",
             err=True,
         )

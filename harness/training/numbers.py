@@ -9,6 +9,11 @@ from typing import Any
 
 from harness.errors import HarnessError
 
+ONE_ANSWER = (
+    "; a row of one answer is what `dogerm train sft` learns from, or with "
+    "`aspects: {columns: [...]}` a reward model from its numbers"
+)
+
 
 def number_in(raw: Mapping[str, Any], column: str) -> float:
     """The number of a row's column; text that is one counts as one, as CSV files have them.

@@ -74,6 +74,24 @@ def read_config(path: Path) -> Config:
     return config
 
 
+def read_each(path: Path) -> dict[str, Config]:
+    """The runs that a YAML file describes: the only one as "", or each stage that has data.
+
+    Raises:
+        HarnessError: as `read_config` and `read_stages`.
+    """
+    content = _content(path)
+    if not isinstance(content, dict) or not {LANGUAGE_MODEL, GENERAL, CUSTOMIZED} & content.keys():
+        return {"": read_config(path)}
+    stages = read_stages(path)
+    start = str((stages.general and stages.general.model) or stages.model)
+    return {
+        name: stages.config(name, start)
+        for name in (LANGUAGE_MODEL, GENERAL, CUSTOMIZED)
+        if (stage := getattr(stages, name)) is not None and stage.data
+    }
+
+
 def read_stages(path: Path) -> Stages:
     """Read and check a YAML file of several stages.
 
@@ -123,18 +141,21 @@ def read_stages(path: Path) -> Stages:
     return stages
 
 
-def _read(path: Path, kind: type[_Kind]) -> _Kind:
+def _content(path: Path) -> Any:
     import yaml
 
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise HarnessError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise HarnessError(f"{path}: not YAML: {reason}") from error
+
+
+def _read(path: Path, kind: type[_Kind]) -> _Kind:
     try:
-        return kind.model_validate(content)
+        return kind.model_validate(_content(path))
     except ValidationError as error:
         # of the members of a union, the one that got furthest is what was meant
         mistake = max(error.errors(include_url=False), key=lambda one: len(one["loc"]))

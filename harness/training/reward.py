@@ -127,7 +127,7 @@ class RewardTraining(Training):
                 )
         return self.language_head
 
-    def trainer_class(self, output: Path, rows: int) -> Any:
+    def trainer_class(self, output: Path) -> Any:
         """TRL's RewardTrainer, or a kind of it."""
         from trl import RewardTrainer
 
@@ -137,8 +137,8 @@ class RewardTraining(Training):
         wanted = self.config.labels
         if not wanted.smoothing and not wanted.rate:
             return plain
-        first = Processes().first
-        self.labels = SoftLabels(rows, wanted.smoothing, wanted.rate, output / LABELS, first)
+        first, pairs = Processes().first, [one for part in self.training for one in part.places()]
+        self.labels = SoftLabels(pairs, wanted.smoothing, wanted.rate, output / LABELS, first)
         return with_soft_labels(plain, self.labels)
 
     def trainer(self, model: Any, arguments: dict[str, Any], ids: Ids, output: Path) -> Any:
@@ -148,7 +148,7 @@ class RewardTraining(Training):
 
         lengths = [row["length"] for row in ids]
         lora = None if self.whole else self.config.lora
-        made = ordered(self.trainer_class(output, len(ids)), lengths)(
+        made = ordered(self.trainer_class(output), lengths)(
             model=model,
             args=RewardConfig(
                 center_rewards_coefficient=self.config.training.center_rewards,

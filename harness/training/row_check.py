@@ -31,6 +31,7 @@ class RowCheck:
         self._answers = answers
         self._markup = Markup(tokenizer, self._render)
         self._hidden = HiddenParts(self._render)
+        self._equal = 0
 
     def encode(self, row: Row, encode: Callable[[Row], Row]) -> Row:
         """Check a row, and give what `encode` makes of it.
@@ -54,6 +55,7 @@ class RowCheck:
             if mark is not None and not prompt.origin.allow_markup:
                 raise HarnessError(str(mark))
             self._hidden.see(conversation)
+        self._equal += len(both) == 2 and both[0] == both[1]
         if len(both) == 2 and self._are_hidden(*both):
             raise HarnessError(
                 f"the two answers differ in {', '.join(differing_keys(*both))}, and the chat "
@@ -68,7 +70,12 @@ class RowCheck:
         return self._render(one) == self._render(other)
 
     def tell(self) -> None:
-        """Say what the template leaves out."""
+        """Say what nothing can be learned from, and what the template leaves out."""
+        if self._equal:
+            click.echo(
+                f"{self._equal} pairs have the same answer twice: nothing is learned from them",
+                err=True,
+            )
         for name, count, matters in self._hidden.parts():
             if matters:
                 click.echo(

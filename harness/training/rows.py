@@ -23,7 +23,7 @@ from harness.training.generated.atlas import ATLAS
 from harness.training.generated.corruption import corrupted_pairs
 from harness.training.generated.functions import FUNCTIONS
 from harness.training.generated.medicines import MEDICINES
-from harness.training.numbers import number_in
+from harness.training.numbers import ONE_ANSWER, number_in
 from harness.training.scored_answers import PLACE, ScoredAnswers, is_list, taken_off
 from harness.training.scores import SCORE, normalise, score_of
 from harness.training.turns import parse_turns
@@ -164,7 +164,9 @@ def _table(source: Source, folder: Path) -> tuple[str, Iterable[Row]]:
     if source.file is not None:
         path = folder / source.file
         if not path.exists():
-            raise HarnessError(f"{path}: no such file (relative names start at --data)")
+            raise HarnessError(
+                f"{path}: no such file (relative names start at the config's folder, or --data)"
+            )
         if not local_files.ending(path):
             raise HarnessError(
                 f"{path}: expected a {', '.join(local_files.ENDINGS)} file (or .gz, .zst of one)"
@@ -210,9 +212,11 @@ def _row(
     named = {"prompt": columns.prompt, keys[1]: columns.chosen, keys[-1]: columns.rejected}
     # whole conversations hold the prompt, whatever stands in its own column
     whole = all(isinstance(raw.get(str(named[key])), list | Mapping) for key in keys[1:])
+    one = keys != ANSWERED and not {columns.chosen, columns.rejected} & raw.keys()
+    hint = ONE_ANSWER if one and raw.keys() & {ANSWERED[1], "completion", *WHOLE} else ""
     for key, column in named.items():
         if not (key == "prompt" and whole and not raw.get(str(column))):
-            _refuse_empty(raw, key, column, where)
+            _refuse_empty(raw, key, column, where, hint)
     with at(where):
         doc = pair(raw, columns)
         margin = source.columns.margin and number_in(raw, source.columns.margin)
@@ -251,13 +255,13 @@ def _has_messages(raw: Row, column: str) -> bool:
     return isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("[{"))
 
 
-def _refuse_empty(raw: Row, key: str, column: str | None, where: str) -> None:
+def _refuse_empty(raw: Row, key: str, column: str | None, where: str, hint: str) -> None:
     if column is None:
         return
     if column not in raw:
         raise HarnessError(
             f"{where}: no column `{column}` (found: {', '.join(map(str, raw))}); "
-            f"name it with `columns: {{{key}: ...}}`"
+            f"name it with `columns: {{{key}: ...}}`{hint}"
         )
     value = raw[column]
     filled = value.strip() if isinstance(value, str) else value

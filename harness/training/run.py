@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,6 +42,7 @@ class Training(ABC):
         self.data_folder = data_folder
         self.source = source
         self.dtype = dtype
+        self.training: list[Part] = []
         self.validation: list[Part] = []
 
     @property
@@ -123,8 +124,8 @@ def _run(
     for section, why in one.without.items():
         config.refuse(section, why)
     one.dtype = settle(one.dtype)
-    training, one.validation = one.gather()
-    ids = [row for part in training for row in part.ids]
+    one.training, one.validation = one.gather()
+    ids = [row for part in one.training for row in part.ids]
     made_with = runs.made_with(type(one).__module__, one.learned(ids)) | {"dtype": one.dtype}
     made_with |= runs.of_model(source) | one.identity()
     finished = runs.WHOLE_MODEL if one.whole else runs.ADAPTER
@@ -138,7 +139,7 @@ def _run(
     trainer = one.trainer(model, arguments, ids, output)
     seconds = one.fit(trainer, checkpoint)
     return processes.first_alone(
-        lambda: _finish(one, trainer, seconds, training, ids, output),
+        lambda: _finish(one, trainer, seconds, ids, output),
         lambda: read_figures(output),
     )
 
@@ -147,7 +148,6 @@ def _finish(
     one: Training,
     trainer: Any,
     seconds: float,
-    training: Sequence[Part],
     ids: Ids,
     output: Path,
 ) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def _finish(
         "kind": one.kind,
         "seconds": round(seconds),  # of this process: a resumed run counts from the checkpoint
         **one.figures(trainer, ids, output),
-        "training_rows": {part.name: len(part.rows) for part in training},
+        "training_rows": {part.name: len(part.rows) for part in one.training},
         "training_loss": losses[-1] if losses else None,
         "bytes": one.save(trainer, output),
     }

@@ -27,7 +27,7 @@ class SoftLabels:
     """The labels of all training pairs, by epoch; they are kept in a file of the run.
 
     Args:
-        count: of pairs.
+        pairs: where each stands, file and row.
         smoothing: the label of each pair is 1 - smoothing to begin with.
         rate: of the updates.
         file: read if it is there: a killed run goes on with its labels.
@@ -41,16 +41,22 @@ class SoftLabels:
     """
 
     def __init__(
-        self, count: int, smoothing: float, rate: float, file: Path, writes: bool = True
+        self,
+        pairs: Sequence[str],
+        smoothing: float,
+        rate: float,
+        file: Path,
+        writes: bool = True,
     ) -> None:
         self.rate = rate
-        self.by_epoch = [[1.0 - smoothing] * count]
+        self.by_epoch = [[1.0 - smoothing] * len(pairs)]
+        self._pairs = list(pairs)
         self._file = file
         self._writes = writes
         if file.exists():
             try:
-                self.by_epoch = json.loads(file.read_text("utf-8"))
-            except ValueError as error:
+                self.by_epoch = json.loads(file.read_text("utf-8"))["labels"]
+            except (ValueError, TypeError, KeyError) as error:
                 raise HarnessError(
                     f"{file} is damaged: remove its folder to start again"
                 ) from error
@@ -67,7 +73,8 @@ class SoftLabels:
         pairs = zip(self.by_epoch[-1], said, strict=True)
         self.by_epoch.append([(1 - self.rate) * y + self.rate * p for y, p in pairs])
         if self._writes:
-            write_text(self._file, json.dumps(self.by_epoch))
+            content = {"pairs": self._pairs, "labels": self.by_epoch}
+            write_text(self._file, json.dumps(content))
 
     def figures(self) -> list[dict[str, float]]:
         """Of each epoch: the mean label, and the share of pairs that are turned round."""

@@ -13,7 +13,7 @@ import click
 
 from harness.errors import HarnessError, at
 from harness.training.config import Config
-from harness.training.gather import Part, gather
+from harness.training.gather import NothingLeftError, Part, gather
 from harness.training.reward import gather_pairs
 from harness.training.row_check import RowCheck
 from harness.training.rows import ANSWERED
@@ -94,7 +94,12 @@ def gather_stages(
     own = {}
     for name, one in domains.items():
         with at(f"domain {name}"):
-            own[name] = gather_pairs(one, tokenizer, source, folder)
+            try:
+                own[name] = gather_pairs(one, tokenizer, source, folder)
+            except NothingLeftError as error:
+                if name in customized:
+                    raise
+                click.echo(f"domain {name}: {error}; it is not reported", err=True)
     for name, (_, held) in own.items():
         made.held_out[name] = _kept(name, held, learned)
     # the reader's order: what it is about before what is to be kept

@@ -46,20 +46,22 @@ def test_what_a_set_holds(write: Callable[..., Path]) -> None:
     """Misfits by kind with their rows; lengths; lengths' hint; repeats and contradictions."""
     rows = [row(n, f"It is {n + 1}, I would say.", "No.") for n in range(20)]
     rows += [rows[3], row(4, "No.", "It is 5, I would say.")]
+    rows += [row(80, "81.", "81.")]
     rows += [row(90, "", "No."), row(91, "92.", " "), {"question": "?", "good": "x"}]
     result = check(write(rows, validation={"share": 0.3}))
     assert result.exit_code == 1
     out = result.stdout
-    assert "prefs.jsonl: 25 rows, of which 22 fit" in out
+    assert "prefs.jsonl: 26 rows, of which 23 fit" in out
     faults = [line for line in out.splitlines() if " not " in line]
-    assert any("row 23" in line and "`good` is empty" in line for line in faults)
-    assert any("row 24" in line and "`bad` is empty" in line for line in faults)
-    assert any("row 25" in line and "no column `bad`" in line for line in faults)
-    assert told(out, "longer")[0].startswith("the longer answer is chosen in 95%: length alone")
+    assert any("row 24" in line and "`good` is empty" in line for line in faults)
+    assert any("row 25" in line and "`bad` is empty" in line for line in faults)
+    assert any("row 26" in line and "no column `bad`" in line for line in faults)
+    assert told(out, "longer")[0].startswith("the longer answer is chosen in 93%: length alone")
     assert told(out, "twice") == ["1 repeat another row"]
+    assert told(out, "equal") == ["1 have the same answer twice: nothing is learned from them"]
     assert told(out, "turned") == ["1 stand there the other way round, too"]
     kept = told(out, "trained on")[0], told(out, "validation")[0]
-    assert sum(int(line.split()[0]) for line in kept) == 22
+    assert sum(int(line.split()[0]) for line in kept) == 23
 
 
 def test_all_rows_fit(write: Callable[..., Path], tmp_path: Path) -> None:
@@ -101,6 +103,30 @@ def test_language_models_data(write: Callable[..., Path]) -> None:
     config = write(rows, source=source, validation={"share": 0.3})
     result = check(config)
     assert result.exit_code == 0 and not told(result.stdout, "longer")
+    assert result.stdout.startswith("Read as answers for a language model (sft). A reward model")
     pairs = check(config, "--kind", "reward")
     assert pairs.exit_code == 1 and "no column `chosen`" in pairs.output
+    assert "a row of one answer is what `dogerm train sft` learns from" in pairs.output
+    assert "Read as" not in check(config, "--kind", "sft").output
     assert "No training: no training rows are left" in pairs.output
+
+
+def test_stages_are_checked_each(write: Callable[..., Path]) -> None:
+    """A config of `dogerm train customized`; a stage without data has nothing to look at."""
+    rows = [row(n, f"It is {n + 1}.", "No.", about="law") for n in range(12)]
+    config = write(rows, validation={"share": 0.3})
+    content = yaml.safe_load(config.read_text("utf-8"))
+    source = content.pop("data")[0]
+    content["language_model"] = {"data": [{"generator": "sums", "rows": 20}]}
+    content["general"] = {"data": [source]}
+    own = {**source, "columns": {**source["columns"], "domain": "about"}}
+    content["customized"] = {"data": [own]}
+    config.write_text(yaml.safe_dump(content), "utf-8")
+    result = check(config)
+    assert result.exit_code == 0, result.output
+    stages = result.stdout.split("Stage ")
+    assert [stage.split()[0] for stage in stages[1:]] == ["language_model", "general", "customized"]
+    assert not told(stages[1], "longer") and told(stages[2], "longer")
+    assert told(stages[3], "domains") == ["law 12"]
+    (config.parent / "prefs.jsonl").write_text(json.dumps(row(1, "", "No.")) + "\n", "utf-8")
+    assert check(config).exit_code == 1

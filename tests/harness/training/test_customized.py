@@ -502,3 +502,21 @@ def test_folders_and_models_that_are_not_meant(
     del content["general"]["training"]
     result = run(write_config(**content), "-o", tmp_path / "new")
     assert result.exit_code == 1 and "is no reward model: it holds no score.weight" in result.output
+
+
+def test_a_domain_of_few_rows_stops_no_other(
+    tmp_path: Path, tokenizer: Any, write_jsonl: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has nothing to be judged by: it is not reported, and can't be customised."""
+    rows = [{**one, "topic": "law"} for one in pairs(40)]
+    rows += [{"prompt": "What now?", "chosen": "This.", "rejected": "That.", "topic": "art"}]
+    write_jsonl("rows.jsonl", rows)
+    source = Source(file="rows.jsonl", columns=Columns(domain="topic"))
+    config = Config(model="m", data=[source], validation=Validation(share=0.3))
+    domains = {name: of_domain(config, name) for name in ("law", "art")}
+    made = gather_stages(None, None, domains, ["law"], 0, tokenizer, "m", tmp_path)
+    assert list(made.held_out) == ["law"] and list(made.domains) == ["law"]
+    assert "rows (law): " in (said := capsys.readouterr().err)
+    assert "domain art: no validation rows are left" in said and "is not reported" in said
+    with pytest.raises(HarnessError, match="domain art: no validation rows are left"):
+        gather_stages(None, None, domains, ["art"], 0, tokenizer, "m", tmp_path)

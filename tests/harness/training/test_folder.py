@@ -81,3 +81,9 @@ def test_finished_foreign_and_damaged_folders_are_left_alone(tmp_path: Path) -> 
     (done / "run.json").write_text("{")
     with pytest.raises(HarnessError, match="damaged"):
         claim(done, SETTINGS, MADE_WITH)
+
+
+def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(HarnessError, match=r"written \(Not a directory\): choose another folder"):
+        claim(tmp_path / "file" / "out", SETTINGS, MADE_WITH)

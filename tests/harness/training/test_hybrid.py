@@ -58,8 +58,8 @@ class Prepared:
     def __init__(self, config: Path, source: Path, output: Path, double: bool = False) -> None:
         settings = read_config(config)
         self.one = HybridTraining(settings, config.parent, str(source), "float32")
-        training, self.one.validation = self.one.gather()
-        self.ids = [row for part in training for row in part.ids]
+        self.one.training, self.one.validation = self.one.gather()
+        self.ids = [row for part in self.one.training for row in part.ids]
         torch.manual_seed(0)
         model = self.one.load()
         if double:

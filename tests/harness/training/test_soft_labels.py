@@ -18,6 +18,7 @@ from harness.training.soft_labels import FILE, SoftLabels
 from tests.harness.training.conftest import pairs
 
 Write = Callable[[str, list[dict[str, Any]]], Path]
+PAIRS = ["rows.jsonl, row 3", "rows.jsonl, row 8"]
 SMALL = {"batch_size": 4, "learning_rate": 1e-2, "evaluations": 1, "checkpoints": 6}
 
 
@@ -89,14 +90,15 @@ def test_the_loss_is_the_cross_entropy_of_the_labels(
 
 def test_labels_move_after_each_epoch(tmp_path: Path) -> None:
     """By the formula; they stay shares, and are read back."""
-    labels = SoftLabels(2, 0.1, 0.5, tmp_path / FILE)
+    labels = SoftLabels(PAIRS, 0.1, 0.5, tmp_path / FILE)
     labels.updated([0.0, -20.0])
     assert labels.by_epoch[1] == pytest.approx([0.7, 0.45])
     labels.updated([50.0, -50.0])
     assert labels.by_epoch[2] == pytest.approx([0.85, 0.225])
-    assert SoftLabels(2, 0.1, 0.5, tmp_path / FILE).by_epoch == labels.by_epoch
+    assert SoftLabels(PAIRS, 0.1, 0.5, tmp_path / FILE).by_epoch == labels.by_epoch
     assert [one["turned"] for one in labels.figures()] == [0, 0.5, 0.5]
-    other = SoftLabels(2, 0.1, 0.5, tmp_path / "other", writes=False)  # of another process
+    assert json.loads((tmp_path / FILE).read_text("utf-8"))["pairs"] == PAIRS
+    other = SoftLabels(PAIRS, 0.1, 0.5, tmp_path / "other", writes=False)  # of another process
     other.updated([0.0, -20.0])
     assert other.by_epoch == labels.by_epoch[:2] and not (tmp_path / "other").exists()
 
@@ -121,7 +123,11 @@ def test_a_killed_run_has_the_same_labels(
         run(settings, "-o", tmp_path / "killed")
     again = run(settings, "-o", tmp_path / "killed")
     assert again.exit_code == 0 and "going on from checkpoint-" in again.output
-    labels = [json.loads((tmp_path / name / FILE).read_text()) for name in ("whole", "killed")]
+    kept = [json.loads((tmp_path / name / FILE).read_text()) for name in ("whole", "killed")]
+    assert kept[0]["pairs"] == kept[1]["pairs"]
+    numbers = [int(place.removeprefix("rows.jsonl, row ")) for place in kept[0]["pairs"]]
+    assert numbers == sorted(set(numbers)) and len(numbers) == len(kept[0]["labels"][0]) < 24
+    labels = [one["labels"] for one in kept]
     assert len(labels[0]) == 3 and labels[0] == labels[1]
     assert set(labels[0][0]) == {1.0} and all(0 < y < 1 for y in labels[0][2])
     one, other = (
@@ -143,7 +149,7 @@ def test_labels_move_by_the_margin_too(
     content["data"][0]["columns"] = {"margin": "extra"}
     (tmp_path / "c.yml").write_text(yaml.safe_dump(content), "utf-8")
     assert run(tmp_path / "c.yml", "-o", tmp_path / "out").exit_code == 0
-    _, moved = json.loads((tmp_path / "out" / FILE).read_text())
+    _, moved = json.loads((tmp_path / "out" / FILE).read_text())["labels"]
     assert moved == pytest.approx([0.4] * len(moved))
 
 
