@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
 
 from dogerm_plugin.errors import UserError
+
+# A full disk, as libraries tell it that raise no OSError: tokenizers and safetensors; torch.save,
+# which finds fewer bytes in the file than it wrote.
+_FULL = re.compile(r"No space left on device|inline_container\.cc:\d+\] \. unexpected pos")
 
 
 class HarnessError(UserError):
@@ -19,6 +24,8 @@ class HarnessError(UserError):
 def told_in_one_line() -> Iterator[None]:
     """A command's work: a mistake, or a file that can't be read or written, is told in one line.
 
+    So is a full disk, of which a library makes an error of its own.
+
     Raises:
         click.ClickException: which click prints without a traceback, with exit status 1.
     """
@@ -26,6 +33,12 @@ def told_in_one_line() -> Iterator[None]:
         yield
     except (HarnessError, OSError) as error:
         raise click.ClickException(" ".join(str(error).split())) from error
+    except Exception as error:
+        if not _FULL.search(str(error)):
+            raise
+        raise click.ClickException(
+            f"the disk is full ({first_line(error)}): free some space and start again"
+        ) from error
 
 
 @contextmanager

@@ -28,3 +28,28 @@ def test_mistakes_and_files_are_told_in_one_line(tmp_path: Path) -> None:
 def test_a_fault_of_our_own_keeps_its_traceback() -> None:
     with pytest.raises(KeyError), told_in_one_line():
         raise KeyError("a bug")
+
+
+def test_a_full_disk_is_told_in_one_line_by_whoever_meets_it(tmp_path: Path) -> None:
+    """/dev/full is a disk without room; these libraries raise no OSError of it."""
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("needs /dev/full")
+
+    def tokenizer() -> None:
+        from tokenizers import Tokenizer
+        from tokenizers.models import BPE
+
+        Tokenizer(BPE()).save(str(full))
+
+    def tensors() -> None:
+        import torch
+
+        torch.save({"weight": torch.zeros(1 << 18)}, full)  # as a trainer does its optimizer
+
+    for write in (tokenizer, tensors):
+        with pytest.raises(click.ClickException) as caught, told_in_one_line():
+            write()
+        message = caught.value.message
+        assert message.startswith("the disk is full (") and "\n" not in message
+        assert message.endswith("free some space and start again")
