@@ -28,26 +28,34 @@ def notes(study: Study, folder: Path, prompts: Mapping[str, Set[str]]) -> Iterat
     for name, one in study.candidates.items():
         if one.train is None:
             continue
-        learned = {asked(parse_turns(row["prompt"])).lower() for row in _rows(one, folder)}
+        learned: set[str] = set()
+        drawn = ""
+        for source, rows in _rows(one, folder):
+            learned.update(asked(parse_turns(row["prompt"])).lower() for row in rows)
+            if source.file is not None and source.rows is not None and source.rows < len(rows):
+                drawn += f"; {source.rows} of the {len(rows)} rows of {source.file} are drawn"
         shared = {task: len(of & learned) for task, of in wanted.items()}
-        told = [f"{n} of {len(wanted[task])} of {task}" for task, n in shared.items() if n]
-        if told:
+        shares = [f"{n} of {len(wanted[task])} of {task}" for task, n in shared.items() if n]
+        if shares:
+            told = ", ".join(shares) + drawn
             yield (
-                f"{name}: its training data hold prompts that are reported ({', '.join(told)}): "
+                f"{name}: its training data hold prompts that are reported ({told}): "
                 "what it scores there, and what is made of it, is knowledge of these prompts"
             )
 
 
-def _rows(one: Candidate, folder: Path) -> Iterator[dict[str, Any]]:
+def _rows(one: Candidate, folder: Path) -> Iterator[tuple[Source, list[dict[str, Any]]]]:
+    """All rows of each source that can be read; how many of them are drawn it says itself."""
     assert one.train is not None
     given = one.train.config
     place = (folder / given).parent if isinstance(given, str) else folder
     for source in _sources(content_of(given, folder)):
         try:
             said = Source.model_validate(source)
-            yield from read_rows(said, PAIR if has_pairs(said, place) else ANSWERED, place)
+            rows = read_rows(said, PAIR if has_pairs(said, place) else ANSWERED, place)
         except (HarnessError, ValueError):
             continue  # the training itself tells what is wrong with it
+        yield said, rows
 
 
 def _sources(config: Mapping[str, Any]) -> Iterator[Any]:

@@ -38,10 +38,13 @@ def test_prompts_that_are_trained_on_and_reported_are_counted(tmp_path: Path) ->
         },
         held_out={**pairs, "data": [{"generator": "facts", "rows": 5}], "validation": pairs},
         stages={"general": pairs, "customized": {"data": [{"generator": "facts", "rows": 5}]}},
+        drawn={"model": "x", "data": [{"file": "pairs.jsonl", "rows": 4}]},
         broken={"model": "x", "data": [{"file": "nowhere.jsonl"}]},
     )
     asked = {f"user: {text}" for text in ("what is 1?", "What is 4?", "What is 9?")}
     reported = {"facts": asked, "others": {"user: Who?"}}
     told = dict(line.split(":", 1) for line in overlap.notes(study, tmp_path, reported))
+    said = told.pop("drawn")
+    assert "(2 of 3 of facts; 4 of the 6 rows of pairs.jsonl are drawn): what it scores" in said
     assert set(told) == {"direct", "file", "language", "stages"}
     assert all("(2 of 3 of facts)" in line for line in told.values())
