@@ -187,6 +187,10 @@ class _Parent:
     def __init__(self) -> None:
         self._home = tempfile.TemporaryDirectory(prefix="dogerm-warm-")
         self.address = str(Path(self._home.name) / "socket")
+        # by its own interpreter: another one's start may change variables, as pyenv's does PATH
+        shim = Path(self._home.name) / _SHIM.name
+        shim.write_text(f"#!{sys.executable} -IS\n{_SHIM.read_text('utf-8')}", "utf-8")
+        shim.chmod(0o755)
         self.nothing = os.open(os.devnull, os.O_RDWR)
         # read at import: one for all commands
         self._own = {} if "HF_HOME" in os.environ else {"HF_HOME": self._home.name}
@@ -326,7 +330,8 @@ def _become(request: dict[str, Any], files: list[int]) -> None:
     sys.path[0] = os.getcwd() if sys.argv[0] == MODULE else os.path.dirname(sys.argv[0])
     if SHIM in request["environment"]:
         os.environ[SHIM] = request["environment"][SHIM]
-        sys.executable = str(_SHIM)
+        address, _ = json.loads(os.environ[SHIM])
+        sys.executable = str(Path(address).with_name(_SHIM.name))
 
 
 def _run() -> None:

@@ -1,4 +1,3 @@
-#!/usr/bin/env -S python3 -IS
 """`python -m MODULE ...` by a fork of `tests.warm`'s process; else the real interpreter."""
 
 import json
