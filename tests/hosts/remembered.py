@@ -4,6 +4,7 @@ Each TaskManager of some fifty in the suite walks 13,000 of them.
 """
 
 import functools
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import lm_eval.tasks
 import pytest
 from lm_eval.tasks import _index
 
-OWN = Path(lm_eval.tasks.__file__).parent
-parsed: dict[tuple[Path, bool], bytes] = {}
+OWN = f"{Path(lm_eval.tasks.__file__).parent}{os.sep}"
+parsed: dict[tuple[str, bool], bytes] = {}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,12 +23,13 @@ def parsed_once() -> Any:
 
     @functools.wraps(load)
     def once(path: Path, *, resolve_func: bool = True, recursive: bool = True) -> Any:
-        if resolve_func or not path.is_relative_to(OWN):
+        name = str(path)
+        if resolve_func or not name.startswith(OWN):
             return load(path, resolve_func=resolve_func, recursive=recursive)
-        if (path, recursive) not in parsed:
+        if (name, recursive) not in parsed:
             found = load(path, resolve_func=False, recursive=recursive)
-            parsed[path, recursive] = pickle.dumps(found)
-        return pickle.loads(parsed[path, recursive])
+            parsed[name, recursive] = pickle.dumps(found)
+        return pickle.loads(parsed[name, recursive])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_index, "load_yaml", once)

@@ -28,7 +28,10 @@ def unpacked(package: str, folder: Path) -> Path:
     wanted = f"{package}=={version(package)}"
     fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
     done = subprocess.run(
-        [*fetch, "--no-binary", ":all:", wanted], capture_output=True, text=True, timeout=600
+        [*fetch, "--no-build-isolation", "--no-binary", ":all:", wanted],
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     if done.returncode:
         if os.environ.get("CI") != "true":
@@ -57,6 +60,7 @@ def compared(
         without: names of files that are left out.
     """
     run = [sys.executable, "-m", "pytest", "tests", "-q", "-p", "no:cacheprovider"]
+    run += ["--tb=native"]  # the only kind that does not parse a failing test's file
     for plugin in (OUTCOMES, *plugins):
         shutil.copy(plugin, folder)
         run += ["-p", plugin.stem]
