@@ -33,6 +33,9 @@ def ray_module(option: str = OPTION) -> Any:
     # Ray prints a paragraph about each lost worker on stdout, where a command's results go; a pool
     # says it in a line. (Ray reads the variable when it is imported.)
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed")
+    # Ray would start a process for each core at once; an actor, with its own environment, gets none
+    # of those.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "false")
     try:
         import ray
     except ImportError as error:
