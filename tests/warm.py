@@ -8,7 +8,9 @@ process with its own pid, arguments, current folder, output and exit status.
 A program that starts `python -m MODULE` in its turn, as torchrun does for each of its processes,
 asks for it by `sys.executable`. In a fork that runs a module that is `warm_python.py`, which stands
 for another fork as long as that runs: it hands on signals and the exit status, and its death is
-the fork's. For anything else that it is asked for it becomes the real interpreter.
+the fork's. For anything else that it is asked for it becomes the real interpreter. It can be the
+Python of Ray's workers, too (`for_ray`), whose own environment is no other than the tests': a pool
+with variables of its own, as PYTHONPATH, gets real ones.
 
 Not for a test whose subject is the start: the environment that libraries read when they are
 imported, the hook, the order of hashes. `tests/harness/test_warm.py` holds warm and cold against
@@ -51,7 +53,8 @@ MODULES = (
 )
 # Of all other variables something may have been read when it was imported.
 _READ_LATE = (
-    *("DOGERM_CACHE", "DOGERM_DATA_DIR", "PYTEST_", "CUDA_VISIBLE_DEVICES", "RAY_"),
+    *("DOGERM_CACHE", "DOGERM_DATA_DIR", "PYTEST_", "CUDA_VISIBLE_DEVICES"),
+    *("RAY_", "PYTHONBREAKPOINT"),  # which Ray sets where it is started
     # which of several processes it is
     *("ACCELERATE_", "GROUP_", "LOCAL_", "MASTER_", "RANK", "ROLE_", "WORLD_SIZE"),
     *("TORCHELASTIC_", "TORCH_NCCL_"),
@@ -221,6 +224,16 @@ class _Parent:
         self._home.cleanup()
 
 
+def for_ray() -> dict[str, Any]:
+    """The runtime environment of a Ray whose workers are forks, too, where they can be."""
+    parent = _parent()
+    python = str(Path(parent.address).with_name(_SHIM.name))
+    return {
+        "py_executable": python,
+        "env_vars": parent.completed({**START, **parent.for_shim}),
+    }
+
+
 @functools.cache
 def _parent() -> _Parent:
     return _Parent()
@@ -231,7 +244,7 @@ def _is_late(name: str) -> bool:
 
 
 def _early(environment: Mapping[str, str]) -> dict[str, str]:
-    ignored = ("KMP_", SHIM)  # set by libraries in a process that imports them
+    ignored = ("KMP_", "SPT_NOENV", SHIM)  # set by libraries in a process that imports them
     return {
         name: value
         for name, value in environment.items()
@@ -328,7 +341,7 @@ def _become(request: dict[str, Any], files: list[int]) -> None:
     os.chdir(request["cwd"])
     sys.argv[:] = request["argv"]
     sys.path[0] = os.getcwd() if sys.argv[0] == MODULE else os.path.dirname(sys.argv[0])
-    if SHIM in request["environment"]:
+    if SHIM in request["environment"] and sys.argv[0] == MODULE:
         os.environ[SHIM] = request["environment"][SHIM]
         address, _ = json.loads(os.environ[SHIM])
         sys.executable = str(Path(address).with_name(_SHIM.name))

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -26,17 +27,19 @@ from dogerm_plugin.errors import MergeError
 from harness.commands.search import search
 from harness.errors import HarnessError
 from harness.models.actors import cluster as ray_cluster
+from harness.models.actors.pool import ActorPool, Made
 from harness.study import choose, ray_pool, recipe_file
 from harness.study.ray_pool import RayPool
-from harness.study.recipe import Point
 from harness.study.rows import REPORT
 from harness.study.spec import Settings, Spec
 from harness.study.worker import Job, LocalPool, Outcome, Worker
+from tests import warm
 from tests.harness.conftest import preference_rows
 from tests.harness.study.recipes import at
 
 ray = pytest.importorskip("ray")
 
+NOTHING = Made(dict, ())  # for whom it is the actors alone that matter
 SELECT, REPORTED = "alpacaeval-easy", "donotanswer"
 JOBS = [
     Job("λ = 0", at(0.0)),
@@ -85,6 +88,7 @@ def expected(spec: Spec) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """A local Ray that takes this machine for one of 8 cores and 2 GPUs."""
+    ray_cluster.ray_module()  # and what it sets
     ray.init(
         "local",
         num_cpus=8,
@@ -92,6 +96,7 @@ def cluster() -> Iterator[None]:
         include_dashboard=False,
         object_store_memory=80 << 20,
         log_to_driver=False,
+        runtime_env=warm.for_ray(),
     )
     yield
     ray.shutdown()
@@ -119,20 +124,23 @@ def told(pool: RayPool, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def pool_of(cluster: None) -> Iterator[Callable[..., RayPool]]:
+def pool_of(cluster: None) -> Iterator[Callable[..., ActorPool[Any, Any]]]:
     """Makes more pools, of one worker each, and closes them.
 
     As `pool` has the cores, these get the GPUs, which are not there: they can't load a model.
     """
-    made: list[RayPool] = []
+    pools: list[ActorPool[Any, Any]] = []
 
-    def make(spec: Spec, workers: int | None = 1, **options: Any) -> RayPool:
-        spec = dataclasses.replace(spec, settings=Settings())
-        made.append(RayPool(spec, workers=workers, **options))
-        return made[-1]
+    def make(what: Spec | Made, workers: int | None = 1, **options: Any) -> ActorPool[Any, Any]:
+        if isinstance(what, Made):
+            pools.append(ActorPool(what, "local", workers, **options))
+        else:
+            what = dataclasses.replace(what, settings=Settings())
+            pools.append(RayPool(what, workers=workers, **options))
+        return pools[-1]
 
     yield make
-    for pool in made:
+    for pool in pools:
         pool.close()
 
 
@@ -225,21 +233,18 @@ class Deadly:
         return os._exit, (1,)
 
 
-@pytest.mark.slow
-def test_job_that_kills_its_workers_is_given_up(
-    spec: Spec, pool_of: Callable[..., RayPool]
-) -> None:
+def test_job_that_kills_its_workers_is_given_up(pool_of: Callable[..., Any]) -> None:
     """After its retries; the message has the job and how often its worker was lost."""
     told: list[str] = []
-    pool = pool_of(spec, retries=1, say=told.append)
-    pool.submit(Job("trial 13", Point({"weight": Deadly()}, "", (), 0.0, False)))
+    pool = pool_of(NOTHING, retries=1, say=told.append)
+    pool.submit(SimpleNamespace(label="trial 13", subject=Deadly()))
     with pytest.raises(HarnessError, match=r"worker of trial 13 was lost 2 times in a row \(its"):
         pool.next()
     assert len(told) == 2  # how many workers there are, and the first loss
 
 
 def test_workers_that_die_at_their_start_are_given_up(
-    spec: Spec, pool_of: Callable[..., RayPool]
+    spec: Spec, pool_of: Callable[..., Any]
 ) -> None:
     """With the number of workers as the way out: each holds a model."""
     deadly: Any = Deadly()
@@ -251,7 +256,7 @@ def test_workers_that_die_at_their_start_are_given_up(
 
 @pytest.mark.parametrize("kind", [HarnessError, MergeError])
 def test_mistake_is_raised_as_it_is(
-    spec: Spec, pool_of: Callable[..., RayPool], kind: type[Exception]
+    spec: Spec, pool_of: Callable[..., Any], kind: type[Exception]
 ) -> None:
     """A mistake of the user's is not tried again."""
     told: list[str] = []
@@ -269,7 +274,7 @@ def test_mistake_is_raised_as_it_is(
 
 
 def test_file_that_a_node_lacks_is_named_with_the_node(
-    spec: Spec, pool_of: Callable[..., RayPool], monkeypatch: pytest.MonkeyPatch
+    spec: Spec, pool_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A relative path is meant from the driver's folder."""
     monkeypatch.setattr(ray_pool, "local_files", lambda spec: ["data", "mine/prefs.yaml"])
@@ -329,10 +334,9 @@ def test_a_busy_cluster_is_told(free: float, more: str) -> None:
     assert division.told() == f"Ray: 2 workers, each with 4 CPU{more}"
 
 
-@pytest.mark.slow
-def test_each_worker_has_a_gpu(spec: Spec, pool_of: Callable[..., RayPool]) -> None:
+def test_each_worker_has_a_gpu(pool_of: Callable[..., Any]) -> None:
     """Without --workers there are as many as GPUs, and each sees its own."""
-    pool = pool_of(spec, workers=None)
+    pool = pool_of(NOTHING, workers=None)
     visible = [
         worker.actor.__ray_call__.remote(lambda actor: os.environ["CUDA_VISIBLE_DEVICES"])
         for worker in pool._workers
@@ -441,18 +445,16 @@ def test_grid_search_gives_the_same_with_ray(spec: Spec, tmp_path: Path) -> None
     alone = CliRunner().invoke(search, [*given, str(tmp_path / "alone")])
     assert alone.exit_code == 0, alone.output
 
-    code = "from harness.commands.search import search; search()"
     with_ray = [*given, str(tmp_path / "ray"), "--ray", "local", "--workers", "2"]
-    command = [sys.executable, "-c", code, *with_ray]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
-        kill_an_actor(running)
-        _, said = running.communicate()
+    running = warm.Process("-m", "harness", "search", *with_ray)
+    kill_an_actor(running)
+    _, said = running.communicate()
     assert running.returncode == 0, said
     assert "a worker that was starting was lost (its worker process has died)" in said
     assert trials_and_best(tmp_path / "ray") == trials_and_best(tmp_path / "alone")
 
 
-def kill_an_actor(running: subprocess.Popen[str]) -> None:
+def kill_an_actor(running: warm.Process) -> None:
     """The first one that is about to load its models: Ray shows what an actor does as its name."""
     while running.poll() is None:
         for process in psutil.Process(running.pid).children(recursive=True):

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
+from harness.models.actors.cluster import ray_module
 from harness.models.routing.expert_actor import Row
 from harness.rows.conversation import Conversation, Origin, Response
+from tests import warm
 from tests.harness.models.test_reward import TALK, requests, reward, some_pairs
 from tests.harness.models.test_router import NAMES, ByHash, talks
 
@@ -32,6 +34,7 @@ def experts(save_reward_model: Save) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """A local Ray that takes this machine for one of 6 cores and 2 GPUs."""
+    ray_module()  # and what it sets
     ray.init(
         "local",
         num_cpus=6,
@@ -39,6 +42,7 @@ def cluster() -> Iterator[None]:
         include_dashboard=False,
         object_store_memory=80 << 20,
         log_to_driver=False,
+        runtime_env=warm.for_ray(),
     )
     yield
     ray.shutdown()
