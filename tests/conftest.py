@@ -40,23 +40,29 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(config.stash[_CACHE], ignore_errors=True)
 
 
-# What `pytest --durations` says of whole files, longest first.
+# What `pytest --durations` says of whole files, longest first; but not both of Ray's at once, which
+# have many processes at work, or none.
 LONGEST = (
     "harness/study/test_ray_pool.py",
-    "harness/models/routing/test_ray_experts.py",
     "test_packaging.py",
-    "harness/demo/test_demo.py",
-    "harness/models/load/test_saved_layouts.py",
-    "harness/models/load/test_processes.py",
     "hosts/test_lm_eval.py",
-    "harness/bon/test_smollm2.py",
+    "harness/models/routing/test_ray_experts.py",
+    "dogerm_plugin/run/test_merge.py",
+    "harness/demo/test_demo.py",
+    "harness/test_warm.py",
+    "dogerm_plugin/run/experts/test_experts.py",
+    "dogerm_plugin/anatomy/test_architectures.py",
     "hosts/test_mergekit.py",
+    "harness/models/load/test_saved_layouts.py",
+    "harness/models/row_files/test_score.py",
+    "dogerm_plugin/run/test_conversions.py",
+    "harness/models/load/test_processes.py",
+    "harness/bon/test_smollm2.py",
     "harness/study/test_search.py",
     "dogerm_plugin/run/test_output.py",
+    "dogerm_plugin/run/test_in_memory.py",
     "harness/study/test_sweep.py",
     "harness/models/test_live.py",
-    "dogerm_plugin/run/test_merge.py",
-    "dogerm_plugin/run/test_conversions.py",
     "harness/test_command.py",
     "harness/bon/test_command.py",
 )
