@@ -43,7 +43,9 @@ def carry(old: Path, new: Path) -> list[tuple[str, str]]:
             if not (new / made).exists():
                 (new / made).mkdir()
                 keep_access(source, new / made)
-    theirs = [name for name in sorted(files_below(old)) if not ours.is_ours(old, name)]
+    others = [name for name in sorted(files_below(old)) if not ours.is_ours(old, name)]
+    # A large file that is linked from elsewhere is not proved ours; the new one may be the same.
+    theirs = [name for name in others if not _one_file(old / name, new / name)]
     places = {name: _place(new, name) for name in theirs}
     moved = {n for n in theirs if os.path.lexists(new / places[n]) or unasked(n)}
     for name in sorted(theirs, key=moved.__contains__):  # the names that stay come first
@@ -148,6 +150,13 @@ def _stands(source: Path, final: Path, name: str) -> bool:
         if _same(source, final / candidate):
             return True
     return False
+
+
+def _one_file(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samestat(os.lstat(one), os.lstat(other))
+    except OSError:
+        return False
 
 
 def _same(one: Path, other: Path) -> bool:

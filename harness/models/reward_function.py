@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, at
-from harness.models.load.arguments import number
+from harness.models.load.arguments import number, parameters, refuse_misspelt
 from harness.models.reward import Reward
 from harness.models.routing.scale import Scale
 from harness.rows.conversation import Conversation, as_response, messages_of, plain_text
@@ -58,6 +58,10 @@ class RewardFunction:
         batch_size: int | str = "auto",
         **arguments: Any,
     ) -> None:
+        from lm_eval.models.huggingface import HFLM
+
+        own, its = parameters(RewardFunction, RewardFunction), parameters(Reward, HFLM)
+        refuse_misspelt(arguments, own | its)
         self.scale = None if calibration is None else read_scale(Path(calibration), expert)
         self.clip = None if clip is None else number(clip, "clip", positive=True)
         self.length_penalty = number(length_penalty, "length_penalty", positive=False)

@@ -213,7 +213,7 @@ def _unasked(row: Mapping[str, Any], columns: Columns, name: str) -> HarnessErro
     likely = [key for key in ("question", "instruction", "conversations", "messages") if key in row]
     return HarnessError(
         f"{asked} (there are: {', '.join(map(str, row))}), and column {name} holds no whole "
-        "conversation; name the prompt's column in the YAML, as in columns: {prompt: "
+        "conversation; name the prompt's column, as in columns: {prompt: "
         f"{(likely or ['question'])[0]}}}"
     )
 
@@ -226,7 +226,7 @@ def _refuse_missing(row: Mapping[str, Any], columns: Columns) -> None:
     if missing:
         raise HarnessError(
             f"no column {', '.join(missing)} (there are: {', '.join(map(str, row))}); name the "
-            "columns in the YAML, as in columns: {chosen: good, rejected: bad}"
+            "columns, as in columns: {chosen: good, rejected: bad}"
         )
 
 

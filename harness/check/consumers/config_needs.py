@@ -95,17 +95,34 @@ def tokenizer(model: StoredReward) -> Lack | None:
 
 def padding_token(model: StoredReward) -> Lack | None:
     """config.json says what rows are padded with: else transformers takes one row at a time."""
-    if getattr(model.text_config, "pad_token_id", None) is not None:
-        return None
+    if config_padding(model) is not None:
+        return one_padding(model)
     own = getattr(model.tokenizer, "pad_token_id", None)
     why = "config.json has no pad_token_id: transformers then takes one conversation at a time"
     if own is None or own == model.last_token:
         return Lack(why, Kind.CARE)
+    return _padded_with(why, own)
 
+
+def one_padding(model: StoredReward) -> Lack | None:
+    """Rows are padded with the token that the class passes over, and not read at another."""
+    said, own = config_padding(model), getattr(model.tokenizer, "pad_token_id", None)
+    if said is None or own in (None, said):
+        return None
+    why = (
+        f"pad_token_id of config.json is {_shown(model, said)}, and the tokenizer pads with "
+        f"{_shown(model, own)}: the shorter rows of a batch would be read at their padding"
+    )
+    if model.last_token in (None, said, own):  # then it would be read at another token
+        return Lack(why, Kind.CARE)
+    return _padded_with(why, own)
+
+
+def _padded_with(why: str, token: int) -> Lack:
     def mend(plan: Plan) -> None:
-        plan.config["pad_token_id"] = own
+        plan.config["pad_token_id"] = token
 
-    return mended(why, f"pad_token_id: {own}, the tokenizer's", mend)
+    return mended(why, f"pad_token_id: {token}, the tokenizer's", mend)
 
 
 def config_padding(model: StoredReward) -> int | None:
@@ -121,6 +138,37 @@ def tokenizer_padding(model: StoredReward) -> int | None:
         return config_padding(model)
     token: int | None = made.eos_token_id if made.pad_token_id is None else made.pad_token_id
     return token
+
+
+def nemo_rl_padding(model: StoredReward) -> int | None:
+    """NeMo-RL: `pad_token_id` of config.json; where it has none, as TRL."""
+    said = config_padding(model)
+    return tokenizer_padding(model) if said is None else said
+
+
+def ends_added(model: StoredReward) -> Lack | None:
+    """NeMo-RL puts the first and the last token around a chat whose template has not.
+
+    ``nemo_rl/data/llm_message_utils.py: get_formatted_message_log``; newlines behind the last one
+    stay, and do not count.
+    """
+    if model.chat is None:
+        return None
+    (text, _), made = model.chat, model.tokenizer
+    first, last = made.bos_token or "", made.eos_token or ""
+    padded = nemo_rl_padding(model)
+    if not text.rstrip("\n").endswith(last) and made.eos_token_id != padded:
+        return Lack(
+            f"it puts {last!r} behind a chat, which the chat template does not, and reads the "
+            "reward there"
+        )
+    if not text.startswith(first):
+        return Lack(
+            f"it puts {first!r} before a chat, which the chat template does not: rewards differ "
+            "from those of `dogerm score`",
+            Kind.CARE,
+        )
+    return None
 
 
 def nothing(_: StoredReward) -> None:

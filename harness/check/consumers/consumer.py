@@ -31,7 +31,6 @@ class Consumer:
         needs: what it needs of a model; `one_reward` comes first, the head's name before its bias.
         command: what loads or serves a model; ``{model}`` is its folder.
         reward: where the reward then stands.
-        unchecked: why nobody could look up whether all this holds; empty where it was read.
         takes_scale: whether it reads `mean` and `std` of config.json.
     """
 
@@ -41,7 +40,6 @@ class Consumer:
     needs: tuple[Need, ...]
     command: str
     reward: str
-    unchecked: str = ""
     takes_scale: bool = False
 
 
@@ -76,8 +74,6 @@ def ask(consumer: Consumer, model: StoredReward) -> Answer:
             if lack.kind is Kind.FATAL:
                 return Answer(State.NO, (lack,))
             lacks.append(lack)
-    if consumer.unchecked:
-        lacks.append(Lack(consumer.unchecked, Kind.UNKNOWN))
     kinds = {lack.kind for lack in lacks}
     state = next((state for kind, state in _STATES.items() if kind in kinds), State.YES)
     return Answer(state, tuple(lacks))

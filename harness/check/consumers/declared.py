@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every consumer: what was read in the source of the version that is named, and nothing else.
 
-No server was run. transformers, TRL and the class that verl 0.7.0 loads are, in tests; OpenRLHF's
-class was once (`head_needs.read_scale`).
+transformers, TRL and the class that verl 0.7.0 loads are run in tests. vLLM was once, OpenRLHF's
+class too (`head_needs.read_scale`); no other server.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from dogerm_plugin.errors import suggest
 from harness.check.consumers.config_needs import (
     class_named,
     config_padding,
+    ends_added,
     key,
     known_type,
+    nemo_rl_padding,
     nothing,
     one_label,
+    one_padding,
     padding_token,
     reads,
     served,
@@ -184,22 +187,25 @@ CONSUMERS = (
     ),
     Consumer(
         "nemo-rl",
-        "NeMo-RL",
-        "its documentation; the package of that name on PyPI is empty",
+        "NeMo-RL (commit 001de1b)",
+        "nemo_rl/environments/reward_model_environment.py, data/llm_message_utils.py (commit "
+        "37b1837), models/automodel/{setup,train}.py; of nemo-automodel 0.7.0 "
+        "_transformers/{registry,model_init}.py",
         (
             one_reward,
             known_type,
+            class_named,
             trunk_named,
             head_named,
             no_bias,
-            padding_token,
             tokenizer,
-            reads(config_padding),
+            one_padding,
+            ends_added,
+            reads(nemo_rl_padding),
         ),
-        "reward_model_cfg: {{reward_model_type: bradley_terry}}, with {model} as the model",
-        "logits[i, 0]",
-        unchecked="it loads what transformers does by its documentation, and no release could be "
-        "read",
+        "uv run examples/run_grpo.py --config examples/configs/grpo_rm_1B.yaml "
+        "env.reward_model.model_name={model}",
+        "the environment's reward, in bfloat16 unless env.reward_model.precision says float32",
     ),
 )
 

@@ -129,7 +129,7 @@ def read_scale(model: StoredReward) -> Lack | None:
     """OpenRLHF 0.11.2 keeps `mean` and `std` in buffers that loading leaves unset.
 
     Its class, run with transformers 5.15.0 and 5.23.0 on a CPU: as __init__ made it, both were
-    right; after from_pretrained, any number.
+    right; after from_pretrained, any number. Its server with 5.19.0: rewards of -7e9.
     """
     if "mean" not in model.raw:
         return None

@@ -88,8 +88,8 @@ class StoredReward:
         return AutoTokenizer.from_pretrained(self.folder) if holds_tokenizer(self.folder) else None
 
     @cached_property
-    def last_token(self) -> int | None:
-        """What a conversation ends in; None where no chat template says it."""
+    def chat(self) -> tuple[str, list[int]] | None:
+        """`CHAT` as its chat template has it, text and tokens; None where it has none for it."""
         from harness.check.model import ENDLESS
         from harness.models.score.chat_template import choose_template
         from harness.models.score.encoder import Encoder
@@ -98,9 +98,14 @@ class StoredReward:
             return None
         try:
             encoder = Encoder(self.tokenizer, choose_template(self.tokenizer, None), ENDLESS)
-            return encoder.encode(CHAT)[0][-1]
+            return encoder.render(CHAT), encoder.encode(CHAT)[0]
         except HarnessError:  # a template for something else
             return None
+
+    @property
+    def last_token(self) -> int | None:
+        """What a conversation ends in; None where no chat template says it."""
+        return None if self.chat is None else self.chat[1][-1]
 
 
 def read_reward(folder: Path) -> StoredReward:

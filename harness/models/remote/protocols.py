@@ -62,7 +62,7 @@ class Protocol(ABC):
 
 
 class Vllm(Protocol):
-    """vLLM's ``POST /classify``, as read in vllm 0.33.0.
+    """vLLM's ``POST /classify``, as read in vllm 0.33.0, and run with 0.32.0.
 
     ``entrypoints/pooling/base/protocol.py``: ``input`` takes lists of token ids, and
     ``use_activation`` (whose default puts a sigmoid on a single label, unless config.json says
@@ -106,7 +106,7 @@ class Vllm(Protocol):
 
 
 class Sglang(Protocol):
-    """SGLang's own ``POST /classify``, as read in sglang 0.5.10.post1.
+    """SGLang's own ``POST /classify``, as read in sglang 0.5.23.
 
     ``srt/entrypoints/http_server.py`` and ``srt/managers/io_struct.py`` (``EmbeddingReqInput``):
     ``input_ids`` takes lists of token ids, where ``text`` would get a second first token. The
@@ -135,11 +135,11 @@ class Sglang(Protocol):
 
 
 class Openrlhf(Protocol):
-    """OpenRLHF's ``POST /get_reward``, as read in its repository at commit 58ec6ff.
+    """OpenRLHF's ``POST /get_reward``, as read in OpenRLHF 0.11.2, and run.
 
     ``openrlhf/cli/serve_rm.py``: ``query`` is a list of texts, tokenized as they are
-    (``add_special_tokens=False``) and cut to ``--max_len`` (2048) without a word; the answer is
-    ``rewards``, a list. Earlier versions (commit 080b54f) strip the letters of the pad and EOS
+    (``add_special_tokens=False``) and cut to ``--data.max_len`` (2048) without a word; the answer
+    is ``rewards``, a list. Earlier versions (commit 080b54f) strip the letters of the pad and EOS
     token from both ends of a text and add a first token: `squashed` refuses these.
     """
 

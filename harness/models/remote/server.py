@@ -52,6 +52,8 @@ class Server:
         """
         if base_url is None:
             raise HarnessError("--model_args lacks base_url=http://HOST:PORT, the server's")
+        if api is None:
+            raise HarnessError(f"--model_args lacks api=, which is one of {', '.join(PROTOCOLS)}")
         if api not in PROTOCOLS:
             raise HarnessError(f"api={api} is unknown; it is one of {', '.join(PROTOCOLS)}")
         protocol = PROTOCOLS[api]()

@@ -35,13 +35,15 @@ class RowBar:
         self._bar.close()
 
     def skip(self, rows: int) -> None:
-        """Rows that were done before, or are done elsewhere: they say nothing of the speed."""
-        if not self._bar.disable:
-            self._bar.initial += rows
-        self._bar.update(rows)
+        """Rows that an earlier run has done: they say nothing of the speed, or the time left."""
+        if self._bar.disable:
+            return
+        for place in ("initial", "n", "last_print_n"):
+            setattr(self._bar, place, getattr(self._bar, place) + rows)
+        self._bar.refresh()
 
     def add(self, rows: int) -> None:
-        """Rows that are done."""
+        """Rows that are done, here or meanwhile elsewhere."""
         self._bar.update(rows)
 
     @contextmanager

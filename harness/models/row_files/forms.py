@@ -131,7 +131,8 @@ def read(row: Mapping[str, Any], names: Names, where: str, allow_markup: bool = 
         return Asked(form, _context(doc, origin), [_answer(doc, "chosen")])
     values = row[column]
     if not isinstance(values, Sequence) or isinstance(values, str) or not values:
-        raise HarnessError(f"column {column} is {shown(values)}, expected a list of responses")
+        found = "an empty list" if values == [] else shown(values)
+        raise HarnessError(f"column {column} is {found}, expected a list of responses")
     docs = []
     for number, value in enumerate(values, start=1):
         if not isinstance(value, str | Sequence | Mapping):
@@ -165,7 +166,8 @@ def values_of(form: str, rewards: Sequence[float]) -> tuple[Any, ...]:
 
 
 def _columns(row: Mapping[str, Any], names: Names, one: str, other: str) -> Columns:
-    prompt = names.prompt if is_filled(row.get(names.prompt)) else None
+    named = names.prompt != Names().prompt and names.prompt not in row  # told, then, not passed by
+    prompt = names.prompt if named or is_filled(row.get(names.prompt)) else None
     return Columns(prompt, one, other, None, names.system, names.tools, names.documents)
 
 

@@ -66,10 +66,11 @@ class Order:
         return chunks(self.rows(), self.names, self.source.path, self.allow_markup)
 
     def check(self) -> None:
-        """Refuse an output before anything is computed.
+        """Refuse an output, or a first row without a form, before anything is loaded or written.
 
         Raises:
-            HarnessError: it has another ending, is the input, or is there.
+            HarnessError: the output has another ending, is the input, or is there; the row has none
+                of the columns.
         """
         if self.output.suffix not in output.ENDINGS:
             raise HarnessError(
@@ -83,6 +84,7 @@ class Order:
         for place, row in islice(self.rows(), 1):
             self.refuse_taken(place, row, self.new_columns(row))
             self.refuse_replaced(place, row, self._form(row))
+            next(chunks([(place, row)], self.names, self.source.path, self.allow_markup))
 
     def new_columns(self, row: Mapping[str, Any], form: str = "") -> tuple[str, ...]:
         """The columns that a row gets.

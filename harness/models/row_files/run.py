@@ -36,8 +36,11 @@ def score(order: Order, say: Callable[[str], None]) -> Outcome | None:
     with RowBar(total, hidden=rank != 0) as bar:
         for chunk in order.chunks():
             count = chunk.number + 1
-            if kept.has(chunk) or chunk.number % processes != rank:
+            if kept.has(chunk):
                 bar.skip(len(chunk.rows))
+                continue
+            if chunk.number % processes != rank:
+                bar.add(len(chunk.rows))
                 continue
             # Each chunk would say again what is to be said of the template.
             with quiet, bar.of(len(chunk.rows), chunk.conversations):

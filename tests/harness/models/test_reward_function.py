@@ -108,6 +108,8 @@ def test_what_is_no_conversation_is_told(function: Callable[..., RewardFunction]
         made(["a", "b"], ["c"])
     with pytest.raises(HarnessError, match="completion 0: is dict"):
         made(["a"], [{"text": "b"}])  # type: ignore[list-item]
+    with pytest.raises(HarnessError, match="unknown 'clp'; did you mean 'clip'"):
+        function(clp=1)
     with pytest.raises(HarnessError, match="clip=-1"):
         function(clip=-1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -19,14 +20,16 @@ Save = Callable[..., Path]
 
 @pytest.fixture
 def save(tmp_path: Path, tokenizer: Any, small_config: dict[str, Any]) -> Save:
-    """Saves a model of a class; keyword arguments change its config."""
+    """Saves a model of a class whose chats end in EOS; keyword arguments change its config."""
+    own = copy.deepcopy(tokenizer)
+    own.eos_token = "<|im_end|>"
 
     def made(kind: str = "Llama", task: str = "SequenceClassification", **changes: Any) -> Path:
         config = getattr(transformers, f"{kind}Config")(**{**small_config, **changes})
         model = getattr(transformers, f"{kind}For{task}")(config)
         folder = tmp_path / kind.lower()
         sharpened(model).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        own.save_pretrained(folder)
         return folder
 
     return made

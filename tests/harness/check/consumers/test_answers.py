@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from harness.check.consumers.config_needs import key, nothing, reads
 from harness.check.consumers.consumer import Consumer, State, ask
@@ -29,7 +33,7 @@ def told(folder: Path) -> tuple[int, str]:
 
 
 def test_an_ordinary_reward_model(save: Save) -> None:
-    """Taken as it is, but for vLLM's sigmoid; what nobody could look up is not answered."""
+    """Taken as it is, but for vLLM's sigmoid."""
     model = save()
     assert states(model) == {
         "transformers": State.YES,
@@ -38,7 +42,7 @@ def test_an_ordinary_reward_model(save: Save) -> None:
         "sglang": State.YES,
         "openrlhf": State.YES,
         "verl": State.EXPORT,
-        "nemo-rl": State.UNKNOWN,
+        "nemo-rl": State.YES,
     }
     status, text = told(model)
     assert status == 0
@@ -81,7 +85,50 @@ def test_a_chat_that_ends_in_padding(save: Save, tokenizer: object) -> None:
     answer = ask(consumer("sglang"), read_reward(model))
     assert answer.state is State.CARE
     assert r"a chat ends in '\n', pad_token_id, and the reward belongs to" in answer.why
-    assert ask(consumer("transformers"), read_reward(model)).state is State.YES
+    answer = ask(consumer("transformers"), read_reward(model))
+    assert answer.state is State.CARE
+    assert "the tokenizer pads with '<pad>': the shorter rows of a batch" in answer.why
+
+
+@pytest.mark.parametrize("name", ["transformers", "nemo-rl"])
+def test_rows_padded_with_another_token(name: str, save: Save, tmp_path: Path) -> None:
+    """The class looks for one and the tokenizer pads with another: a copy has one."""
+    model = save(pad_token_id=7)
+    answer = ask(consumer(name), read_reward(model))
+    assert answer.state is State.EXPORT
+    assert "the shorter rows of a batch would be read at their padding" in answer.why
+    after, _ = export(consumer(name), model, tmp_path / "out")
+    assert after.state is State.YES
+    tokens = AutoTokenizer.from_pretrained(tmp_path / "out")
+    kind = AutoModelForSequenceClassification
+    loaded = kind.from_pretrained(tmp_path / "out").eval()
+    rows = tokens(["A short one.", "Paris is the capital of France."], padding=True)
+    batch = {key: torch.tensor(value) for key, value in rows.items()}
+    alone = tokens(["A short one."], return_tensors="pt")
+    with torch.no_grad():
+        assert float(loaded(**batch).logits[0]) == pytest.approx(
+            float(loaded(**alone).logits[0]), abs=1e-5
+        )
+
+
+def test_what_nemo_rl_puts_around_a_chat(save: Save, tokenizer: Any) -> None:
+    """An EOS that the template has not is where it reads the reward, unless that is padding."""
+    model = save()
+    tokenizer.save_pretrained(model)  # whose chats end in no </s>
+    answer = ask(consumer("nemo-rl"), read_reward(model))
+    assert answer.state is State.NO
+    assert "puts '</s>' behind a chat, which the chat template does not" in answer.why
+    assert ask(consumer("vllm"), read_reward(model)).state is State.EXPORT
+    own = copy.deepcopy(tokenizer)
+    own.pad_token = own.eos_token
+    model = save(pad_token_id=own.eos_token_id)
+    own.save_pretrained(model)
+    assert ask(consumer("nemo-rl"), read_reward(model)).state is State.YES
+    own.chat_template = own.chat_template.replace("{{ bos_token }}", "")
+    own.save_pretrained(model)
+    answer = ask(consumer("nemo-rl"), read_reward(model))
+    assert answer.state is State.CARE
+    assert "puts '<s>' before a chat" in answer.why
 
 
 def test_a_language_model(language_model: Path) -> None:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
+from dogerm_plugin.run import manifest
 from harness.check.consumers.consumer import State, ask
 from harness.check.consumers.declared import CONSUMERS, consumer
 from harness.check.consumers.export import export
@@ -63,6 +64,19 @@ def test_vllm_gets_its_key_and_links(save: Save, tmp_path: Path) -> None:
     _, changed = export(consumer("vllm"), model, out)
     assert changed == ["problem_type: regression"]
     assert config(out) == config(model) | {"problem_type": "regression"}
+    assert (out / "model.safetensors").samefile(model / "model.safetensors")
+
+
+def test_once_more_to_the_same_folder(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linked weights are the same file: no second name of it stays beside the first."""
+    monkeypatch.setattr(manifest, "HASHED", 0)  # as of large files, times tell whose they are
+    model, out = save(), tmp_path / "out"
+    export(consumer("vllm"), model, out)
+    first = files(out)
+    export(consumer("vllm"), model, out)
+    assert files(out).keys() == first.keys()
     assert (out / "model.safetensors").samefile(model / "model.safetensors")
 
 

@@ -325,6 +325,7 @@ def test_the_key_goes_with_every_request(
 
 def test_arguments_that_make_no_sense(reward_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for wrong, told in (
+        ({"api": None}, "--model_args lacks api=, which is one of vllm, sglang, openrlhf"),
         ({"api": "tgi"}, "api=tgi is unknown; it is one of vllm, sglang, openrlhf"),
         ({"server": "localhost:8000"}, "no address; write http://HOST:PORT"),
         ({"dtype": "bfloat16"}, "reward-http has no dtype="),

@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 from harness.models.row_files import chunks as chunk_module
 from harness.models.row_files import output as output_module
 from harness.models.row_files import run as run_module
+from harness.models.row_files.bar import RowBar
 from harness.models.row_files.chunks import chunks
 from harness.models.row_files.forms import Names
 from harness.models.row_files.loading import Wanted
@@ -225,6 +226,30 @@ def test_what_is_there_is_not_replaced_without_a_word(reward_model: Path, tmp_pa
     assert "is the input" in refusal(reward_model, data, out="rows.jsonl")
     assert ".jsonl or .parquet" in refusal(reward_model, data, out="rows.txt")
     assert len(read(scored(reward_model, data, "--overwrite"))) == len(ANSWERED)
+
+
+def test_rows_of_an_earlier_run_say_nothing_of_the_speed() -> None:
+    """Else a run that goes on would show a time left of seconds."""
+    with RowBar(100, hidden=False) as bar:
+        bar.skip(40)
+        shown = bar._bar.format_dict
+        assert (shown["n"], shown["initial"], shown["rate"]) == (40, 40, None)
+        bar.add(10)
+        assert bar._bar.format_dict["n"] == 50
+
+
+def test_what_a_row_lacks_is_told_in_the_words_of_the_command(
+    reward_model: Path, tmp_path: Path
+) -> None:
+    """A column that --columns names and the row has not; a list without an answer."""
+    pairs = [{"prompt": "Hi", "chosen": "Yes.", "rejected": "No."}] * 2
+    data = write(tmp_path / "pairs.jsonl", pairs)
+    told = refusal(reward_model, data, "--columns", "{prompt: q}")
+    assert "line 1: no column q (there are: prompt, chosen, rejected); name the columns, as" in told
+    assert scored(reward_model, data).exists()  # the refused run has left nothing to go on from
+    rows: list[Row] = [ANSWERED[0], {"prompt": "Hi", "responses": []}]
+    found = read(scored(reward_model, write(tmp_path / "rows.jsonl", rows), code=1, out="2.jsonl"))
+    assert found[1]["reward_error"].startswith("column responses is an empty list, expected")
 
 
 def test_rows_of_another_kind_are_refused_at_once(reward_model: Path, tmp_path: Path) -> None:
