@@ -128,7 +128,7 @@ def test_best_yml_is_what_was_measured(folder: Searching) -> None:
         assert results["results"][name]["accuracy_stderr,none"] == best[f"{side}_stderr"]
 
 
-@pytest.mark.parametrize("prune", ["median", "halving"])
+@pytest.mark.parametrize("prune", ["median", "halving", "race"])
 def test_pruning_scores_fewer_rows(folder: Searching, prune: str) -> None:
     """A pruned trial has cost a part of the rows only, a complete one each row once."""
     folder.write_task("chosen", pairs("chosen", 32))
