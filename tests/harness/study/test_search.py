@@ -155,8 +155,11 @@ def test_a_pruned_search_s_complete_trials_have_the_scores_of_all_rows(folder: S
 
 
 @pytest.mark.slow
-def test_a_killed_search_finds_what_an_uninterrupted_one_finds(folder: Searching) -> None:
-    options = "--groups", "parts", "--trials", "8", "--prune", "median"
+@pytest.mark.parametrize("prune", ["median", "race"])
+def test_a_killed_search_finds_what_an_uninterrupted_one_finds(
+    folder: Searching, prune: str
+) -> None:
+    options = "--groups", "parts", "--trials", "8", "--prune", prune
     expected = trials(folder.searched(*options))
     shutil.rmtree(folder.out)
     process = folder.start_search(*options)
