@@ -143,12 +143,15 @@ def test_pruning_scores_fewer_rows(folder: Searching, prune: str) -> None:
     assert not numbers & {top["number"] for top in found["top"]}
 
 
-def test_a_pruned_search_s_complete_trials_have_the_scores_of_all_rows(folder: Searching) -> None:
+@pytest.mark.parametrize("prune", ["halving", "race"])
+def test_a_pruned_search_s_complete_trials_have_the_scores_of_all_rows(
+    folder: Searching, prune: str
+) -> None:
     folder.write_task("chosen", pairs("chosen", 32))
     grid = "--sampler", "grid", "--step", "0.25"
     whole = folder.searched(*grid)
     shutil.rmtree(folder.out)
-    pruned = folder.searched(*grid, "--prune", "halving")
+    pruned = folder.searched(*grid, "--prune", prune)
     scores = {trial["number"]: trial["score"] for trial in whole["trials"]}
     complete = [trial for trial in pruned["trials"] if trial["state"] == "complete"]
     assert complete and all(trial["score"] == scores[trial["number"]] for trial in complete)
