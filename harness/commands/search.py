@@ -91,9 +91,10 @@ class _Number(click.ParamType):
 )
 @click.option(
     "--prune",
-    type=click.Choice(["median", "halving", "none"]),
-    help="Give up a trial that is poor on 1/4 or 1/2 of the selection prompts: worse than the "
-    "median there, or not in the better half.  [default: median; grid and cmaes: none]",
+    type=click.Choice(["race", "median", "halving", "none"]),
+    help="Give up a trial that is worse than the median, or not in the better half, on 1/4 or 1/2 "
+    "of the selection prompts; race: one shown to be worse than the best finished one (one as good "
+    "as that is given up with a chance of 5% at most).  [default: median; grid and cmaes: none]",
 )
 @click.option(
     "--baseline",

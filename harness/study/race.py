@@ -141,8 +141,8 @@ class Race:
         assert job.part is not None
         rows = sum(section.items for section in result.sections if not section.is_group)
         took = duration(result.cost.score_seconds) if now else "from an earlier run"
-        number, of = job.part
-        self._say(f"part {number}/{of}  {job.label}  {result.task}  {rows} rows  ({took})")
+        part = f"part {job.part.number}/{job.part.of}"
+        self._say(f"{part}  {job.label}  {result.task}  {rows} rows  ({took})")
 
     def _drop(self, lanes: Sequence[_Lane], part: Part) -> None:
         """Drop what has lost by the end of a part."""

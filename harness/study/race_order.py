@@ -3,7 +3,8 @@
 
 A unit is all rows, of whatever task, that belong together (`harness.study.division.together`). The
 units' order is that of a digest of their texts: fixed, the same for every point, every run and
-every machine, and it has nothing to do with the files' order.
+every machine, and it has nothing to do with the files' order. There are as many such orders as
+names; that without one is a sweep's.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ SALT = "dogerm race 1"
 
 
 class Part(NamedTuple):
-    """One of so many equal parts, from 1; its text is that of a folder's name."""
+    """One of so many equal parts of an order, from 1; its text is that of a folder's name."""
 
     number: int
     of: int
+    order: str = ""
 
     def __str__(self) -> str:
         return f"{self.number}-of-{self.of}"
@@ -38,21 +40,24 @@ class Order:
 
     Args:
         rows: of all tasks that select.
+        name: the order's.
 
     Attributes:
-        tasks: these.
+        name: the order's.
+        tasks: that select.
         units: how many there are.
         rows: how many rows there are.
     """
 
-    def __init__(self, rows: Sequence[Rows]) -> None:
+    def __init__(self, rows: Sequence[Rows], name: str = "") -> None:
+        self.name = name
         self.tasks = list(rows)
         leaves = [task for one in rows for task in one.leaves.values()]
         root = together(leaves)
-        in_order = sorted(set(root.values()), key=lambda unit: place(unit, SALT))
-        number = {unit: index for index, unit in enumerate(in_order)}
+        in_order = sorted(set(root.values()), key=lambda unit: place(unit, SALT + name))
+        self._number = {unit: index for index, unit in enumerate(in_order)}
         self._units: dict[str, list[int]] = {
-            leaf: [number[root[task.unit(doc)]] for doc in _docs(task)]
+            leaf: [self._number[root[task.unit(doc)]] for doc in _docs(task)]
             for one in rows
             for leaf, task in one.leaves.items()
         }
@@ -90,6 +95,10 @@ class Order:
         finally:
             for leaf, task in tasks.items():
                 _set_docs(task, whole[leaf])
+
+    def places_in(self, other: Order) -> list[int]:
+        """Where each of the units, in this order, is in another order of the same rows."""
+        return [other._number[unit] for unit in self._number]
 
     def of_leaf(self, leaf: str) -> list[int]:
         """The unit of each document of a leaf."""

@@ -23,6 +23,7 @@ class UnitValues:
     Args:
         order: of the units.
         metric: of a number in 0..1 a row; ``NAME`` or ``NAME,FILTER``.
+        option: what the user typed, for messages.
 
     Attributes:
         bound: no unit's value is larger.
@@ -31,12 +32,13 @@ class UnitValues:
         HarnessError: the score is no weighted sum of values of its rows.
     """
 
-    def __init__(self, order: Order, metric: str) -> None:
+    def __init__(self, order: Order, metric: str, option: str = "--race") -> None:
         self._order = order
         self._metric = metric
+        self._option = option
         leaves: dict[str, float] = {}
         for one in order.tasks:
-            weights = _weights(one, metric.partition(",")[0])
+            weights = _weights(one, metric.partition(",")[0], option)
             leaves |= {leaf: weight / len(order.tasks) for leaf, weight in weights.items()}
         self._weights = {
             leaf: order.units * weight / len(order.of_leaf(leaf)) for leaf, weight in leaves.items()
@@ -66,13 +68,14 @@ class UnitValues:
                 if found is None or not _is_mean(run, leaf, found):
                     raise HarnessError(
                         f"{leaf}: no race on it, as its {self._metric} is not the mean of its "
-                        "rows' values; leave --race out"
+                        f"rows' values; leave {self._option} out"
                     )
                 for number, item in items.items():
                     if not 0 <= item.value <= 1:
                         raise HarnessError(
                             f"{leaf}: no race on its {self._metric}, which is {item.value:g} in a "
-                            "row, and values in 0..1 are expected (accuracy); leave --race out"
+                            "row, and values in 0..1 are expected (accuracy); "
+                            f"leave {self._option} out"
                         )
                     unit = units[numbers[number]]
                     values[unit] += item.value * item.documents * self._weights[leaf]
@@ -90,7 +93,7 @@ class UnitValues:
         return mean, error
 
 
-def _weights(rows: Rows, metric: str) -> dict[str, float]:
+def _weights(rows: Rows, metric: str, option: str) -> dict[str, float]:
     """What each leaf's mean counts in the score of a task or group."""
     if rows.name in rows.leaves:
         return {rows.name: 1.0}
@@ -102,7 +105,7 @@ def _weights(rows: Rows, metric: str) -> dict[str, float]:
     try:
         return groups.leaf_weights(rows.name, metric, tree, leaves, configs)
     except HarnessError as error:
-        raise HarnessError(f"{rows.name}: no race on it, as {error}; leave --race out") from error
+        raise HarnessError(f"{rows.name}: no race on it, as {error}; leave {option} out") from error
 
 
 def _is_mean(run: Run, leaf: str, found: samples.Leaf) -> bool:

@@ -28,6 +28,7 @@ from harness.study.span import Span
 from harness.study.spec import Plan, Spec
 from harness.study.store import check_folder, told_if_full
 from harness.study.trial_loop import NONE, label_of, pruner, run_trials
+from harness.study.trial_race import RACE, TrialRace
 from harness.study.trials import Trials, measured
 from harness.study.worker import Job, Pool
 
@@ -50,7 +51,7 @@ class SearchPlan(Plan):
         sampler: ``tpe``, ``cmaes``, ``random`` or ``grid``.
         trials: how many there are to be; a grid has as many as points.
         timeout: seconds after which no trial is begun.
-        prune: ``median``, ``halving`` or ``none``.
+        prune: ``race``, ``median``, ``halving`` or ``none``.
         baseline: the points of the plain sweep.
         storage: Optuna's URL; None: a file in the search's folder.
     """
@@ -93,6 +94,7 @@ def search(
     check_folder(out)
     # One of the user's own is tried before anything is read; that in `out` is made after the store.
     database = storage.connect(plan.storage) if plan.storage else None
+    race = TrialRace(plan.rows, plan.spec.metric) if plan.prune == RACE else None
     model = MergedModel(plan.spec.recipe, plan.spec.settings, say)
     space = _space(plan, model)
     sampler = samplers.sampler(plan.sampler, plan.seed, _points(space))
@@ -102,6 +104,8 @@ def search(
         try:
             with opened(spec, plan.rows, model, out, say, pool_of) as measuring:
                 rising, swept, best = _swept(plan, measuring, say)
+                if race is not None:
+                    race.check(swept[lambda_is(best.label)].runs)
                 trials = Trials(
                     database or storage.connect_in(out),
                     {**about, **_asked(plan, space)},
@@ -111,7 +115,7 @@ def search(
                     rising,
                     f"{platform.node()}:{out.resolve()}",
                 )
-                tried = _run(trials, plan, space, measuring.pool, say)
+                tried = _run(trials, plan, space, measuring.pool, race, say)
                 top = ranked(tried, rising)[:TOP]
                 if not top:
                     raise HarnessError(_nothing(tried, plan))
@@ -180,6 +184,7 @@ def _run(
     plan: SearchPlan,
     space: Space | MethodSpace,
     pool: Pool,
+    race: TrialRace | None,
     say: Callable[[str], None],
 ) -> list[FrozenTrial]:
     """All trials of the study, when there are enough."""
@@ -197,6 +202,7 @@ def _run(
             limit=len(_points(space)) or plan.trials,
             timeout=plan.timeout,
             prune=plan.prune != NONE,
+            race=race,
             say=say,
         )
         return trials.all()

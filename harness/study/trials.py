@@ -46,6 +46,7 @@ class Trials:
 
     Attributes:
         name: the study's.
+        rising: whether a larger score is better.
         nearest: where the study is new, that of the storage which is most like it.
         changed: what differs there.
         begun: how many trials there are, as of the last `ask`.
@@ -64,6 +65,7 @@ class Trials:
         import optuna
 
         self.name = f"dogerm-{digest(about)}"
+        self.rising = rising
         self.nearest, self.changed = _nearest(storage, self.name, about)
         with without_warnings():
             self.study: Study = optuna.create_study(
@@ -142,6 +144,13 @@ class Trials:
             return False
         told = self.study.tell(trial, value, TrialState[state.upper()], skip_if_finished=True)
         return told.state == TrialState[state.upper()]
+
+    def best(self) -> FrozenTrial | None:
+        """The complete trial with the best score so far, whichever process ran it."""
+        try:
+            return self.study.best_trial
+        except ValueError:  # none is complete
+            return None
 
     def all(self) -> list[FrozenTrial]:
         """Every trial, in the order of their places; of one that was tried again, the last."""

@@ -156,8 +156,7 @@ class Worker:
         began, before = time.perf_counter(), model.scored
         results: dict[str, dict[str, Any]] = {}
         files: dict[str, dict[str, bytes]] = {}
-        wanted = (one for one in self._rows if one.role == job.role)
-        for rows in (one for one in wanted if job.task in (None, one.name)):
+        for rows in self._wanted(job):
             about = self._about(job.point, 0.0 if results else seconds)
             warn = (rows.role, rows.name) not in self._told
             told_as = f"merged with {job.point}"
@@ -182,12 +181,20 @@ class Worker:
             files=files,
         )
 
+    def _wanted(self, job: Job) -> list[Rows]:
+        """The tasks and groups that a job is about."""
+        found = [one for one in self._rows if one.role == job.role]
+        if job.part is not None:
+            if self._order is None or self._order.name != job.part.order:
+                self._order = Order(found, job.part.order)
+            found = [one for one in found if self._order.has_any(one, job.part)]
+        return [one for one in found if job.task in (None, one.name)]
+
     def _part_of(self, rows: Rows, job: Job) -> AbstractContextManager[Rows]:
         """The rows that a job is about, for a while."""
         if job.part is None:
             return rungs.part(rows, job.share)
-        if self._order is None:
-            self._order = Order([one for one in self._rows if one.role == SELECT])
+        assert self._order is not None
         return self._order.part(rows, job.part)
 
     def _set(self, point: Point) -> tuple[Remembering, float]:

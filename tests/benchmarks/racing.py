@@ -5,13 +5,15 @@
 
 Each folder is of a finished `dogerm sweep` without --race. Its selection rows are put into another
 order 200 times, and raced by both rules: the share of points times rows that is scored, and how
-often the full score of what is chosen lies within one standard error of the best. The points of one
-task, each prompt a unit.
+often the full score of what is chosen lies within one standard error of the best. Then the points
+are the trials of a search, one after another in an order of chance, 200 times, with each rule of
+--prune. The points of one task, each prompt a unit.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,9 @@ from harness.compare.samples import read_leaf
 from harness.runs.results import find_run
 from harness.study import racing
 from harness.study.rows import SELECT
+from harness.study.rungs import SHARES
+from harness.study.trial_loop import MEDIAN, MEDIAN_FROM, NONE
+from harness.study.trial_race import RACE
 
 SHUFFLES = 200
 
@@ -66,6 +71,34 @@ def race(values: np.ndarray, rule: str) -> tuple[int, float]:
     return chosen, sum(seen) / (points * units)
 
 
+def search(values: np.ndarray, prune: str, generator: np.random.Generator) -> tuple[int, float]:
+    """The trial that is chosen, and the share of trials times units that was seen."""
+    trials, units = values.shape
+    common = generator.permutation(units)
+    finished: list[int] = []
+    seen = 0
+    for trial in generator.permutation(trials):
+        if prune == RACE and finished:
+            best = max(finished, key=lambda one: values[one].mean())
+            order = generator.permutation(units)
+            capital = racing.log_capital((values[trial] - values[best])[order], units, 1.0)
+            stops = [round(part * units / racing.PARTS) for part in range(1, racing.PARTS)]
+            poor = [capital[:stop].max() >= np.log(1 / racing.ALPHA) for stop in stops]
+        elif prune == MEDIAN and len(finished) >= MEDIAN_FROM:
+            stops = [math.ceil(share * units) for share in SHARES[:-1]]
+            parts = np.array([values[:, common[:stop]].mean(axis=1) for stop in stops])
+            medians = np.median(parts[:, finished], axis=1)
+            poor = list(np.maximum.accumulate(parts[:, trial]) < medians)
+        else:
+            stops, poor = [], []
+        if any(poor):
+            seen += stops[poor.index(True)]
+        else:
+            seen += units
+            finished.append(trial)
+    return max(finished, key=lambda one: (values[one].mean(), -one)), seen / (trials * units)
+
+
 def lines(folder: Path) -> Iterator[str]:
     """A row of the table for each rule."""
     values = kept(folder)
@@ -75,8 +108,16 @@ def lines(folder: Path) -> Iterator[str]:
     error = values[best].std(ddof=1) / np.sqrt(units)
     generator = np.random.default_rng(0)
     orders = [generator.permutation(units) for _ in range(SHUFFLES)]
-    for rule in (racing.SIGNIFICANT, racing.HALVING):
-        raced = [race(values[:, order], rule) for order in orders]
+    raced_by = {
+        f"sweep --race {rule}": [race(values[:, order], rule) for order in orders]
+        for rule in (racing.SIGNIFICANT, racing.HALVING)
+    }
+    for prune in (RACE, MEDIAN, NONE):
+        generator = np.random.default_rng(0)
+        raced_by[f"search --prune {prune}"] = [
+            search(values, prune, generator) for _ in range(SHUFFLES)
+        ]
+    for rule, raced in raced_by.items():
         within = np.mean([scores[chosen] >= scores[best] - error for chosen, _ in raced])
         same = np.mean([scores[chosen] == scores[best] for chosen, _ in raced])
         cost = np.mean([share for _, share in raced])

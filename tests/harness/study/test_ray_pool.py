@@ -29,6 +29,7 @@ from harness.errors import HarnessError
 from harness.models.actors import cluster as ray_cluster
 from harness.models.actors.pool import ActorPool, Made
 from harness.study import choose, ray_pool, recipe_file
+from harness.study.race_order import Part
 from harness.study.ray_pool import RayPool
 from harness.study.rows import REPORT
 from harness.study.spec import Settings, Spec
@@ -47,6 +48,7 @@ JOBS = [
     Job("trial 4", at([{"filter": "mlp", "value": 0.9}, {"value": 0.1}])),
     Job("trial 1", at(0.2), share=0.5),
     Job("trial 2", at(0.4), role=REPORT, keep=True),
+    Job("trial 3", at(0.6), keep=True, part=Part(2, 3, "trial 3")),
     Job("trial 5", at(1.5)),  # no share: an error that is this job's own
 ]
 

@@ -128,7 +128,7 @@ def test_best_yml_is_what_was_measured(folder: Searching) -> None:
         assert results["results"][name]["accuracy_stderr,none"] == best[f"{side}_stderr"]
 
 
-@pytest.mark.parametrize("prune", ["median", "halving"])
+@pytest.mark.parametrize("prune", ["median", "halving", "race"])
 def test_pruning_scores_fewer_rows(folder: Searching, prune: str) -> None:
     """A pruned trial has cost a part of the rows only, a complete one each row once."""
     folder.write_task("chosen", pairs("chosen", 32))
@@ -143,20 +143,26 @@ def test_pruning_scores_fewer_rows(folder: Searching, prune: str) -> None:
     assert not numbers & {top["number"] for top in found["top"]}
 
 
-def test_a_pruned_search_s_complete_trials_have_the_scores_of_all_rows(folder: Searching) -> None:
+@pytest.mark.parametrize("prune", ["halving", "race"])
+def test_a_pruned_search_s_complete_trials_have_the_scores_of_all_rows(
+    folder: Searching, prune: str
+) -> None:
     folder.write_task("chosen", pairs("chosen", 32))
     grid = "--sampler", "grid", "--step", "0.25"
     whole = folder.searched(*grid)
     shutil.rmtree(folder.out)
-    pruned = folder.searched(*grid, "--prune", "halving")
+    pruned = folder.searched(*grid, "--prune", prune)
     scores = {trial["number"]: trial["score"] for trial in whole["trials"]}
     complete = [trial for trial in pruned["trials"] if trial["state"] == "complete"]
     assert complete and all(trial["score"] == scores[trial["number"]] for trial in complete)
 
 
 @pytest.mark.slow
-def test_a_killed_search_finds_what_an_uninterrupted_one_finds(folder: Searching) -> None:
-    options = "--groups", "parts", "--trials", "8", "--prune", "median"
+@pytest.mark.parametrize("prune", ["median", "race"])
+def test_a_killed_search_finds_what_an_uninterrupted_one_finds(
+    folder: Searching, prune: str
+) -> None:
+    options = "--groups", "parts", "--trials", "8", "--prune", prune
     expected = trials(folder.searched(*options))
     shutil.rmtree(folder.out)
     process = folder.start_search(*options)
