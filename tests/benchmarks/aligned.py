@@ -19,6 +19,7 @@ import torch
 from mergekit.architecture import WeightInfo
 from mergekit.common import ImmutableMap, ModelReference
 from mergekit.io.tasks import GatherTensors
+from mergekit.merge_methods import registry
 from mergekit.merge_methods.task_adapter import ExecuteMergeMethodTask
 from mergekit.tokenizer import BuildTokenizer, PermutedVocabulary, TokenizerInfo
 
@@ -90,7 +91,9 @@ class Case:
 
     def _merge(self, kind: type[ExecuteMergeMethodTask]) -> ExecuteMergeMethodTask:
         models = tuple(self.tensors)
-        parameters = ImmutableMap({"weight": 0.3, "own_weight": None, "allow_unrelated": False})
+        declared = registry.get(METHOD.name).spec.input_parameters
+        defaults = {one.name: one.default for one in declared}
+        parameters = ImmutableMap({**defaults, "weight": 0.3})
         return kind(
             method_name=METHOD.name,
             gather_tensors=self.task,
