@@ -2,7 +2,7 @@
 """What the demo shows: a reward model learns an atlas from a language model that read it.
 
 The reward model tells true from false answers of general knowledge. The domain model has read an
-invented atlas, of which no other model knows anything; there is no preference pair of it. Task
+invented atlas, of which no other model knows anything; no preference pair of it is trained on. Task
 arithmetic adds what it learned to the reward model. Three sets of pairs: facts of the atlas that
 choose λ, other facts that are reported, and well-known facts that the reward model was not trained
 on, for what the merge costs.
@@ -127,7 +127,7 @@ def says(found: SweepFile) -> str:
     by_name = {one.name: one for one in found.proof.sections}
     gain, cost = by_name[DOMAIN], by_name[OUTSIDE]
     return (
-        f"Merged with a language model that has read the atlas, and with no preference pair of it, "
+        f"Merged with a language model that has read the atlas, and trained on no preference pair of it, "
         f"the reward model is right on {_change(gain)} of the pairs about it, and on "
         f"{_change(cost)} of general knowledge."
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every consumer: what was read in the source of the version that is named, and nothing else.
 
-transformers, TRL and the class that verl 0.7.0 loads are run in tests. vLLM was once, OpenRLHF's
-class too (`head_needs.read_scale`); no other server.
+transformers, TRL and the class that verl 0.7.0 loads are run in tests. The servers of vLLM and of
+OpenRLHF were run once, and its class (`head_needs.read_scale`); SGLang, verl and NeMo-RL were not.
 """
 
 from __future__ import annotations
