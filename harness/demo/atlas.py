@@ -127,8 +127,8 @@ def says(found: SweepFile) -> str:
     by_name = {one.name: one for one in found.proof.sections}
     gain, cost = by_name[DOMAIN], by_name[OUTSIDE]
     return (
-        f"Merged with a language model that has read the atlas, and trained on no preference pair of it, "
-        f"the reward model is right on {_change(gain)} of the pairs about it, and on "
+        "Merged with a language model that has read the atlas, and trained on no preference pair "
+        f"of it, the reward model is right on {_change(gain)} of the pairs about it, and on "
         f"{_change(cost)} of general knowledge."
     )
 
