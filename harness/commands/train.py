@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -162,12 +161,8 @@ def gates(config: Path, output: Path, data_folder: Path | None, model_folder: st
     """
     from harness.show import expert_shares
     from harness.training.gates import train_gates
-    from harness.training.read_config import read_config
 
-    with told_in_one_line():
-        figures = train_gates(
-            read_config(config), output, data_folder or config.parent, model_folder
-        )
+    figures = _figures(train_gates, config, output, data_folder, model_folder)
     click.echo(json.dumps(figures["validation"], indent=1))
     for line in expert_shares.lines(figures):
         click.echo(line)
@@ -182,13 +177,9 @@ def router(config: Path, output: Path, data_folder: Path | None, model_folder: s
     The config's model embeds the prompts; each row says its domain. The output folder is what
     --model reward-router takes as router=.
     """
-    from harness.training.read_config import read_config
     from harness.training.router import train_router
 
-    with told_in_one_line():
-        figures = train_router(
-            read_config(config), output, data_folder or config.parent, model_folder
-        )
+    figures = _figures(train_router, config, output, data_folder, model_folder)
     click.echo(json.dumps(figures["validation"], indent=1))
     click.echo(f"{output}: {figures['router']} of {', '.join(figures['labels'])}, confusion.png")
 
@@ -272,14 +263,33 @@ def _run(
     model_folder: str | None,
     instead: Mapping[str, Any] | None = None,
 ) -> None:
-    """Run a training; `instead` holds what the command line says in place of the config."""
+    """Run a training, and say what it gave."""
+    from harness.models.load.processes import is_first
+
+    figures = _figures(run, config, output, data_folder, model_folder, instead)
+    if not is_first():
+        return
+    click.echo(json.dumps(figures["validation"], indent=1))
+    adapter = output / "adapter_model.safetensors"
+    click.echo(f"{adapter if adapter.is_file() else output}: {figures['bytes']:,} bytes")
+
+
+def _figures(
+    run: _Run,
+    config: Path,
+    output: Path,
+    data_folder: Path | None,
+    model_folder: str | None,
+    instead: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Of a training, or of the same one where it is finished.
+
+    `instead` holds what the command line says in place of the config.
+    """
+    from harness.training.figures import trained
     from harness.training.read_config import read_config
 
     with told_in_one_line():
         settings = read_config(config).model_copy(update=instead)
-        figures = run(settings, output, data_folder or config.parent, model_folder)
-    if int(os.environ.get("RANK", "0")):  # the first process says it for all
-        return
-    click.echo(json.dumps(figures["validation"], indent=1))
-    made = output if settings.lora is None else output / "adapter_model.safetensors"
-    click.echo(f"{made}: {figures['bytes']:,} bytes")
+        place = data_folder or config.parent
+        return trained(lambda: run(settings, output, place, model_folder), output, output)

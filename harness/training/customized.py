@@ -29,6 +29,7 @@ from harness.training import folder as runs
 from harness.training.config import Config
 from harness.training.domains import of_domain
 from harness.training.export import BOTH, export_checkpoint
+from harness.training.figures import trained
 from harness.training.machine import settle
 from harness.training.router_rows import domains_of
 from harness.training.run import run
@@ -190,9 +191,7 @@ class _Run:
         if domain is not None:
             config = of_domain(config, domain)
         try:
-            run(kind, config, folder, self.data_folder, source)
-        except runs.FinishedError:
-            click.echo(f"{place}: finished already", err=True)
+            trained(lambda: run(kind, config, folder, self.data_folder, source), folder, place)
         except HarnessError as error:
             raise HarnessError(f"{place}: {error}") from error
         if config.lora is None:

@@ -25,7 +25,7 @@ from harness.models.routing.scale import as_plain
 from harness.training import folder as runs
 from harness.training.calibrate import calibrate
 from harness.training.config import Config, Router, Source
-from harness.training.figures import read_figures
+from harness.training.figures import trained
 from harness.training.reward import train_reward
 from harness.training.router import train_router
 from harness.training.router_rows import NothingToTellError, domains_of, held_out_pairs
@@ -107,10 +107,11 @@ def _router(
     own = Config.model_validate({**given, "router": settings})
     folder = output / ROUTER
     try:
-        return train_router(own, folder, data_folder, model_folder, base=source)
-    except runs.FinishedError:
-        click.echo("the router: finished already", err=True)
-        return read_figures(folder)
+        return trained(
+            lambda: train_router(own, folder, data_folder, model_folder, base=source),
+            folder,
+            "the router",
+        )
     except NothingToTellError as error:
         click.echo(f"no router: {error}", err=True)
     pairs = held_out_pairs(config, data_folder)

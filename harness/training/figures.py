@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
+from harness.models.load.processes import is_first
+from harness.runs.atomic import write_text
 from harness.training.balance import length_matched, longer_is_chosen
+from harness.training.folder import FIGURES, FinishedError
 from harness.training.gather import Part
 
 
@@ -76,21 +81,37 @@ def curves(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, fl
 def write_figures(
     folder: Path, figures: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Write `figures.json` and `figures.png` (training and validation over the steps)."""
+    """Write `figures.png` (training and validation over the steps), and `figures.json` last."""
     drawn = curves(history)
     content = {**figures, "curves": drawn}
-    text = json.dumps(content, indent=1, sort_keys=True)
-    (folder / "figures.json").write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=1)
     _draw(folder / "figures.png", drawn)
+    write_text(folder / FIGURES, text + "\n")
 
 
 def read_figures(folder: Path) -> dict[str, Any]:
-    """Those of a finished run; none where it was killed before they were written."""
-    try:
-        figures: dict[str, Any] = json.loads((folder / "figures.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {"validation": {}}
+    """Those of a finished run."""
+    figures: dict[str, Any] = json.loads((folder / FIGURES).read_text("utf-8"))
     return figures
+
+
+def trained(run: Callable[[], dict[str, Any]], folder: Path, called: object) -> dict[str, Any]:
+    """The figures of a run, which it wrote earlier if it is finished; then that is told.
+
+    Args:
+        run: the training.
+        folder: its.
+        called: what it is called in messages.
+
+    Raises:
+        HarnessError: the run's own.
+    """
+    try:
+        return run()
+    except FinishedError:
+        if is_first():
+            click.echo(f"{called}: finished already", err=True)
+        return read_figures(folder)
 
 
 def _draw(path: Path, drawn: Mapping[str, Sequence[tuple[int, float]]]) -> None:

@@ -25,14 +25,12 @@ _DATA = "training data"
 _LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "peft", "jinja2", "trl")
 ADAPTER = "adapter_model.safetensors"
 WHOLE_MODEL = "config.json"
+FIGURES = "figures.json"
 _GENERATED = b"generated_from_trainer"  # a tag of the model cards that trainers write
 
 
-FINISHED = "this run is finished already"  # how a message tells it
-
-
 class FinishedError(HarnessError):
-    """The folder holds this very run, finished."""
+    """The folder holds this very run, finished: what it gave is there to read."""
 
 
 def made_with(module: str, training_ids: list[list[int]]) -> dict[str, str]:
@@ -59,19 +57,15 @@ def of_model(source: str) -> dict[str, str]:
     return {"model's files": digests.of_model(folder)} if folder.is_dir() else {}
 
 
-def claim(
-    folder: Path, settings: dict[str, Any], made_with: dict[str, str], finished: str = ADAPTER
-) -> Path | None:
-    """Make `folder` this run's own, and return the checkpoint to go on from, if there is one.
+def claim(folder: Path, settings: dict[str, Any], made_with: dict[str, str]) -> None:
+    """Make `folder` this run's own; what this very run has left there stays.
 
     Args:
         folder: need not exist.
         settings: the configuration.
         made_with: see `made_with`.
-        finished: the file that tells a run which has come to its end.
 
     Raises:
-        FinishedError: the folder holds this run, and it has come to its end.
         HarnessError: the folder holds another run, or things that are no run, or can't be written.
     """
     record = folder / _RUN
@@ -84,12 +78,7 @@ def claim(
                 f"({_difference(before[0], settings) or _other(before[1], made_with)}): choose "
                 "another folder or remove it"
             )
-        if (folder / finished).is_file():
-            raise FinishedError(f"{folder}: {FINISHED}: nothing to do")
-        checkpoint = last_checkpoint(folder)
-        if checkpoint is not None:
-            click.echo(f"going on from {checkpoint.name}", err=True)
-        return checkpoint
+        return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise HarnessError(f"{folder} is not empty and holds no run: choose another folder")
     content = {"made_with": made_with, "settings": settings}
@@ -100,7 +89,24 @@ def claim(
         raise HarnessError(
             f"{folder} can't be written ({error.strerror}): choose another folder with -o"
         ) from error
-    return None
+
+
+def to_go_on_from(folder: Path, result: str = ADAPTER) -> Path | None:
+    """The checkpoint of a claimed folder that a run goes on from, which it tells; None: at 0.
+
+    Args:
+        folder: the run's own.
+        result: the file that a run saves last but for its figures.
+
+    Raises:
+        FinishedError: the run has come to its end.
+    """
+    if (folder / result).is_file() and (folder / FIGURES).is_file():
+        raise FinishedError(f"{folder}: this run is finished already")
+    checkpoint = last_checkpoint(folder)
+    if checkpoint is not None:
+        click.echo(f"going on from {checkpoint.name}", err=True)
+    return checkpoint
 
 
 def checkpoints(folder: Path) -> Path:

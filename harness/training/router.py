@@ -9,19 +9,15 @@ out/figures.json, confusion.png       what it gets right, on prompts that it has
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from dogerm_plugin.errors import MergeError
-from dogerm_plugin.recipe import router as router_recipes
-from dogerm_plugin.recipe.router import ExpertRecipe
-from harness.errors import HarnessError, at
+from harness.errors import HarnessError
 from harness.models.load.arguments import folder_or_hub_id
 from harness.models.routing import fitted
 from harness.models.routing.confusion import Confusion
@@ -29,11 +25,12 @@ from harness.models.routing.embedder import Embedder
 from harness.models.routing.experts import of_folder
 from harness.models.routing.scale import Scale, as_plain
 from harness.models.score.requests import digest_of
-from harness.rows.columns import with_guess
+from harness.runs.atomic import write_text
 from harness.runs.identity import digest
 from harness.training import folder as runs
 from harness.training.calibrate import calibrate
 from harness.training.config import Config
+from harness.training.router_experts import check_experts, find_experts, from_folder, save_experts
 from harness.training.router_fit import fit
 from harness.training.router_rows import RouterRows, gather_prompts, prompt_turns
 from harness.training.rows import PAIR
@@ -74,12 +71,13 @@ def train_router(
         config.refuse(section, why)
     source = model_folder or config.model
     rows = gather_prompts(config, data_folder)
-    _check_experts(config, rows.domains)
-    _experts(config, data_folder)  # a mistake in a recipe is told before anything is embedded
+    check_experts(config, rows.domains)
+    find_experts(config, data_folder)  # a mistake in a recipe is told before anything is embedded
     template = _template(source, config.router.template, data_folder)
     claimed = runs.made_with(__name__, _read(rows)) | runs.of_model(source)
     claimed |= {"template": digest(template)}
-    runs.claim(output, config.as_dict(), claimed, fitted.FILE)
+    runs.claim(output, config.as_dict(), claimed)
+    runs.to_go_on_from(output, fitted.FILE)
     kept = runs.checkpoints(output)
     kept.mkdir(exist_ok=True)
     embedder = Embedder(
@@ -113,18 +111,17 @@ def train_router(
     del embedder
     scales: dict[str, Scale] = {}
     if config.router.experts:
-        experts, recipes = _experts(config, data_folder)
+        experts, recipes = find_experts(config, data_folder)
         count = config.router.calibration_rows
         scales = calibrate(experts, rows.pairs, count, kept, base, recipes)
         figures["calibration"] = as_plain(scales)
     went = [pair for one in drawn for pair in one.counts.elements()]
     Confusion(went, router.labels).draw(output / "confusion.png")
     if config.router.experts:
-        _save_experts(config, output, data_folder, scales, base)
-    text = json.dumps(figures, indent=1)
-    (output / "figures.json").write_text(text + "\n", encoding="utf-8")
+        save_experts(config, output, data_folder, scales, base)
+    write_text(output / runs.FIGURES, json.dumps(figures, indent=1) + "\n")
     about = {
-        "encoder": _from(output, source),
+        "encoder": from_folder(output, source),
         "encoder_files": of_folder(source),
         "template": template,
         "max_length": config.max_length,
@@ -176,31 +173,6 @@ def _embedded(name: str, rows: Sequence[Row], embedder: Embedder, kept: Path) ->
     return np.load(file)
 
 
-def _save_experts(
-    config: Config,
-    output: Path,
-    data_folder: Path,
-    scales: Mapping[str, Scale],
-    base: str | None,
-) -> None:
-    """router.yml, for the models that score by this router."""
-    import yaml
-
-    places, recipes = _experts(config, data_folder)
-    content: dict[str, Any] = {
-        **({"base": _from(output, base)} if base is not None else {}),
-        "experts": {
-            name: recipes[name].seen_from(output) if name in recipes else _from(output, place)
-            for name, place in places.items()
-        },
-        "router": ".",
-        **({"fallback": config.router.fallback} if config.router.fallback else {}),
-        **({"beside": config.router.beside} if config.router.beside else {}),
-        "calibration": as_plain(scales),
-    }
-    (output / "router.yml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
-
-
 def _read(rows: RouterRows) -> list[list[Any]]:
     """All that a run reads of its rows, for what tells it from another."""
     parts = {"": rows.training, "held out": rows.held_out, **rows.unseen}
@@ -214,34 +186,6 @@ def _read(rows: RouterRows) -> list[list[Any]]:
         for name, part in parts.items()
         for row in part
     ]
-
-
-def _check_experts(config: Config, domains: Sequence[str]) -> None:
-    """Refuse experts that no prompt is for, before anything is embedded."""
-    experts, fallback = config.router.experts, config.router.fallback
-    if fallback is not None and fallback not in experts:
-        raise HarnessError(
-            f"`fallback` names the expert {with_guess(fallback, tuple(experts))}; there are "
-            f"{', '.join(experts) or 'none'}"
-        )
-    beside = config.router.beside
-    for name in beside:
-        if name not in experts or name in domains or name == fallback:
-            raise HarnessError(
-                f"`beside` names {name}, which is "
-                + ("an expert that prompts are for" if name in experts else "none of `experts`")
-            )
-    for name in experts:
-        if name not in domains and name != fallback and name not in beside:
-            raise HarnessError(
-                f"`experts` has {with_guess(name, tuple(domains))}, and no row is of that domain: "
-                f"the rows are of {', '.join(domains)}"
-            )
-    lacking = [name for name in domains if name not in experts]
-    if experts and lacking and fallback is None:
-        raise HarnessError(
-            f"`experts` has none for the domain {lacking[0]}: name one, or a `fallback`"
-        )
 
 
 def _template(source: str, wanted: str | None, folder: Path) -> str:
@@ -260,38 +204,6 @@ def _template(source: str, wanted: str | None, folder: Path) -> str:
     return template_of(
         tokenizer, wanted, source, "`template: plain` or a file under `router:`"
     ).text
-
-
-def _experts(config: Config, folder: Path) -> tuple[dict[str, str], dict[str, ExpertRecipe]]:
-    """Each expert's place, and the recipes of those that are made by merging.
-
-    Folders that are written relative to the data folder are found there; Hub ids are as they are.
-
-    Raises:
-        HarnessError: a folder or recipe that is not there, or one that can't be followed.
-    """
-    try:
-        recipes = router_recipes.recipes(config.router.experts, "`experts`", folder)
-    except MergeError as error:
-        raise HarnessError(str(error)) from error
-    places = {}
-    for name, place in config.router.experts.items():
-        with at("`experts`"):
-            found = _found(str(place), folder)
-            is_made = name in recipes
-            places[name] = str(recipes[name].file) if is_made else folder_or_hub_id(found, name)
-    return places, recipes
-
-
-def _found(place: str, folder: Path) -> str:
-    return str(folder / place) if (folder / place).is_dir() else place
-
-
-def _from(output: Path, place: str) -> str:
-    """A folder as it is reached from the router's; a Hub id as it is."""
-    if not Path(place).is_dir():
-        return place
-    return os.path.relpath(Path(place).resolve(), output.resolve())
 
 
 def _device() -> str:

@@ -128,11 +128,8 @@ def _run(
     ids = [row for part in one.training for row in part.ids]
     made_with = runs.made_with(type(one).__module__, one.learned(ids)) | {"dtype": one.dtype}
     made_with |= runs.of_model(source) | one.identity()
-    finished = runs.WHOLE_MODEL if one.whole else runs.ADAPTER
-    checkpoint = processes.first_alone(
-        lambda: runs.claim(output, config.as_dict(), made_with, finished),
-        lambda: runs.last_checkpoint(output),
-    )
+    processes.first_alone(lambda: runs.claim(output, config.as_dict(), made_with), lambda: None)
+    checkpoint = runs.to_go_on_from(output, runs.WHOLE_MODEL if one.whole else runs.ADAPTER)
     set_seed(config.training.seed)
     model = one.load()
     arguments = trainer_arguments(config, runs.checkpoints(output), len(ids), one.dtype, batch)

@@ -87,7 +87,7 @@ class ScoredAnswers:
         if one < other:
             raise HarnessError(
                 f"column {SCORE_CHOSEN} is {one:g}, below {SCORE_REJECTED} {other:g}: the answers "
-                "stand the wrong way round"
+                "stand the wrong way round; swap the two, or leave the row out"
             )
         self.ties += one == other
         return [] if one == other else [row]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,8 @@ import click
 
 from harness.errors import HarnessError
 from harness.models.load.processes import started_processes
-from harness.training import folder as runs
 from harness.training.config import Config
-from harness.training.figures import read_figures
+from harness.training.figures import trained
 
 
 def train_each(
@@ -50,10 +50,9 @@ def train_each(
     for name, config in configs.items():
         click.echo(f"{word} {name}", err=True)
         try:
-            figures[name] = train(config, output / name)
-        except runs.FinishedError:
-            click.echo(f"{word} {name}: finished already", err=True)
-            figures[name] = read_figures(output / name)
+            figures[name] = trained(
+                partial(train, config, output / name), output / name, f"{word} {name}"
+            )
         except HarnessError as error:
             raise HarnessError(f"{word} {name}: {error}") from error
     return figures

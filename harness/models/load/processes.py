@@ -38,6 +38,11 @@ def started_processes() -> int:
     return int(get_int_from_env(names, 1))
 
 
+def is_first() -> bool:
+    """Whether this process is the one that speaks for all that a launcher has started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @dataclass(frozen=True)
 class OneProcess:
     """What evaluate() asks about processes, where one runs and has no model of its own.

@@ -17,8 +17,7 @@ from harness.show.numbers import duration
 from harness.study import interrupt
 from harness.study.candidates import child
 from harness.study.candidates.kept import Record
-from harness.study.candidates.steps import TRAIN, Step
-from harness.training.folder import FINISHED
+from harness.study.candidates.steps import Step
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,7 @@ class Worker:
         try:
             child.run(step.called, job.folder, job.out / "logs" / f"{step.name}.log")
         except HarnessError as error:
-            # A run that was killed between its end and the end of this record.
-            if not (step.kind == TRAIN and FINISHED in str(error)):
-                return Outcome(job, " ".join(str(error).split()))
+            return Outcome(job, " ".join(str(error).split()))
         record.finish(step.made_with, time.monotonic() - began)
         return Outcome(job, None)
 

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.training.folder import checkpoints, claim, made_with, remove_checkpoints
+from harness.training.folder import (
+    FinishedError,
+    checkpoints,
+    claim,
+    made_with,
+    remove_checkpoints,
+    to_go_on_from,
+)
 
 SETTINGS = {"model": "m", "training": {"epochs": 1.0, "seed": 0}}
 MADE_WITH = {"training data": "a", "version of torch": "2.1"}
@@ -26,8 +33,9 @@ def test_a_run_is_known_by_its_loop_its_data_and_its_versions() -> None:
 def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path) -> None:
     """By number, not by name, and not the one that a kill left half-written."""
     out = tmp_path / "out"
-    assert claim(out, SETTINGS, MADE_WITH) is None
-    assert claim(out, SETTINGS, MADE_WITH) is None  # killed before its first checkpoint
+    claim(out, SETTINGS, MADE_WITH)
+    claim(out, SETTINGS, MADE_WITH)  # killed before its first checkpoint
+    assert to_go_on_from(out) is None
     for step, state in (
         (5, "{}\n"),
         (9, "{}\n"),
@@ -41,7 +49,8 @@ def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path) -> None:
         (folder / "optimizer.pt").touch()
         if state is not None:
             (folder / "trainer_state.json").write_text(state)
-    assert claim(out, SETTINGS, MADE_WITH) == checkpoints(out) / "checkpoint-9"
+    claim(out, SETTINGS, MADE_WITH)
+    assert to_go_on_from(out) == checkpoints(out) / "checkpoint-9"
     remove_checkpoints(out)
     assert not checkpoints(out).exists()
 
@@ -69,8 +78,11 @@ def test_finished_foreign_and_damaged_folders_are_left_alone(tmp_path: Path) -> 
     done = tmp_path / "done"
     claim(done, SETTINGS, MADE_WITH)
     (done / "adapter_model.safetensors").write_bytes(b"x")
-    with pytest.raises(HarnessError, match="finished"):
-        claim(done, SETTINGS, MADE_WITH)
+    assert to_go_on_from(done) is None  # killed before it had written its figures
+    (done / "figures.json").write_text("{}")
+    claim(done, SETTINGS, MADE_WITH)
+    with pytest.raises(FinishedError, match="finished already"):
+        to_go_on_from(done)
     assert (done / "adapter_model.safetensors").read_bytes() == b"x"
     foreign = tmp_path / "foreign"
     foreign.mkdir()

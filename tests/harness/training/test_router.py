@@ -110,7 +110,8 @@ def test_a_router_from_rows_to_rewards(
     assert scale["mean"] == pytest.approx(np.mean(every), abs=4 * np.std(every) / 24**0.5)
 
     again = run(config, "-o", out)
-    assert again.exit_code != 0 and "this run is finished already" in again.output
+    assert again.exit_code == 0 and f"{out}: finished already" in again.output
+    assert result.stdout.endswith(again.stdout) and again.stdout
 
 
 def test_figures_of_sets_that_nothing_was_fitted_on(

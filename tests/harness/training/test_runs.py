@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from harness.commands.train import train
-from harness.training.folder import last_checkpoint
-from tests import warm
 from tests.harness.training.conftest import pairs
+from tests.harness.training.killing import kill_at_the_first_checkpoint
 
 Write = Callable[[str, list[dict[str, Any]]], Path]
 SMALL = {"batch_size": 4, "learning_rate": 1e-2, "evaluations": 2}
@@ -82,7 +80,12 @@ def test_reward_run(
     assert all(abs(reward) < 1e4 for reward in rewards) and len(set(rewards)) > 6
 
     again = _run("reward", config, "-o", out, "--model", language_model)
-    assert again.exit_code == 1 and "finished already" in again.output
+    assert again.exit_code == 0 and f"{out}: finished already" in again.output
+    assert result.stdout.endswith(again.stdout) and again.stdout
+    (out / "figures.json").unlink()  # as a kill between the adapter and its figures leaves it
+    again = _run("reward", config, "-o", out, "--model", language_model)
+    assert again.exit_code == 0 and "finished already" not in again.output
+    assert json.loads((out / "figures.json").read_text())["validation"] == figures["validation"]
 
 
 def test_sft_run_learns(
@@ -148,15 +151,7 @@ def test_a_killed_run_goes_on(
     )
     out, whole = tmp_path / "out", tmp_path / "whole"
     arguments = ["sft", str(config), "--model", str(language_model), "-o"]
-    environment = {"CUDA_VISIBLE_DEVICES": ""}
-    running = warm.Process(*("-m", "harness", "train"), *arguments, out, environment=environment)
-    deadline = time.monotonic() + 600
-    while last_checkpoint(out) is None:
-        assert running.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline, "no checkpoint after ten minutes"
-        time.sleep(0.02)
-    running.kill()
-    running.communicate()
+    kill_at_the_first_checkpoint(arguments, out)
     assert not (out / "adapter_model.safetensors").exists()
 
     changed = write_config(

@@ -137,7 +137,8 @@ def test_what_does_not_fit(write_jsonl: Write, tmp_path: Path) -> None:
     read_rows(Source(file="uf.jsonl"), PAIR, tmp_path, misfits)
     (fault,) = misfits.values()
     assert fault.said == (
-        "column score_chosen is 2, below score_rejected 7: the answers stand the wrong way round"
+        "column score_chosen is 2, below score_rejected 7: the answers stand the wrong way "
+        "round; swap the two, or leave the row out"
     )
     assert fault.where() == "row 2"
 
