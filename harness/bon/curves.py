@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from harness.errors import HarnessError
 from harness.runs.results import read_json
 
-KEY = re.compile(r"(best_of_n|oracle|majority|longest)@(\d+),none")
+KEY = re.compile(r"(best_of_n|weighted_best_of_n|oracle|majority|longest)@(\d+),none")
 # What does not depend on the reward model, from the best to the worst that there usually is.
 BASELINES = ("oracle", "majority", "longest", "random")
 
@@ -36,12 +36,15 @@ class TaskCurves:
         questions: how many there were.
         baselines: curves that are the same for every model, by name.
         models: the curve of each reward model's choice, by the model's label.
+        weighted: the same, where its rewards weigh the votes for an answer; none where candidates
+            have no answers to vote for.
         sources: the file that each model's curve is from.
     """
 
     questions: int
     baselines: dict[str, Curve]
     models: dict[str, Curve] = field(default_factory=dict)
+    weighted: dict[str, Curve] = field(default_factory=dict)
     sources: dict[str, Path] = field(default_factory=dict)
 
 
@@ -113,7 +116,7 @@ def _add(
         if match := KEY.fullmatch(key):
             curves.setdefault(match[1], {})[int(match[2])] = _point(metrics, key)
     curves = {name: dict(sorted(curve.items())) for name, curve in curves.items()}
-    chosen = curves.pop("best_of_n")
+    chosen, weighted = curves.pop("best_of_n"), curves.pop("weighted_best_of_n", None)
     curves["random"] = dict.fromkeys(chosen, _point(metrics, "random,none"))
     # "bon_gsm8k [likelihood]": what kind of score chose, where it is not a reward.
     label += str(metrics.get("alias", task)).removeprefix(task)
@@ -133,6 +136,8 @@ def _add(
             "one --limit"
         )
     there.models[label], there.sources[label] = chosen, file
+    if weighted is not None:
+        there.weighted[label] = weighted
 
 
 def _point(metrics: dict[str, Any], key: str) -> Mean:

@@ -22,7 +22,8 @@ STYLES: dict[str, Any] = {
 
 def table(task: str, curves: TaskCurves) -> str:
     """Accuracy ± standard error, a line for each model and baseline, a column for each N."""
-    lines = {**curves.models, **_baselines(curves)}
+    weighted = {f"{label}, weighted": curve for label, curve in curves.weighted.items()}
+    lines = {**curves.models, **weighted, **_baselines(curves)}
     sizes = sorted({size for curve in lines.values() for size in curve})
     cells = [[f"{task} ({curves.questions} questions)", *(f"N={size}" for size in sizes)]]
     for name, curve in lines.items():
@@ -43,6 +44,8 @@ def _cell(point: Mean | None) -> str:
 def plot(tasks: dict[str, TaskCurves], path: Path) -> None:
     """Draw one panel a task: the models' choices with bands of one standard error, and baselines.
 
+    A model's rewards as weights of a vote are a broken line in its colour.
+
     Args:
         tasks: what `read_curves` gives.
         path: the file to write; its ending says the format (.png, .pdf, .svg).
@@ -60,6 +63,9 @@ def plot(tasks: dict[str, TaskCurves], path: Path) -> None:
         for label, curve in curves.models.items():
             color = f"C{labels.index(label)}"
             _draw(axes, curve, label=label, color=color, marker="o", markersize=4)
+            if weighted := curves.weighted.get(label):
+                style = {"color": color, "marker": "v", "markersize": 4, "linestyle": "--"}
+                _draw(axes, weighted, label=f"{label}, weighted", **style)
         for name, curve in _baselines(curves).items():
             _draw(axes, curve, label=name, color="grey", linestyle=STYLES[name], linewidth=1.2)
         sizes = sorted({size for curve in curves.models.values() for size in curve})

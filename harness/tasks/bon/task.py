@@ -13,6 +13,7 @@ from harness.rows.documents import Docs, Document
 from harness.tasks.base.candidates import CandidateTask, Metric, total
 from harness.tasks.bon.answers import gsm8k_answer
 from harness.tasks.bon.expected import best_of_n, majority, oracle
+from harness.tasks.bon.weighted import weighted_best_of_n
 
 logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
@@ -69,7 +70,8 @@ class BestOfN(CandidateTask):
         docs = Docs(doc for name in names for doc in parts[name])
         self.sizes = sizes(docs)
         self.vote = all(doc["answers"] is not None for doc in docs)
-        kinds = ["best_of_n", "oracle", "longest", *(["majority"] if self.vote else [])]
+        voting = ["majority", "weighted_best_of_n"] if self.vote else []
+        kinds = ["best_of_n", "oracle", "longest", *voting]
         reported = ["random", *(f"{kind}@{size}" for kind in kinds for size in self.sizes)]
         metrics = {**{name: Metric() for name in reported}, "truncated": Metric(total, False)}
         listed = [{"metric": name, **m._asdict()} for name, m in metrics.items()]
@@ -103,7 +105,11 @@ class BestOfN(CandidateTask):
             metrics[f"oracle@{size}"] = oracle(labels, size)
             metrics[f"longest@{size}"] = best_of_n(lengths, labels, size)
             if self.vote:
-                metrics[f"majority@{size}"] = majority(doc["answers"], labels, size)
+                answers = doc["answers"]
+                metrics[f"majority@{size}"] = majority(answers, labels, size)
+                metrics[f"weighted_best_of_n@{size}"] = weighted_best_of_n(
+                    scores, answers, labels, size
+                )
         return metrics
 
     def _tell(self, source: str, docs: Sequence[Document]) -> None:

@@ -135,6 +135,21 @@ def test_the_table_has_every_n_in_order(write_results: Write) -> None:
     assert lines[6].split() == ["random", "0.250", "0.250", "0.250"]
 
 
+def test_weighted_votes_are_the_models_own(write_results: Write, tmp_path: Path) -> None:
+    """A second line of each model that has them, in the table and the picture."""
+    weighed = {"weighted_best_of_n@2,none": 0.4, "weighted_best_of_n@2_stderr,none": 0.02}
+    given = [write_results("base", 0.45), write_results("m", 0.65, metrics=weighed)]
+    curves = read_curves([str(one) for one in given])
+    task = curves["bon_gsm8k"]
+    assert task.weighted == {"m": {2: Mean(0.4, 0.02)}}
+    assert set(task.baselines) == {"oracle", "longest", "random"}
+    lines = table("bon_gsm8k", task).splitlines()
+    assert [line.split()[0] for line in lines[2:5]] == ["base", "m", "m,"]
+    assert lines[4].split() == ["m,", "weighted", "-", "0.400", "±0.020", "-"]
+    plot(curves, tmp_path / "bon.svg")
+    assert "m, weighted" in (tmp_path / "bon.svg").read_text()
+
+
 def test_the_picture_has_a_line_for_each(
     write_results: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

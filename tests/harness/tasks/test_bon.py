@@ -59,12 +59,16 @@ def test_every_n_on_a_hand_worked_file(tasks: Tasks, write_rows: Write) -> None:
         # a|b a|b: half each, a|None: all; the others have no a. x and y are alike.
         "majority@2": ((1 / 2 + 1 / 2 + 1) / 6 + 1 / 2) / 2,
         "majority@4": (0 + 1 / 2) / 2,
+        # e**3 against e**2 + e, and y's 1 + e**5 against x's 1 + e
+        "weighted_best_of_n@4": (1 + 0) / 2,
         "truncated": 0,
     }
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, abs=1e-12), name
     assert set(found) == set(expected) | {"longest@1", "longest@2", "majority@1"} | {
-        key for key in found if "_stderr" in key
+        "weighted_best_of_n@1",
+        "weighted_best_of_n@2",
+        *(key for key in found if "_stderr" in key),
     }
     # the standard error is that of a mean of two: half the difference
     assert found["best_of_n@4_stderr"] == pytest.approx(1 / 2)
