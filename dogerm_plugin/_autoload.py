@@ -22,7 +22,7 @@ AFTER = {
     "mergekit.scripts.moe": "dogerm_plugin.patches:mixture_of_reward_experts",
     "lm_eval.api.model": "harness.patches:keep_answers",
     "lm_eval.config.evaluate_config": "harness.patches:tell_config_mistakes",
-    "lm_eval.evaluator": "harness.patches:check_run_options",
+    "lm_eval.evaluator": "harness.patches:check_run",
     "lm_eval.models": "harness.patches:register_models",
     "lm_eval.models.huggingface": "harness.patches:language_models",
     "lm_eval.tasks.manager": "harness.patches:register_tasks",

@@ -53,6 +53,8 @@ def _tell_users_in_one_line() -> None:
     traceback. The exit status stays 1; other exceptions are shown as before.
     """
     before = sys.excepthook
+    if getattr(before, "tells_users", False):
+        return
 
     def excepthook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         from harness.errors import HarnessError
@@ -62,6 +64,7 @@ def _tell_users_in_one_line() -> None:
         else:
             before(kind, error, trace)
 
+    excepthook.tells_users = True  # type: ignore[attr-defined]
     sys.excepthook = excepthook
 
 
@@ -130,12 +133,37 @@ def _with_our_tasks(manager: ModuleType) -> type:
     return TaskIndex
 
 
-def check_run_options(evaluator: ModuleType) -> None:
-    """Check `--limit` and `--samples` where a run has a task of ours.
+def check_run(evaluator: ModuleType) -> None:
+    """Check a run's data and options: of our models before they are loaded, of our tasks in time.
 
-    lm-eval's own tasks alone are run as ever. Retired when lm-eval checks them itself.
+    Retired when lm-eval loads tasks before the model, and checks `--limit` and `--samples` itself.
     """
     _refuse_untested_release()
+    _tell_users_in_one_line()
+    _read_data_first(evaluator)
+    _check_run_options(evaluator)
+
+
+def _read_data_first(evaluator: ModuleType) -> None:
+    """A run of one of our models, by its name: its tasks are loaded before it."""
+    original: Any = evaluator.simple_evaluate
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def simple_evaluate(*args: Any, **kwargs: Any) -> Any:
+        from harness.tasks.base.data_first import load_first
+
+        given = signature.bind(*args, **kwargs).arguments
+        manager, named = given.get("task_manager"), given.get("model") in NAMES
+        if manager is not None and named and given.get("tasks"):
+            load_first(manager, given["tasks"], given.get("limit"), given.get("samples"))
+        return original(*args, **kwargs)
+
+    evaluator.simple_evaluate = simple_evaluate  # type: ignore[attr-defined]
+
+
+def _check_run_options(evaluator: ModuleType) -> None:
+    """Check `--limit` and `--samples` where a run has a task of ours; others are run as ever."""
     original: Any = evaluator.evaluate
     signature = inspect.signature(original)
 
@@ -187,71 +215,10 @@ def _is_json(error: Exception) -> bool:
 def language_models(huggingface: ModuleType) -> None:
     """Let `--model hf` refuse reward models, share prompts, and say which rows it truncated."""
     _refuse_untested_release()
-    _refuse_reward_models(huggingface.HFLM)
-    _tell_truncation(huggingface.HFLM)
+    from harness.models import patched_hf
 
-
-def _refuse_reward_models(hflm: Any) -> None:
-    """Refuse a reward model, whose language-model head would be random.
-
-    Where the config tells, before the weights are loaded; else by what was missing in them. It is
-    the class to load that decides: our own models, which set another one, and those of other
-    packages that do, pass. Retired when lm-eval's `hf` refuses a checkpoint that lacks the weights
-    of its head.
-    """
-    get_backend, create_model = hflm._get_backend, hflm._create_model
-
-    def guarded(self: Any) -> bool:
-        import transformers
-
-        classes = transformers.AutoModelForCausalLM, transformers.AutoModelForSeq2SeqLM
-        return self.AUTO_MODEL_CLASS in classes
-
-    def way_out(name: str) -> str:
-        return f"use: lm_eval --model reward --model_args pretrained={name}"
-
-    @functools.wraps(get_backend)
-    def _get_backend(self: Any, config: Any, *args: Any, **kwargs: Any) -> None:
-        get_backend(self, config, *args, **kwargs)
-        from harness.models.language_model import refuse_reward_model
-
-        if guarded(self):
-            name = str(getattr(config, "_name_or_path", "") or "the model")
-            refuse_reward_model(config, name, way_out(name))
-
-    @functools.wraps(create_model)
-    def _create_model(self: Any, pretrained: str, *args: Any, **kwargs: Any) -> None:
-        from harness.models import language_model
-
-        if not guarded(self) or kwargs.get("gguf_file"):
-            create_model(self, pretrained, *args, **kwargs)
-            return
-        auto_class = self.AUTO_MODEL_CLASS
-        self.AUTO_MODEL_CLASS = loader = language_model.LanguageModelLoader(auto_class)
-        try:
-            create_model(self, pretrained, *args, **kwargs)
-        finally:
-            self.AUTO_MODEL_CLASS = auto_class
-        if loader.loaded:  # not by autogptq or gptqmodel
-            said = pretrained, way_out(pretrained), kwargs
-            language_model.refuse_random_head(loader, self._model.config, *said)
-            language_model.refuse_reward_head(loader, self._model, *said)
-
-    hflm._get_backend = _get_backend
-    hflm._create_model = _create_model
-
-
-def _tell_truncation(hflm: Any) -> None:
-    """Count truncated rows of our tasks, and share prompts. Retired when lm-eval does both."""
-    original = hflm._loglikelihood_tokens
-
-    @functools.wraps(original)
-    def _loglikelihood_tokens(self: Any, requests: Any, *args: Any, **kwargs: Any) -> Any:
-        from harness.models.shared_likelihood import answers
-
-        return answers(self, requests, functools.partial(original, self), *args, **kwargs)
-
-    hflm._loglikelihood_tokens = _loglikelihood_tokens
+    patched_hf.refuse_reward_models(huggingface.HFLM)
+    patched_hf.tell_truncation(huggingface.HFLM)
 
 
 def saved_results_are_whole(tracker: ModuleType) -> None:

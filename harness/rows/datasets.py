@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,39 @@ OWN_PREFERENCE = Schema(
 )
 
 
+class MissingDataError(HarnessError):
+    """A folder of local files lacks benchmarks.
+
+    Args:
+        folder: as it was named.
+        lacking: the benchmarks, each with where its data can be downloaded, if that is no Hub.
+        on_the_hub: those of them whose rows are there.
+    """
+
+    def __init__(
+        self, folder: str, lacking: Mapping[str, str | None], on_the_hub: Sequence[str]
+    ) -> None:
+        self.folder, self.lacking, self.on_the_hub = folder, lacking, on_the_hub
+        names = list(lacking)
+        if len(names) == 1:
+            one = names[0]
+            lacks = f"{one}.jsonl, .json or .parquet, and no folder {one}/; put the file there"
+        else:
+            there = "NAME.jsonl, .json or .parquet, or a folder NAME/, there for each"
+            lacks = f"rows of {', '.join(names)}; put {there}"
+        if on_the_hub:
+            lacks += (
+                ", or take the Hub's rows: for all that the folder lacks with --metadata "
+                f'\'{{"missing": "hub"}}\', or for everything with {ENVIRONMENT} and data_dir unset'
+            )
+        elsewhere = [name for name in names if name not in on_the_hub]
+        beside = [f"not on the Hub: {', '.join(elsewhere)}"] if on_the_hub and elsewhere else []
+        if places := sorted({place for place in lacking.values() if place}):
+            beside.append(f"download: {', '.join(places)}")
+        said = f" ({'; '.join(beside)})" if beside else ""
+        super().__init__(f"{folder} has no {lacks}{said}")
+
+
 @dataclass(frozen=True)
 class Rows:
     """Checked rows, and the file or Hub id that they come from."""
@@ -152,14 +185,7 @@ def load(
     download = f" (download: {where})" if where else ""
     from_the_hub = or_hub and hub_id is not None
     if folder and not files and packaged is None and not from_the_hub:
-        otherwise = (
-            f", or take the Hub's rows: for all that the folder lacks with --metadata "
-            f'\'{{"missing": "hub"}}\', or for everything with {ENVIRONMENT} and data_dir unset'
-        )
-        raise HarnessError(
-            f"{folder} has no {benchmark}.jsonl, .json or .parquet, and no folder {benchmark}/; "
-            f"put the file there{download}{otherwise if hub_id is not None else ''}"
-        )
+        raise MissingDataError(folder, {benchmark: where}, () if hub_id is None else (benchmark,))
     if folder and not files and packaged is not None:
         there = sorted(path.name for path in Path(folder).expanduser().glob("*"))
         logger.warning(
