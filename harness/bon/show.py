@@ -22,7 +22,7 @@ STYLES: dict[str, Any] = {
 
 def table(task: str, curves: TaskCurves) -> str:
     """Accuracy ± standard error, a line for each model and baseline, a column for each N."""
-    weighted = {f"{label}, weighted": curve for label, curve in curves.weighted.items()}
+    weighted = {f"{label}, weighted votes": curve for label, curve in curves.weighted.items()}
     lines = {**curves.models, **weighted, **_baselines(curves)}
     sizes = sorted({size for curve in lines.values() for size in curve})
     cells = [[f"{task} ({curves.questions} questions)", *(f"N={size}" for size in sizes)]]
@@ -65,7 +65,7 @@ def plot(tasks: dict[str, TaskCurves], path: Path) -> None:
             _draw(axes, curve, label=label, color=color, marker="o", markersize=4)
             if weighted := curves.weighted.get(label):
                 style = {"color": color, "marker": "v", "markersize": 4, "linestyle": "--"}
-                _draw(axes, weighted, label=f"{label}, weighted", **style)
+                _draw(axes, weighted, label=f"{label}, weighted votes", **style)
         for name, curve in _baselines(curves).items():
             _draw(axes, curve, label=name, color="grey", linestyle=STYLES[name], linewidth=1.2)
         sizes = sorted({size for curve in curves.models.values() for size in curve})

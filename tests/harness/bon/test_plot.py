@@ -145,9 +145,9 @@ def test_weighted_votes_are_the_models_own(write_results: Write, tmp_path: Path)
     assert set(task.baselines) == {"oracle", "longest", "random"}
     lines = table("bon_gsm8k", task).splitlines()
     assert [line.split()[0] for line in lines[2:5]] == ["base", "m", "m,"]
-    assert lines[4].split() == ["m,", "weighted", "-", "0.400", "±0.020", "-"]
+    assert lines[4].split() == ["m,", "weighted", "votes", "-", "0.400", "±0.020", "-"]
     plot(curves, tmp_path / "bon.svg")
-    assert "m, weighted" in (tmp_path / "bon.svg").read_text()
+    assert "m, weighted votes" in (tmp_path / "bon.svg").read_text()
 
 
 def test_the_picture_has_a_line_for_each(
