@@ -17,6 +17,8 @@ from harness.errors import HarnessError
 from harness.rows.answer import LIKELIHOOD
 from harness.tasks.base.metrics import COUNTS
 
+# What a sample without its document has in place of it: `asked_by` of the whole sample.
+ASKED = "asked"
 _KIND = re.compile(r"['\"]kind['\"]: ['\"]([^'\"]+)")
 
 
@@ -115,6 +117,8 @@ def read_leaf(file: Path, metric: str) -> Leaf | None:
 
 def asked_by(sample: dict[str, Any]) -> str:
     """What tells a sample's prompt from others: a digest of all of it."""
+    if isinstance(sample.get(ASKED), str):
+        return str(sample[ASKED])
     prompt = _prompt(sample)
     if not prompt:  # it does not say: each document by itself
         return str(sample["doc_hash"])
@@ -183,8 +187,10 @@ def _prompt(sample: dict[str, Any]) -> Any:
     """What a sample asks: messages or a text; where its document does not say, what was sent."""
     doc = sample.get("doc")
     prompt = doc.get("prompt") if isinstance(doc, dict) else None
-    sent = sample.get("arguments", {}).get("gen_args_0", {}).get("arg_0", "")
-    return prompt if isinstance(prompt, str | list) else sent
+    if isinstance(prompt, str | list):
+        return prompt
+    sent = sample.get("arguments")
+    return sent.get("gen_args_0", {}).get("arg_0", "") if isinstance(sent, dict) else ""
 
 
 def _beginning(prompt: Any, length: int = 100) -> str:
