@@ -86,21 +86,17 @@ class Shared(NamedTuple):
 def bootstrap_sums(
     shared: Shared, weights: Values, resamples: int, generator: np.random.Generator
 ) -> Values:
-    """The weighted sum of the strata's means in each of `resamples` samples.
+    """The weighted sum of the strata's means in each of `resamples` samples of prompts.
 
-    Prompts are drawn among those that stand in the same strata, so that none is ever empty.
+    A sample has other numbers of a stratum's items than there are: its mean is a ratio of two sums,
+    taken to first order (Davison and Hinkley, section 2.7.2), so that none is ever empty.
     """
-    kinds, kind = np.unique(shared.sizes > 0, axis=0, return_inverse=True)
-    members = [np.flatnonzero(kind.reshape(-1) == number) for number in range(len(kinds))]
-    found = []
-    for rows in _portions(resamples, shared.sizes.size):
-        sums, sizes = np.zeros((2, rows, len(weights)))
-        for those in members:
-            picked = those[generator.integers(len(those), size=(rows, len(those)))]
-            sums += np.take(shared.sums, picked, axis=0).sum(axis=1)
-            sizes += np.take(shared.sizes, picked, axis=0).sum(axis=1)
-        found.append((sums / sizes) @ weights)
-    return np.concatenate(found)
+    items = shared.sizes.sum(axis=0)
+    means = shared.sums.sum(axis=0) / items
+    moved = (shared.sums - shared.sizes * means) @ (weights / items)
+    return float(means @ weights) + len(moved) * bootstrap_means(
+        Drawn.of(moved), resamples, generator
+    )
 
 
 def sign_flipped_sums(
@@ -108,8 +104,7 @@ def sign_flipped_sums(
 ) -> Values:
     """The weighted sums of the strata's means, the sign of each prompt's items by a fair coin."""
     parts = shared.sums @ (weights / shared.sizes.sum(axis=0))
-    alone = Drawn(parts, np.ones(len(parts), dtype=np.int64))
-    return len(parts) * sign_flipped_means(alone, resamples, generator)
+    return len(parts) * sign_flipped_means(Drawn.of(parts), resamples, generator)
 
 
 def percentiles(draws: Values, confidence: float) -> tuple[float, float]:

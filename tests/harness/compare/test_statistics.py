@@ -198,6 +198,25 @@ def test_the_interval_covers_the_truth_where_strata_share_prompts() -> None:
     assert without / 300 < 0.9
 
 
+def test_prompts_that_stand_each_in_other_strata_vary_as_any_do() -> None:
+    """Of 12 strata 40 prompts stand in half each, hardly two in the same ones."""
+    generator = np.random.default_rng(8)
+    of_prompt = generator.normal(size=40)
+    parts = {str(n): np.flatnonzero(generator.random(40) < 0.5) for n in range(12)}
+    strata = {name: (np.zeros(len(of)), of_prompt[of]) for name, of in parts.items()}
+    weights = dict.fromkeys(parts, 1 / 12)
+    found = compare(strata, weights, prompts={n: [*map(str, of)] for n, of in parts.items()})
+    shares = sum(np.isin(np.arange(40), of) / len(of) / 12 for of in parts.values())
+    means = {name: of_prompt[of].mean() for name, of in parts.items()}
+    moved = sum(
+        np.isin(np.arange(40), of) * (of_prompt - means[name]) / len(of) / 12
+        for name, of in parts.items()
+    )
+    error = np.sqrt((moved**2).sum())  # of a ratio of sums of independent prompts
+    assert found.prompts == 40 and found.difference == pytest.approx(shares @ of_prompt)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.05)
+
+
 def test_a_seed_gives_the_same_draws_whatever_else_is_compared() -> None:
     a, b = np.random.default_rng(5).normal(size=(2, 50))
     alone = compare({"x": (a, b)}, seed=7)
