@@ -71,8 +71,8 @@ def compare(
         strata: name -> (values under A, values under B), finite, in the same order of items.
         weights: name -> what the stratum's mean counts; without it the stratum's share of items,
             so that the score is the mean over all items.
-        prompts: name -> what tells the prompt of each item, the same in all strata; without it each
-            has its own.
+        prompts: name -> what tells the prompt of each item, the same in all strata: one word, or
+            several for a prompt that belongs to those of each; without it each has its own.
         resamples: of the bootstrap and of the sign-flip test.
         confidence: of the interval, between 0 and 1.
         seed: a stratum's draws depend on it and on the stratum's name only (or on those of all that
@@ -89,7 +89,7 @@ def compare(
     if not pairs or set(weights) != set(pairs):
         raise ValueError(f"weights of {sorted(weights)} for strata {sorted(pairs)}")
     differences = {name: b - a for name, (a, b) in pairs.items()}
-    drawn, linked = _drawn(differences, prompts or {})
+    drawn, linked = _drawn(differences, _as_one(prompts or {}))
     draws = sum(
         weights[name] * bootstrap_means(one, resamples, _generator(seed, name))
         for name, one in drawn.items()
@@ -164,6 +164,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
     return adjusted
+
+
+def _as_one(prompts: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """One word for all prompts that belong together, directly or by way of others."""
+    first: dict[str, str] = {}
+
+    def root(word: str) -> str:
+        while first.setdefault(word, word) != word:
+            first[word] = first[first[word]]
+            word = first[word]
+        return word
+
+    for prompt in (prompt for of in prompts.values() for prompt in of):
+        own, *others = prompt.split() or [""]
+        for other in others:
+            first[root(other)] = root(own)
+    return {name: [root((one.split() or [""])[0]) for one in of] for name, of in prompts.items()}
 
 
 def _drawn(

@@ -217,6 +217,15 @@ def test_prompts_that_stand_each_in_other_strata_vary_as_any_do() -> None:
     assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.05)
 
 
+def test_a_prompt_of_several_words_belongs_to_each() -> None:
+    """A translation has a prompt of its own and the original's word; so do others of the prompt."""
+    a, b = np.random.default_rng(9).normal(size=(2, 4))
+    strata = {"x": (a, b), "y": (a, b)}
+    found = compare(strata, prompts={"x": ["p", "q", "r", "s"], "y": ["P 1", "Q 2", "q 2", "S"]})
+    assert found.prompts == 6  # P; Q with q, q; p; r; s; S
+    assert found == compare(strata, prompts={"x": [*"pqrs"], "y": [*"PqqS"]})
+
+
 def test_a_seed_gives_the_same_draws_whatever_else_is_compared() -> None:
     a, b = np.random.default_rng(5).normal(size=(2, 50))
     alone = compare({"x": (a, b)}, seed=7)

@@ -15,6 +15,7 @@ from harness.runs.results import find_run
 from harness.study import proof
 from tests.harness.conftest import preference_rows
 from tests.harness.study.sweeping import Workshop, pairs
+from tests.harness.tasks.test_mrewardbench import rows as translated
 
 FIGURES = ("items", "a", "b", "difference", "low", "high", "p", "test")
 
@@ -101,6 +102,23 @@ def test_a_prompt_in_two_tasks_of_a_group_is_one(
     assert "rewardbench: 21 items of 17 prompts: interval and p count a prompt as one" in " ".join(
         found["notes"]
     )
+
+
+def test_a_row_in_two_languages_is_one(workshop: Workshop, write_rows: Callable[..., Path]) -> None:
+    """M-RewardBench's translations: drawn together, and none chooses where another is reported."""
+    for language in ("tur_Latn", "deu_Latn"):
+        data = write_rows(translated(language), f"mrewardbench-{language}")
+    given = "--metadata", json.dumps({"data_dir": str(data)})
+    found = workshop.swept("--report", "mrewardbench", *given)["proof"]
+    prompts = {one["name"]: (one["items"], one["prompts"]) for one in found["sections"]}
+    assert prompts["mrewardbench-deu_Latn"] == prompts["mrewardbench-tur_Latn"] == (18, 18)
+    assert prompts["mrewardbench"] == (36, 18)
+    refused = workshop.sweep(
+        "--select", "mrewardbench-deu_Latn", "--report", "mrewardbench-tur_Latn", *given
+    )
+    assert refused.exit_code == 1
+    assert "18 prompts of mrewardbench-tur_Latn are also in mrewardbench-deu_Latn" in refused.output
+    assert "'alpacaeval-easy 0 of RewardBench'" in refused.output
 
 
 def test_margins_are_histograms_of_the_same_edges(workshop: Workshop) -> None:
