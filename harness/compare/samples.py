@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.compare import prompt_pairs
+from harness.compare.paired import ALSO
 from harness.errors import HarnessError
 from harness.rows.answer import LIKELIHOOD
 from harness.rows.documents import TRANSLATION_OF
@@ -127,7 +128,7 @@ def asked_by(sample: dict[str, Any]) -> str:
     doc = sample.get("doc")
     original = doc.get(TRANSLATION_OF) if isinstance(doc, dict) else None
     told = [prompt] if original is None else [prompt, {TRANSLATION_OF: original}]
-    return " ".join(sha256(json.dumps(one, sort_keys=True).encode()).hexdigest() for one in told)
+    return ALSO.join(sha256(json.dumps(one, sort_keys=True).encode()).hexdigest() for one in told)
 
 
 def _paired(items: dict[int, Item], scores: dict[tuple[int, int], float]) -> dict[int, Item]:

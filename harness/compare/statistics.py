@@ -22,7 +22,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from harness.compare.paired import PairedStatistics
+from harness.compare.paired import ALSO, PairedStatistics
 from harness.compare.resampling import (
     Drawn,
     Shared,
@@ -71,8 +71,9 @@ def compare(
         strata: name -> (values under A, values under B), finite, in the same order of items.
         weights: name -> what the stratum's mean counts; without it the stratum's share of items,
             so that the score is the mean over all items.
-        prompts: name -> what tells the prompt of each item, the same in all strata: one word, or
-            several for a prompt that belongs to those of each; without it each has its own.
+        prompts: name -> what tells the prompt of each item, the same in all strata; several texts,
+            `ALSO` between them, of one that belongs with all that have any. Without it each has
+            its own.
         resamples: of the bootstrap and of the sign-flip test.
         confidence: of the interval, between 0 and 1.
         seed: a stratum's draws depend on it and on the stratum's name only (or on those of all that
@@ -167,20 +168,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _as_one(prompts: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """One word for all prompts that belong together, directly or by way of others."""
+    """One text for all prompts that belong together, directly or by way of others."""
     first: dict[str, str] = {}
 
-    def root(word: str) -> str:
-        while first.setdefault(word, word) != word:
-            first[word] = first[first[word]]
-            word = first[word]
-        return word
+    def root(text: str) -> str:
+        while first.setdefault(text, text) != text:
+            first[text] = first[first[text]]
+            text = first[text]
+        return text
 
     for prompt in (prompt for of in prompts.values() for prompt in of):
-        own, *others = prompt.split() or [""]
+        own, *others = prompt.split(ALSO)
         for other in others:
             first[root(other)] = root(own)
-    return {name: [root((one.split() or [""])[0]) for one in of] for name, of in prompts.items()}
+    return {name: [root(one.split(ALSO)[0]) for one in of] for name, of in prompts.items()}
 
 
 def _drawn(

@@ -217,11 +217,12 @@ def test_prompts_that_stand_each_in_other_strata_vary_as_any_do() -> None:
     assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.05)
 
 
-def test_a_prompt_of_several_words_belongs_to_each() -> None:
-    """A translation has a prompt of its own and the original's word; so do others of the prompt."""
+def test_a_prompt_of_several_texts_belongs_to_each() -> None:
+    """A translation's are its own prompt and the original; others of the prompt come with it."""
     a, b = np.random.default_rng(9).normal(size=(2, 4))
     strata = {"x": (a, b), "y": (a, b)}
-    found = compare(strata, prompts={"x": ["p", "q", "r", "s"], "y": ["P 1", "Q 2", "q 2", "S"]})
+    also = ["P\x1f1", "Q Q\x1f2", "q\x1f2", "S"]
+    found = compare(strata, prompts={"x": [*"pqrs"], "y": also})
     assert found.prompts == 6  # P; Q with q, q; p; r; s; S
     assert found == compare(strata, prompts={"x": [*"pqrs"], "y": [*"PqqS"]})
 
