@@ -85,8 +85,8 @@ def architecture(
     Args:
         layout: the matched tensors.
         vocabulary: names whose rows mergekit is to align, or the method to compare.
-        ends_apart: whether what follows the layers goes with the last of `slices:`, as mergekit has
-            it. Else all that is beside them goes with the first.
+        ends_apart: whether the head, too, goes with the last of `slices:`, as in mergekit all that
+            follows the layers does. Else it goes with the first.
     """
     head = set(layout.head)
     joined = layout.joined.dtypes if layout.joined else {}
@@ -110,7 +110,7 @@ def architecture(
     tower = _layer_prefix(layout.body, depth)
     layers: dict[int, list[WeightInfo]] = defaultdict(list)
     loose = []
-    last = _after_layers(layout) if ends_apart else set()
+    last = _after_layers(layout) | (head if ends_apart else set())
     for name, weight in sorted(weights.items()):
         match = LAYER.search(name)
         if match and name[: match.start()] == tower:
@@ -135,12 +135,11 @@ def architecture(
 
 
 def _after_layers(layout: Layout) -> set[str]:
-    """The head, and what the class lists behind its last layer: the final norm."""
+    """What the class lists behind its last layer: the final norm."""
     reward = layout.reward
     order = {name: number for number, name in enumerate(reward.trunk.state_dict())}
     end = max((number for name, number in order.items() if LAYER.search(f".{name}")), default=0)
-    stored = {stored for name, stored in reward.body.items() if order.get(name, 0) > end}
-    return stored | {*layout.head}
+    return {stored for name, stored in reward.body.items() if order.get(name, 0) > end}
 
 
 def _layer_prefix(names: list[str], depth: int) -> str:

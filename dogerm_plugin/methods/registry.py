@@ -9,7 +9,10 @@ registry.of("reward_heads_ties")  # the same body, with the heads of all reward 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dogerm_plugin.anatomy.heads import Heads
 from dogerm_plugin.errors import MergeError, suggest
@@ -25,8 +28,11 @@ OWN = {one.name for one in (ALLOW_UNRELATED, REWARD, UNMERGED)} | {
     "kept",
 }
 
+# Packages whose versions tell what a method of theirs does.
+_KNOWN = ("dogerm_plugin", "mergekit", "builtins", "abc", "typing", "torch", "pydantic")
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from mergekit.merge_methods.base import MergeMethod
 
@@ -83,6 +89,41 @@ def of(name: str) -> Method:
         near = [one for one in names() if one.startswith(HEADS) is of_all]
         raise MergeError(f"unknown merge_method {name}{suggest(name, near)}")
     return found.method
+
+
+def files(name: str) -> list[Path]:
+    """The files that a method's functions stand in, where it is a user's or another package's.
+
+    Not those of this project and of mergekit, which are known by their versions.
+
+    Raises:
+        MergeError: see `of`.
+    """
+    from mergekit.merge_methods import registry
+
+    from dogerm_plugin.methods.wrapped import WrappedMethod
+
+    method = of(name)
+    own = registry.get(name)
+    parts: list[Any] = [method.formula, method.constraint]
+    if isinstance(own, WrappedMethod):
+        parts = [type(own.host), *vars(own.host).values()]
+    found = {inspect.getsourcefile(one) for part in parts for one in _defined(part)}
+    return sorted(Path(file) for file in found if file)
+
+
+def _defined(part: Any) -> Iterator[Any]:
+    """The function or classes that something callable is made of, without known packages'."""
+    while isinstance(part, functools.partial):
+        part = part.func
+    if not callable(part):
+        return
+    is_function = inspect.isroutine(part)
+    kind = part if isinstance(part, type) else type(part)
+    for one in [part] if is_function else kind.__mro__:
+        if inspect.isbuiltin(one) or one.__module__.partition(".")[0] in _KNOWN:
+            continue
+        yield one
 
 
 def _made(name: str, hosts: Mapping[str, MergeMethod]) -> HostedMethod | None:

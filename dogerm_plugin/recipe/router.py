@@ -26,6 +26,7 @@ from mergekit.config import MergeConfiguration
 
 from dogerm_plugin.errors import MergeError, suggest
 from dogerm_plugin.files import digests
+from dogerm_plugin.methods import registry
 from dogerm_plugin.recipe import keys, paths
 from dogerm_plugin.recipe.configuration import is_ours
 
@@ -85,7 +86,7 @@ class ExpertRecipe:
     def digest(self) -> str:
         """A digest of what it says and of its models' files, wherever these lie.
 
-        A model of the Hub counts by its name.
+        A model of the Hub counts by its name, a merge method of the user's own by its source.
         """
 
         def files(path: str, revision: str) -> str:
@@ -93,6 +94,10 @@ class ExpertRecipe:
             return digests.of_model(Path(path)) if here else path
 
         content = paths.with_models(self.content, files)
+        method = self.content.get("merge_method")
+        own = registry.files(method) if method in registry.names() else []
+        if own:
+            content["source of merge_method"] = list(map(digests.of_file, own))
         return digests.of_text(json.dumps(content, sort_keys=True, default=str))
 
 

@@ -247,6 +247,11 @@ def _check_plan(
         if own not in merge.model_order and not method.one_model_each:
             raise MergeError(f"slices: {name} has no source from the reward model")
         inputs = {model: weight.name for model, weight in _gathered(merge).items()}
+        if len(inputs) < len(merge.model_order):
+            raise MergeError(
+                f"slices: the last names {len(merge.model_order)} models, and mergekit makes "
+                f"{name} of as many as the first names, {len(inputs)}: name as many in both"
+            )
         source = inputs.get(own, next(iter(inputs.values())))
         if any(
             architecture.unnumbered(n) != architecture.unnumbered(name) for n in inputs.values()

@@ -120,7 +120,8 @@ def compare_runs(
         )
         if _as_reported(section, a, b, key, notes):
             sections.append(section)
-            if not section.is_group and tested.prompts != tested.items:
+            own = sum(len(set(of)) for of in prompts.values()) if section.is_group else tested.items
+            if tested.prompts != own:  # of a group: prompts that stand in several of its tasks
                 notes.append(
                     f"{name}: {tested.items} items of {tested.prompts} prompts: interval and p "
                     "count a prompt as one"

@@ -16,6 +16,9 @@ WORSE: Literal["worse"] = "worse"
 NOISE: Literal["noise"] = "noise"
 SAME: Literal["same"] = "same"
 
+# Between the texts that tell a prompt, where it belongs with those that have any of them.
+ALSO = "\x1f"
+
 
 class Record(BaseModel):
     """What stands in a JSON file: of exactly these types, with keys of later versions kept."""

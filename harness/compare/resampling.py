@@ -61,6 +61,52 @@ def bootstrap_means(drawn: Drawn, resamples: int, generator: np.random.Generator
     return np.concatenate(means)
 
 
+class Shared(NamedTuple):
+    """What is drawn as one across strata that have prompts in common.
+
+    Attributes:
+        sums: (drawn, strata), of the differences of each one's items in each stratum.
+        sizes: (drawn, strata), how many items that are.
+    """
+
+    sums: Values
+    sizes: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, strata: Sequence[tuple[Values, Sequence[str]]]) -> Shared:
+        """The items of all strata, each stratum's differences and prompts, by their prompts."""
+        numbers: dict[str, int] = {}
+        placed = [[numbers.setdefault(one, len(numbers)) for one in asked] for _, asked in strata]
+        count = len(numbers)
+        sums = [np.bincount(p, d, count) for p, (d, _) in zip(placed, strata, strict=True)]
+        sizes = [np.bincount(one, minlength=count) for one in placed]
+        return cls(np.stack(sums, 1).astype(np.float64), np.stack(sizes, 1).astype(np.int64))
+
+
+def bootstrap_sums(
+    shared: Shared, weights: Values, resamples: int, generator: np.random.Generator
+) -> Values:
+    """The weighted sum of the strata's means in each of `resamples` samples of prompts.
+
+    A sample has other numbers of a stratum's items than there are: its mean is a ratio of two sums,
+    taken to first order (Davison and Hinkley, section 2.7.2), so that none is ever empty.
+    """
+    items = shared.sizes.sum(axis=0)
+    means = shared.sums.sum(axis=0) / items
+    moved = (shared.sums - shared.sizes * means) @ (weights / items)
+    return float(means @ weights) + len(moved) * bootstrap_means(
+        Drawn.of(moved), resamples, generator
+    )
+
+
+def sign_flipped_sums(
+    shared: Shared, weights: Values, resamples: int, generator: np.random.Generator
+) -> Values:
+    """The weighted sums of the strata's means, the sign of each prompt's items by a fair coin."""
+    parts = shared.sums @ (weights / shared.sizes.sum(axis=0))
+    return len(parts) * sign_flipped_means(Drawn.of(parts), resamples, generator)
+
+
 def percentiles(draws: Values, confidence: float) -> tuple[float, float]:
     """The percentile interval: what leaves (1 − confidence) / 2 of the draws on either side.
 

@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.compare import prompt_pairs
+from harness.compare.paired import ALSO
 from harness.errors import HarnessError
 from harness.rows.answer import LIKELIHOOD
+from harness.rows.documents import TRANSLATION_OF
 from harness.tasks.base.metrics import COUNTS
 
+# What a sample without its document has in place of it: `asked_by` of the whole sample.
+ASKED = "asked"
 _KIND = re.compile(r"['\"]kind['\"]: ['\"]([^'\"]+)")
 
 
@@ -28,7 +32,8 @@ class Item(NamedTuple):
         value: of the metric.
         margin: chosen − rejected in units of reward, where the task gives it.
         prompt: the prompt's beginning, on one line.
-        asked: a digest of all of the prompt; items of one are no independent trials.
+        asked: a digest of all of the prompt, and one of what it is a translation of; items with one
+            in common are no independent trials.
         documents: how many.
     """
 
@@ -114,11 +119,16 @@ def read_leaf(file: Path, metric: str) -> Leaf | None:
 
 
 def asked_by(sample: dict[str, Any]) -> str:
-    """What tells a sample's prompt from others: a digest of all of it."""
+    """What tells a sample's prompt from others: a digest of all of it; see `Item`."""
+    if isinstance(sample.get(ASKED), str):
+        return str(sample[ASKED])
     prompt = _prompt(sample)
     if not prompt:  # it does not say: each document by itself
         return str(sample["doc_hash"])
-    return sha256(json.dumps(prompt, sort_keys=True).encode()).hexdigest()
+    doc = sample.get("doc")
+    original = doc.get(TRANSLATION_OF) if isinstance(doc, dict) else None
+    told = [prompt] if original is None else [prompt, {TRANSLATION_OF: original}]
+    return ALSO.join(sha256(json.dumps(one, sort_keys=True).encode()).hexdigest() for one in told)
 
 
 def _paired(items: dict[int, Item], scores: dict[tuple[int, int], float]) -> dict[int, Item]:
@@ -183,8 +193,10 @@ def _prompt(sample: dict[str, Any]) -> Any:
     """What a sample asks: messages or a text; where its document does not say, what was sent."""
     doc = sample.get("doc")
     prompt = doc.get("prompt") if isinstance(doc, dict) else None
-    sent = sample.get("arguments", {}).get("gen_args_0", {}).get("arg_0", "")
-    return prompt if isinstance(prompt, str | list) else sent
+    if isinstance(prompt, str | list):
+        return prompt
+    sent = sample.get("arguments")
+    return sent.get("gen_args_0", {}).get("arg_0", "") if isinstance(sent, dict) else ""
 
 
 def _beginning(prompt: Any, length: int = 100) -> str:

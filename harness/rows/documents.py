@@ -17,6 +17,8 @@ from typing import IO, Any, overload
 from harness.errors import HarnessError
 
 Document = dict[str, Any]
+# A document's key for what its prompt and responses are a translation of.
+TRANSLATION_OF = "translation_of"
 
 
 class Docs(Sequence[Document]):

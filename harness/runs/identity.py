@@ -93,6 +93,18 @@ def code(*modules: str) -> dict[str, str]:
     return {f"{_CODE}{file}": file_digest for file, file_digest in source.digests(*modules).items()}
 
 
+def methods(*names: str) -> dict[str, str]:
+    """The source of merge methods that are a user's own, or another package's; by name."""
+    from dogerm_plugin.methods import registry
+
+    files = {name: registry.files(name) for name in names}
+    return {
+        f"code of merge method {name}": digest([digests.of_file(file) for file in found])
+        for name, found in files.items()
+        if found
+    }
+
+
 def software(libraries: Iterable[str] = LIBRARIES) -> dict[str, str]:
     """The versions of this project and of the libraries that are installed."""
     there = (name for name in libraries if find_spec(name) is not None)

@@ -3,7 +3,7 @@
 
 So official scores and standard errors are lm-eval's, and whatever reads its runs (dogerm compare,
 dogerm bon plot) reads these. A sample keeps what those read: rewards, metrics, the beginning of the
-prompt; not the texts, which are the same at every point.
+prompt and a digest of all of it; not the texts, which are the same at every point.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from harness.compare.samples import ASKED, asked_by
 from harness.errors import at
 from harness.runs.quiet import at_level
 from harness.study import machine
@@ -90,8 +91,10 @@ def _slim(sample: dict[str, Any]) -> dict[str, Any]:
     from lm_eval.utils import sanitize_list
 
     prompt = sample["arguments"][0][0] if sample["arguments"] else ""
+    asked = asked_by(sample)  # many prompts begin alike
     sample = {k: v for k, v in sample.items() if k not in ("doc", "arguments", "resps", "target")}
     sample["doc"] = {"prompt": " ".join(str(prompt).split())[:PROMPT]}
+    sample[ASKED] = asked
     sample["filtered_resps"] = sanitize_list(sample["filtered_resps"])  # as lm-eval writes it
     return sample
 

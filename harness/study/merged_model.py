@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 from harness.runs import identity
 from harness.runs.source import HOOKS
-from harness.study.recipe import METHOD, UNMERGED, Point, StudyRecipe
+from harness.study.recipe import METHOD, Point, StudyRecipe, strength_of
 from harness.study.spec import Settings
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class MergedModel:
         recipe: which models, and what else a merge of them depends on.
         settings: how they are loaded.
         say: told what takes a while.
+        methods: by which points may be merged, beside the recipe's own.
 
     Attributes:
         set_to: the point whose merge the loaded model is; None where that is not known.
@@ -46,6 +47,7 @@ class MergedModel:
         recipe: StudyRecipe,
         settings: Settings,
         say: Callable[[str], None] = lambda text: None,
+        methods: Sequence[str] = (),
     ) -> None:
         from dogerm_plugin import _autoload
 
@@ -62,6 +64,7 @@ class MergedModel:
         self.recipe = recipe
         self.settings = settings
         self._say = say
+        self._methods = {recipe.content[METHOD], *methods}
         self._options = MergeOptions(quiet=True, **settings.merge_options)
         self._merges = Merges(recipe.configuration(recipe.rest), self._options)
         self.set_to: Point | None = None
@@ -83,11 +86,11 @@ class MergedModel:
         files = identity.model_files(folders)
         return {
             "recipe": identity.as_text(self.recipe.at(self.recipe.rest)),
-            # What that point writes over is still there at all others.
-            UNMERGED: identity.as_text((self.recipe.content.get("parameters") or {}).get(UNMERGED)),
+            **_left(self.recipe),
             **{f"model file {path}": digest for path, digest in files.items()},
             **identity.software(),
             **identity.code(*MEASURED_BY),
+            **identity.methods(*sorted(self._methods)),
             "model_args": identity.as_text(dict(self.settings.model_args)),
             **identity.argument_files(self.settings.model_args),
             "device": identity.device(self.settings.model_args),
@@ -180,3 +183,17 @@ class MergedModel:
         lives[method].set(self.recipe.configuration(point))
         self.set_to = point
         return time.perf_counter() - began
+
+
+def _left(recipe: StudyRecipe) -> dict[str, str]:
+    """What the recipe says of the parameter at rest, which stays at points that vary others."""
+    strength = strength_of(recipe.method)
+    varied = recipe.axis or (strength.name if strength else None)
+    holders = [recipe.content, *recipe.content["models"]]
+    return {
+        f"{name} of the recipe": identity.as_text(
+            [(one.get("parameters") or {}).get(name) for one in holders]
+        )
+        for name in recipe.rest.values
+        if name != varied
+    }

@@ -69,13 +69,25 @@ def read(path: Path, *, any_shape: bool = False, replaced: Iterable[str] = ()) -
                 _fill(content, domain, method.by_name[name])
     keys.check_text(yaml.safe_dump(content, sort_keys=False), str(path), several=False)
     names = [named(entry["model"]) for entry in _domain(content)]
-    if not names:
+    if not names or _goes_to_the_reward_model(content):
         raise HarnessError(
             f"{path}: base_model is the domain model, from which {content['merge_method']} goes "
             "the other way: name the reward model as base_model, so that more is more of the "
             "domain model"
         )
     return StudyRecipe(str(path), text, content, tuple(names))
+
+
+def _goes_to_the_reward_model(content: Mapping[str, Any]) -> bool:
+    """Whether the way between two models, of which `base_model` is the first, ends at it."""
+    from dogerm_plugin.methods import registry
+    from dogerm_plugin.recipe import roles
+
+    method = registry.of(content["merge_method"])
+    base = content.get("base_model")
+    if method.base is not None or not method.base_required or base is None:
+        return False
+    return named(base) != roles.reward_in(content)
 
 
 def _domain(content: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.rows.documents import TRANSLATION_OF
 from harness.runs.quiet import quiet
 from harness.study import division, task_names
 from harness.tasks.base.candidates import CandidateTask
@@ -43,6 +44,11 @@ class Rows:
         return {
             division.prompt(doc) for task in self.leaves.values() for doc in division.docs(task)
         }
+
+    def originals(self) -> set[str]:
+        """What the prompts are translations of, where their documents say so."""
+        docs = (doc for task in self.leaves.values() for doc in division.docs(task))
+        return {str(doc[TRANSLATION_OF]) for doc in docs if TRANSLATION_OF in doc}
 
     def digest(self) -> str:
         """A digest that changes with any document, with the groups and with the tasks' settings."""
@@ -123,9 +129,9 @@ def _refuse_twice(rows: Sequence[Rows]) -> None:
 def _refuse_shared(chosen: Sequence[Rows], proving: Sequence[Rows], split: float | None) -> None:
     where: dict[str, str] = {}
     for one in chosen:
-        where.update(dict.fromkeys(one.prompts(), one.name))
+        where.update(dict.fromkeys(one.prompts() | one.originals(), one.name))
     for one in proving:
-        shared = sorted(prompt for prompt in one.prompts() if prompt in where)
+        shared = sorted(one.prompts() & where.keys()) or sorted(one.originals() & where.keys())
         if shared:
             advice = (
                 "report other tasks, or divide one by its prompts with --split-select 0.2"

@@ -95,7 +95,8 @@ def search(
     # One of the user's own is tried before anything is read; that in `out` is made after the store.
     database = storage.connect(plan.storage) if plan.storage else None
     race = TrialRace(plan.rows, plan.spec.metric) if plan.prune == RACE else None
-    model = MergedModel(plan.spec.recipe, plan.spec.settings, say)
+    plan = replace(plan, spec=replace(plan.spec, methods=tuple(plan.spans)))
+    model = MergedModel(plan.spec.recipe, plan.spec.settings, say, plan.spec.methods)
     space = _space(plan, model)
     sampler = samplers.sampler(plan.sampler, plan.seed, _points(space))
     with stoppable(say, "stopped; the same command goes on from here"), told_if_full(out):

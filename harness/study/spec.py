@@ -43,6 +43,7 @@ class Spec:
         metric: what the score is.
         identity: what the measurements are made with (`harness.study.identity`), where a worker
             is to refuse to measure anything else; empty: whatever is there.
+        methods: by which points may be merged, beside the recipe's own.
     """
 
     recipe: StudyRecipe
@@ -54,6 +55,7 @@ class Spec:
     include_path: tuple[Path, ...] = ()
     metric: str = "accuracy"
     identity: Mapping[str, str] = field(default_factory=dict)
+    methods: tuple[str, ...] = ()
 
     def load_rows(self) -> list[Rows]:
         """The rows that choose and those that prove; see `harness.study.rows.load`."""

@@ -129,7 +129,7 @@ class Worker:
     def __init__(
         self, spec: Spec, model: MergedModel | None = None, rows: Sequence[Rows] | None = None
     ) -> None:
-        self._model = model or MergedModel(spec.recipe, spec.settings)
+        self._model = model or MergedModel(spec.recipe, spec.settings, methods=spec.methods)
         self._rows = list(rows or spec.load_rows())
         self._spec = spec
         self._answers: Remembering | None = None

@@ -20,7 +20,7 @@ class Head:
     """What gives the rewards.
 
     Attributes:
-        weight: (labels, hidden size), in the base's own dtype.
+        weight: (labels, hidden size), in the dtype that holds the numbers of all its parts.
         labels: a name for each; None for those of the base.
     """
 
@@ -41,7 +41,7 @@ def of_experts(base: Anatomy, experts: Sequence[Anatomy], form: str, names: Sequ
     """The experts' heads made one.
 
     Args:
-        base: whose dtype the result has.
+        base: that the heads are held against.
         experts: with their heads.
         form: `average`, one head; or `apart`, one label each, named after the model.
         names: of the experts, as the recipe has them.
@@ -51,7 +51,7 @@ def of_experts(base: Anatomy, experts: Sequence[Anatomy], form: str, names: Sequ
             cost model's, of another centre or scale, or of another label where they are averaged.
     """
     own = _weight(base)
-    weights = []
+    weights, dtype = [], own.dtype
     for expert in experts:
         if not expert.reward_head:
             raise MergeError(
@@ -70,9 +70,10 @@ def of_experts(base: Anatomy, experts: Sequence[Anatomy], form: str, names: Sequ
             if expert is not experts[0]:
                 joined_heads.warn_of_unlike_starts(experts[0], expert)
         weights.append(weight.double())
+        dtype = torch.promote_types(dtype, weight.dtype)
     if form == "average":
-        return Head((sum(weights[1:], weights[0]) / len(weights)).to(own.dtype))
-    return Head(torch.cat(weights).to(own.dtype), tuple(_labels(names)))
+        return Head((sum(weights[1:], weights[0]) / len(weights)).to(dtype))
+    return Head(torch.cat(weights).to(dtype), tuple(_labels(names)))
 
 
 def _weight(model: Anatomy) -> torch.Tensor:

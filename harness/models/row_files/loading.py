@@ -69,6 +69,7 @@ class Wanted:
             HarnessError: a recipe can't be followed.
         """
         folders = {name: Path(name).expanduser() for name in self.files}
+        rule = merged.method(self.pretrained) if is_recipe(self.pretrained) else ""
         return {
             "model": "" if self.pretrained in folders else self.pretrained,
             **{f"files of {n}": of_model(f) for n, f in folders.items() if f.is_dir()},
@@ -78,6 +79,7 @@ class Wanted:
             "--batch_size": self.batch_size,
             "device": identity.device(self.arguments),
             **identity.software(),
+            **(identity.methods(rule) if rule else {}),
             **identity.code(NAMES[self.kind].partition(":")[0], "harness.models.row_files.run"),
         }
 

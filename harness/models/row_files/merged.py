@@ -34,6 +34,19 @@ def models(pretrained: str) -> list[str]:
     return found
 
 
+def method(pretrained: str) -> str:
+    """The merge method of a recipe; empty where it names none of this project's.
+
+    Raises:
+        HarnessError: it can't be followed.
+    """
+    from dogerm_plugin.methods import registry
+
+    with _told():
+        name = _read(pretrained).content.get("merge_method")
+    return str(name) if name in registry.names() else ""
+
+
 def load(pretrained: str, arguments: Mapping[str, Any]) -> Any:
     """The merge, as ``--model reward`` loads what mergekit-yaml writes.
 

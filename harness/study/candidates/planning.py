@@ -163,6 +163,7 @@ class Planner:
             **{f"rows of {task}": text for task, text in self._tasks.digests.items()},
             **kept.files_of(recipe, self._folder),
             **identity.code(f"harness.study.{kind}", *HOOKS),
+            **_rule(recipe),
             **identity.software(),
         }
         text = _dumped(self._filled(recipe, variant))
@@ -179,6 +180,7 @@ class Planner:
             "recipe": identity.as_text(recipe),
             **kept.files_of(recipe, self._folder),
             **identity.code("dogerm_plugin.patches"),
+            **_rule(recipe),
             **identity.software(),
         }
         called = [f"mergekit.scripts.{script}:main", file, str(output)]
@@ -257,6 +259,14 @@ class Planner:
         if kind != SCORE:
             self._made[variant.label].append(step.name)
         self.steps.append(step)
+
+
+def _rule(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """The source of a recipe's merge method where that is a user's own."""
+    from dogerm_plugin.methods import registry
+
+    name = recipe.get("merge_method")
+    return identity.methods(name) if name in registry.names() else {}
 
 
 def as_arguments(given: Mapping[str, Any]) -> str:

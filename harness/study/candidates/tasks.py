@@ -93,9 +93,9 @@ def _manager(study: Study) -> Any:
 
 def _refuse_shared(chosen: list[Rows], reported: list[Rows]) -> None:
     for one in chosen:
-        prompts = one.prompts()
+        prompts, originals = one.prompts(), one.originals()
         for other in reported:
-            shared = sorted(prompts & other.prompts())
+            shared = sorted(prompts & other.prompts()) or sorted(originals & other.originals())
             if shared:
                 raise HarnessError(
                     f"{len(shared)} prompts of {other.name}, which is reported, are also in "

@@ -9,13 +9,14 @@ its own numbers of rows would be other weights.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from harness.errors import HarnessError
-from harness.rows.datasets import PREFERENCE, Schema
+from harness.rows.datasets import PREFERENCE, Row, Schema
+from harness.rows.documents import TRANSLATION_OF, Document
 from harness.tasks import FOLDER
 from harness.tasks.base.file_each import absent
 from harness.tasks.base.made_group import MadeGroup, group_config
@@ -70,3 +71,16 @@ class MRewardBench(MadeGroup, PreferenceTask):
             for subset, weight in weights().items()
         )
         return cls.group(group_config(language, metadata), leaves)
+
+    @classmethod
+    def documents(cls, rows: Sequence[Row], config: Any) -> Iterator[Document]:
+        """The rows; those of one subset and id are one row of RewardBench in several languages."""
+        for row in rows:
+            number = row.get("id")
+            told = f"{row['subset']} {number} of RewardBench"
+            yield dict(row) if number is None else {**row, TRANSLATION_OF: told}
+
+    @classmethod
+    def unit(cls, doc: Document) -> str:
+        """The row in all languages; the prompt where the data do not say which it is."""
+        return str(doc.get(TRANSLATION_OF) or super().unit(doc))

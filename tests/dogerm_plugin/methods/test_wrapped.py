@@ -160,6 +160,12 @@ def test_slices_with_task_vectors(tmp_path: Path, llama: Family) -> None:
     source, target = "model.layers.1.mlp.up_proj.weight", "model.layers.2.mlp.up_proj.weight"
     deltas = torch.stack([rm[source] - base[source], 0.5 * (lm[source] - base[source])])
     assert torch.equal(ours[target], base[source] + deltas.sum(0))
+    pieces[1]["sources"][2]["parameters"] = {"weight": 0.7}
+    (tmp_path / "last").mkdir()
+    ours = merging.merged(tmp_path / "last", recipe | {"slices": pieces})
+    norm = "model.norm.weight"  # of the last slice, as mergekit has it
+    deltas = torch.stack([rm[norm] - base[norm], 0.7 * (lm[norm] - base[norm])])
+    assert torch.equal(ours[norm], base[norm] + deltas.sum(0))
 
 
 def test_unmerged_tensors_stay_the_reward_models(tmp_path: Path, llama: Family) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import merging
 import pytest
 import yaml
+from mergekit.merge_methods import registry as host
 from merging import Trio
 
 from dogerm_plugin.errors import MergeError
-from dogerm_plugin.recipe.router import is_router, recipes
+from dogerm_plugin.methods import registry
+from dogerm_plugin.methods.reward_preserving_linear import METHOD
+from dogerm_plugin.recipe.router import ExpertRecipe, is_router, recipes
 
 EXPERTS = {"general": "rm/", "math": "recipes/math.yml", "code": {}}
 
@@ -80,3 +86,24 @@ def test_mistakes_name_the_expert(expert: object, words: str, folder: Path) -> N
     with pytest.raises(MergeError) as told:
         recipes({"law": expert}, "router.yml", folder)
     assert words in str(told.value) and "\n" not in str(told.value)
+
+
+def test_a_digest_is_of_a_rule_of_the_users_own(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file is a part of what a merge is made of; others' calibrations would be taken for it."""
+    content = {"merge_method": "reward_preserving_mine", "base_model": "rm", "models": []}
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    seen = []
+    for factor in (1, 2, 2):
+        (tmp_path / "mine.py").write_text(f"def rule(tensors, values): return {factor}\n")
+        monkeypatch.delitem(sys.modules, "mine", raising=False)
+        rule = importlib.import_module("mine").rule
+        method = replace(METHOD, name=content["merge_method"], formula=rule)
+        host._METHODS.pop(method.name, None)
+        registry.register(method)
+        expert = ExpertRecipe("mine", folder / "router.yml", yaml.safe_dump(content), True)
+        seen.append(expert.digest)
+    del host._METHODS[method.name]
+    assert seen[0] != seen[1] == seen[2]

@@ -125,7 +125,10 @@ def slices(trio: Trio, *ranges: tuple[int, int, float]) -> list[dict]:
 
 @pytest.mark.parametrize("inside", ["slices", "modules"])
 def test_slices_and_modules(trio: Trio, tmp_path: Path, inside: str) -> None:
-    """Slices have their own λ; written directly or in the one module `default`."""
+    """Slices have their own λ; written directly or in the one module `default`.
+
+    What follows the layers goes with the last, as in mergekit.
+    """
     recipe = merging.recipe(trio.rm)
     del recipe["models"]
     pieces = slices(trio, (0, 2, 0.2), (2, 4, 0.6))
@@ -135,8 +138,19 @@ def test_slices_and_modules(trio: Trio, tmp_path: Path, inside: str) -> None:
     out = merging.merged(tmp_path, recipe)
     rm, lm = merging.tensors(trio.rm), merging.tensors(trio.lm)
     for name, tensor in out.items():
-        weight = 0.6 if (layer(name) or 0) >= 2 else 0.2
+        weight = 0.6 if (layer(name) or 0) >= 2 or name == "model.norm.weight" else 0.2
         assert torch.equal(tensor, interpolated(rm, (lm, weight))[name]), name
+
+
+def test_a_last_slice_of_more_models_is_refused(trio: Trio, tmp_path: Path) -> None:
+    """mergekit would leave one of them out of the final norm, without a word."""
+    recipe = merging.recipe(trio.rm)
+    del recipe["models"]
+    recipe["slices"] = slices(trio, (0, 2, 0.2), (2, 4, 0.6))
+    one = {"model": str(trio.other), "layer_range": [2, 4], "parameters": {"weight": 0.1}}
+    recipe["slices"][1]["sources"].append(one)
+    line = merging.refused(tmp_path, recipe)
+    assert "slices: the last names 3 models" in line and "model.norm.weight" in line
 
 
 def test_slices_that_repeat_layers(trio: Trio, tmp_path: Path) -> None:

@@ -18,7 +18,12 @@ def own(folder: Path, task: str = "harness.own_data.OwnPreferences") -> Path:
     """A folder with a set of 8 and 2 pairs on which B is right and A not always."""
     folder.mkdir()
     rows = [
-        {"prompt": f"{n}", "chosen": f"reward {n % 2} 1", "rejected": "reward 0 0", "topic": topic}
+        {
+            "prompt": f"{topic} {n}",
+            "chosen": f"reward {n % 2} 1",
+            "rejected": "reward 0 0",
+            "topic": topic,
+        }
         for topic, count in (("sums", 8), ("small talk", 2))
         for n in range(count)
     ]

@@ -160,6 +160,73 @@ def test_the_interval_covers_the_truth_where_prompts_are_shared() -> None:
     assert without / 300 < 0.8
 
 
+def test_saying_everything_in_two_strata_proves_nothing_more() -> None:
+    """The same prompts with the same values in both (JudgeBench's two writers): once is enough."""
+    generator = np.random.default_rng(5)
+    a, b = generator.choice([0.0, 1.0], size=(2, 60), p=[0.4, 0.6])
+    names = [str(n) for n in range(60)]
+    once = compare({"x": (a, b)}, prompts={"x": names})
+    order = generator.permutation(60)  # the other file has them in another order
+    strata, half = {"x": (a, b), "y": (a[order], b[order])}, {"x": 0.5, "y": 0.5}
+    found = compare(strata, half, prompts={"x": names, "y": [names[n] for n in order]})
+    assert (found.items, found.prompts) == (120, 60)
+    assert found.difference == pytest.approx(once.difference)
+    assert found.high - found.low == pytest.approx(once.high - once.low, rel=0.05)
+    assert (once.test, found.test) == ("mcnemar", "sign-flip")
+    assert found.p == pytest.approx(once.p, abs=0.02)
+    careless = compare(strata, half)
+    assert careless.high - careless.low < 0.8 * (found.high - found.low)
+    apart = compare(strata, half, prompts={"x": names, "y": [f"{name}!" for name in names]})
+    assert apart == careless  # other prompts: as without any
+
+
+def test_the_interval_covers_the_truth_where_strata_share_prompts() -> None:
+    """300 samples of strata that share 40 prompts and have 20 and 10 of their own: 95 % ± 4 %."""
+    generator = np.random.default_rng(7)
+    covered = without = 0
+    for seed in range(300):
+        of_prompt = generator.choice([-1.0, 0.0, 1.0], p=[0.1, 0.7, 0.2], size=70)
+        parts = {"x": [*range(60)], "y": [*range(40), *range(60, 70)]}
+        strata = {name: (np.zeros(len(of)), of_prompt[of]) for name, of in parts.items()}
+        prompts, weights = {n: [*map(str, of)] for n, of in parts.items()}, {"x": 0.3, "y": 0.7}
+        one = compare(strata, weights, prompts=prompts, resamples=500, seed=seed)
+        other = compare(strata, weights, resamples=500, seed=seed)
+        covered += one.low <= 0.1 <= one.high
+        without += other.low <= 0.1 <= other.high
+        assert one.prompts == 70
+    assert 0.91 <= covered / 300 <= 0.99
+    assert without / 300 < 0.9
+
+
+def test_prompts_that_stand_each_in_other_strata_vary_as_any_do() -> None:
+    """Of 12 strata 40 prompts stand in half each, hardly two in the same ones."""
+    generator = np.random.default_rng(8)
+    of_prompt = generator.normal(size=40)
+    parts = {str(n): np.flatnonzero(generator.random(40) < 0.5) for n in range(12)}
+    strata = {name: (np.zeros(len(of)), of_prompt[of]) for name, of in parts.items()}
+    weights = dict.fromkeys(parts, 1 / 12)
+    found = compare(strata, weights, prompts={n: [*map(str, of)] for n, of in parts.items()})
+    shares = sum(np.isin(np.arange(40), of) / len(of) / 12 for of in parts.values())
+    means = {name: of_prompt[of].mean() for name, of in parts.items()}
+    moved = sum(
+        np.isin(np.arange(40), of) * (of_prompt - means[name]) / len(of) / 12
+        for name, of in parts.items()
+    )
+    error = np.sqrt((moved**2).sum())  # of a ratio of sums of independent prompts
+    assert found.prompts == 40 and found.difference == pytest.approx(shares @ of_prompt)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.05)
+
+
+def test_a_prompt_of_several_texts_belongs_to_each() -> None:
+    """A translation's are its own prompt and the original; others of the prompt come with it."""
+    a, b = np.random.default_rng(9).normal(size=(2, 4))
+    strata = {"x": (a, b), "y": (a, b)}
+    also = ["P\x1f1", "Q Q\x1f2", "q\x1f2", "S"]
+    found = compare(strata, prompts={"x": [*"pqrs"], "y": also})
+    assert found.prompts == 6  # P; Q with q, q; p; r; s; S
+    assert found == compare(strata, prompts={"x": [*"pqrs"], "y": [*"PqqS"]})
+
+
 def test_a_seed_gives_the_same_draws_whatever_else_is_compared() -> None:
     a, b = np.random.default_rng(5).normal(size=(2, 50))
     alone = compare({"x": (a, b)}, seed=7)

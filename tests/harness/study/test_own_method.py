@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +106,47 @@ def test_a_search_tries_every_parameter_that_has_bounds(folder: Searching) -> No
         assert all(0.4 <= trial["params"][f"layers-{n}-of-2/density"] <= 0.6 for n in (1, 2))
     scored = folder.evaluated(found["best_recipe"], "proof")
     assert scored["accuracy,none"] == found["top"][0]["report"]
+
+
+def test_a_changed_formula_is_measured_anew(
+    folder: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user's own file is a part of what a result was made with, as this project's are."""
+    from mergekit.merge_methods import registry
+
+    file = folder.folder / "my_rule.py"
+    monkeypatch.syspath_prepend(str(folder.folder))
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    scores = []
+    for factor in ("0", "1"):
+        file.write_text(
+            "def rule(tensors, values):\n"
+            "    away = tensors.domain[0] - tensors.reward\n"
+            f"    return tensors.reward + {factor} * values['weight'][0] * away\n"
+        )
+        monkeypatch.delitem(sys.modules, "my_rule", raising=False)
+        del registry._METHODS[NAME]
+        register(replace(PULL, formula=importlib.import_module("my_rule").rule))
+        scores.append([point["score"] for point in folder.swept("--weight", "1")["points"]])
+    assert scores[0][0] == scores[0][1] == scores[1][0] != scores[1][1]
+
+
+def test_what_no_point_varies_is_in_what_a_result_was_made_with(folder: Searching) -> None:
+    """λ where only the density is varied: it stands in no label."""
+    from harness.commands.cli import main
+
+    arguments = folder.arguments("--grid", "density=1")
+    place = arguments.index("--weight")
+    del arguments[place : place + 2]
+    scores = []
+    for weight in (0.0, 1.0):
+        recipe = yaml.safe_load((folder.folder / "recipe.yml").read_text("utf-8"))
+        recipe["models"][0]["parameters"]["weight"] = weight
+        folder.write_recipe(merge_method=NAME, models=recipe["models"])
+        result = folder.invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        scores.append([point["score"] for point in folder.content()["points"]])
+    assert scores[0][0] == scores[0][1] == scores[1][0] != scores[1][1]
 
 
 @pytest.mark.parametrize(

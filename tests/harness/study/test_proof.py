@@ -15,6 +15,7 @@ from harness.runs.results import find_run
 from harness.study import proof
 from tests.harness.conftest import preference_rows
 from tests.harness.study.sweeping import Workshop, pairs
+from tests.harness.tasks.test_mrewardbench import rows as translated
 
 FIGURES = ("items", "a", "b", "difference", "low", "high", "p", "test")
 
@@ -74,6 +75,50 @@ def test_the_proof_is_that_of_compare_on_the_result_folders(
         scores = {section["name"]: section["score"] for section in reported[side]}
         for section in given["sections"]:
             assert section[key] == pytest.approx(scores[section["name"]], abs=1e-12)
+
+
+def test_prompts_that_begin_alike_are_not_one(workshop: Workshop) -> None:
+    """The kept samples have a prompt's beginning only; it does not tell prompts apart."""
+    lead = "Answer the question that follows as an expert would, in a few words. " * 2
+    rows = [{**row, "prompt": lead + row["prompt"]} for row in pairs("proof", 10)]
+    workshop.write_task("proof", [*rows, {**rows[0], "chosen": "another answer"}])
+    (section,) = workshop.swept()["proof"]["sections"]
+    assert (section["items"], section["prompts"]) == (11, 10)
+
+
+def test_a_prompt_in_two_tasks_of_a_group_is_one(
+    workshop: Workshop, write_rows: Callable[..., Path]
+) -> None:
+    """As in JudgeBench, where two models answered the same questions."""
+    rows = [*preference_rows("alpacaeval-easy", 9), *preference_rows("hep-python", 8, 20)]
+    for row in rows[:4]:
+        rows.append({**row, "subset": "hep-python"})
+    found = workshop.swept(
+        "--report", "rewardbench", "--metadata", json.dumps({"data_dir": str(write_rows(rows))})
+    )["proof"]
+    prompts = {one["name"]: (one["items"], one["prompts"]) for one in found["sections"]}
+    assert prompts["rewardbench"] == (21, 17)
+    assert prompts["rewardbench_chat"] == (9, 9)
+    assert "rewardbench: 21 items of 17 prompts: interval and p count a prompt as one" in " ".join(
+        found["notes"]
+    )
+
+
+def test_a_row_in_two_languages_is_one(workshop: Workshop, write_rows: Callable[..., Path]) -> None:
+    """M-RewardBench's translations: drawn together, and none chooses where another is reported."""
+    for language in ("tur_Latn", "deu_Latn"):
+        data = write_rows(translated(language), f"mrewardbench-{language}")
+    given = "--metadata", json.dumps({"data_dir": str(data)})
+    found = workshop.swept("--report", "mrewardbench", *given)["proof"]
+    prompts = {one["name"]: (one["items"], one["prompts"]) for one in found["sections"]}
+    assert prompts["mrewardbench-deu_Latn"] == prompts["mrewardbench-tur_Latn"] == (18, 18)
+    assert prompts["mrewardbench"] == (36, 18)
+    refused = workshop.sweep(
+        "--select", "mrewardbench-deu_Latn", "--report", "mrewardbench-tur_Latn", *given
+    )
+    assert refused.exit_code == 1
+    assert "18 prompts of mrewardbench-tur_Latn are also in mrewardbench-deu_Latn" in refused.output
+    assert "'alpacaeval-easy 0 of RewardBench'" in refused.output
 
 
 def test_margins_are_histograms_of_the_same_edges(workshop: Workshop) -> None:

@@ -145,13 +145,15 @@ def test_what_stays_unmerged_is_in_what_a_result_was_made_with(
     assert result.exit_code == 0 and "from an earlier run" not in result.output
 
 
-def test_the_other_way_round_is_refused(folder: Searching) -> None:
-    """slerp from the domain model: more of t would be less of it."""
+@pytest.mark.parametrize("both", [False, True])
+def test_the_other_way_round_is_refused(folder: Searching, both: bool) -> None:
+    """slerp from the domain model, listed or not: more of t would be less of it."""
     write(folder, "slerp", None)
     path = folder.folder / "recipe.yml"
     content = yaml.safe_load(path.read_text())
     reward, domain = content["base_model"], content["models"][0]["model"]
-    path.write_text(yaml.safe_dump(content | {"base_model": domain, "models": [{"model": reward}]}))
+    models = [{"model": one} for one in ((domain, reward) if both else (reward,))]
+    path.write_text(yaml.safe_dump(content | {"base_model": domain, "models": models}))
     result = folder.sweep("--grid", "t=0.5")
     assert result.exit_code == 1
     assert "name the reward model as base_model, so that more is more of the" in result.output

@@ -216,6 +216,19 @@ def test_heads_apart(tmp_path: Path, models: list[Path]) -> None:
         assert torch.equal(row, merging.tensors(folder)["score.weight"][0])
 
 
+@pytest.mark.parametrize("form", ["average", "apart"])
+def test_heads_keep_the_digits_of_the_finest(tmp_path: Path, models: list[Path], form: str) -> None:
+    """Experts' heads in float32, on a base in bfloat16."""
+    base, one, other, _ = models
+    half = Path(shutil.copytree(base, tmp_path / "half"))
+    coarse = {name: tensor.bfloat16() for name, tensor in merging.tensors(base).items()}
+    save_file(coarse, half / "model.safetensors", metadata={"format": "pt"})
+    out = mixtures.made(tmp_path, mixtures.recipe(half, one, other, head=form))
+    heads = torch.cat([merging.tensors(folder)["score.weight"] for folder in (one, other)])
+    wanted = heads if form == "apart" else heads.double().mean(0, keepdim=True).float()
+    assert torch.equal(merging.tensors(out)["score.weight"], wanted)
+
+
 def test_labels_tell_the_experts_apart(tmp_path: Path, models: list[Path]) -> None:
     """Folders of one name are told by those above them, and one model twice by numbers."""
     base, one, other, _ = models

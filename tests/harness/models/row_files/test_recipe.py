@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,25 @@ def test_what_a_recipe_depends_on_is_known(models: Path, tmp_path: Path) -> None
     changed = Wanted(str(recipe)).identity
     assert identity[f"file pretrained={recipe}"] != changed[f"file pretrained={recipe}"]
     assert f"files of {models / 'code-lm'}" in changed
+
+
+def test_a_rule_of_the_users_own_is_known_by_its_source(models: Path, tmp_path: Path) -> None:
+    """This file is that of the formula here."""
+    from mergekit.merge_methods import registry as host
+
+    from dogerm_plugin.methods import registry
+    from dogerm_plugin.methods.reward_preserving_linear import METHOD
+    from harness.models.row_files.loading import Wanted
+
+    name = "reward_preserving_of_a_user"
+    recipe = tmp_path / "recipe.yml"
+    recipe.write_text(yaml.safe_dump(linear(models, "math-lm") | {"merge_method": name}))
+    registry.register(replace(METHOD, name=name, formula=lambda tensors, values: tensors.reward))
+    try:
+        assert registry.files(name) == [Path(__file__)]
+        assert f"code of merge method {name}" in Wanted(str(recipe)).identity
+    finally:
+        del host._METHODS[name]
 
 
 def test_a_recipe_that_can_not_be_followed(models: Path, tmp_path: Path) -> None:
