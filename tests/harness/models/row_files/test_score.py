@@ -228,6 +228,20 @@ def test_what_is_there_is_not_replaced_without_a_word(reward_model: Path, tmp_pa
     assert len(read(scored(reward_model, data, "--overwrite"))) == len(ANSWERED)
 
 
+def test_no_option_writes_over_what_another_reads_or_writes(
+    reward_model: Path, tmp_path: Path
+) -> None:
+    rows = [{"prompt": PROMPTS[0], "responses": ["It is 0.", "It is 9."]}]
+    data = write(tmp_path / "rows.jsonl", rows)
+    for file in (data, tmp_path / "out.jsonl"):
+        told = refusal(reward_model, data, "--calibration", str(file))
+        assert f"--calibration {file} is the" in told
+    told = refusal(reward_model, data, "--best-of", "--column", "response")
+    assert "--column response is where --best-of writes the best response" in told
+    assert "--threshold nan: no reward is" in refusal(reward_model, data, "--threshold", "nan")
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"] and read(data) == rows
+
+
 def test_rows_of_an_earlier_run_say_nothing_of_the_speed() -> None:
     """Else a run that goes on would show a time left of seconds."""
     with RowBar(100, hidden=False) as bar:
@@ -414,3 +428,27 @@ def test_ray_gives_the_same_file(reward_model: Path, tmp_path: Path) -> None:
     assert warm.run(*command, one).returncode == 1
     assert warm.run(*command, other, "--ray", "local", "--workers", "2").returncode == 1
     assert other.read_bytes() == one.read_bytes()
+
+
+def test_ranks_are_compared_within_a_row_alone(
+    reward_model: Path, save_reward_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The one response of a row is always the first, and a rank in one row is none in another."""
+    rows: list[Row] = [
+        {"prompt": PROMPTS[0], "responses": ["It is 0.", "It is 9.", "No."]},
+        {"prompt": PROMPTS[1], "response": "It is 2."},
+    ]
+    data = write(tmp_path / "rows.jsonl", rows)
+    ranks = "--model", "reward-ensemble", "--model_args", "device=cpu,combine=rank-mean"
+    members = Path(f"{reward_model};{save_reward_model(seed=1)}")
+    ranked, alone = read(scored(members, data, *ranks, code=1))
+    assert sum(ranked["reward"]) == 6 and len(set(ranked["reward"])) > 1
+    assert alone["reward"] is None and "ranks the responses of a row" in alone["reward_error"]
+    data = write(tmp_path / "rows.jsonl", rows[:1])
+    told = refusal(members, data, *ranks, "--top", "1", "--overwrite")
+    assert "--top holds rewards of unlike prompts" in told
+    scale = tmp_path / "scale.json"
+    told = refusal(members, data, *ranks, "--calibration", str(scale), "--overwrite")
+    assert "they have no mean" in told and not scale.exists()
+    (best,) = read(scored(members, data, *ranks, "--best-of", "--overwrite"))
+    assert best["reward"] == max(ranked["reward"])
