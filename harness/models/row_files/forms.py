@@ -49,6 +49,15 @@ class Names(NamedTuple):
     tools: str | None = None
     documents: str | None = None
 
+    @property
+    def others(self) -> set[str]:
+        """Columns of answers that the user has named, where no pair's are: they come first."""
+        usual = Names()
+        if (self.chosen, self.rejected) != (usual.chosen, usual.rejected):
+            return set()
+        responses = None if self.responses == usual.responses else self.responses
+        return {name for name in (responses, self.response, self.messages) if name is not None}
+
     @classmethod
     def of(cls, given: Any) -> Names:
         """The names that ``--columns`` gives, and the defaults of the others.
@@ -87,13 +96,13 @@ class Asked(NamedTuple):
 
 
 def form_of(row: Mapping[str, Any], names: Names) -> tuple[str, str]:
-    """The form of a row, and the column of its answer or answers.
+    """The form of a row, and the column of its answer or answers; a pair unless `Names.others`.
 
     Raises:
         HarnessError: it has none of the columns that say it.
     """
     there = {name for name, value in row.items() if value is not None}
-    if {names.chosen, names.rejected} <= there:
+    if {names.chosen, names.rejected} <= there and not names.others & there:
         return PAIR, names.chosen
     if names.responses in there:
         return RESPONSES, names.responses

@@ -84,7 +84,8 @@ class Order:
             raise HarnessError(f"{self.output} is there; name another output, or give --overwrite")
         if self.chosen.best_of and self.best_column in (self.column or REWARD, self.error_column):
             raise HarnessError(
-                f"--column {self.column or REWARD} is where --best-of writes the best response; name another"
+                f"--column {self.column or REWARD} is where --best-of writes the best response; "
+                "name another"
             )
         threshold = self.chosen.threshold
         if threshold is not None and math.isnan(threshold):

@@ -83,7 +83,7 @@ def _parquet(
         with pyarrow.parquet.ParquetWriter(partial, schema) as writer:
             for some in _batches(counted()):
                 writer.write_table(pyarrow.Table.from_pylist(some, schema))
-    except (pyarrow.ArrowException, UnicodeEncodeError) as error:
+    except (pyarrow.ArrowException, UnicodeEncodeError, OverflowError) as error:
         reason = " ".join(str(error).split())
         raise HarnessError(
             f"{path}: the rows have no types in common ({reason}); write .jsonl, which needs none"

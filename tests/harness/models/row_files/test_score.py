@@ -141,6 +141,17 @@ def test_names_of_columns_read_and_written(reward_model: Path, tmp_path: Path) -
     assert row == {**rows[0], "ours": expected}
 
 
+def test_an_answer_that_is_named_comes_before_a_pair(reward_model: Path, tmp_path: Path) -> None:
+    pair = {"prompt": PROMPTS[0], "chosen": "It is 0.", "rejected": "It is 9."}
+    data = write(tmp_path / "rows.jsonl", [{**pair, "answer": "No."}, pair])
+    named, other = read(scored(reward_model, data, "--columns", "{response: answer}"))
+    (expected,) = by_model(reward_model, [(PROMPTS[0], "No.")])
+    assert named["reward"] == pytest.approx(expected, abs=1e-5)
+    assert other["margin"] == other["reward_chosen"] - other["reward_rejected"]
+    chosen, _ = read(scored(reward_model, data, "--columns", "{response: chosen}", "--overwrite"))
+    assert chosen["reward"] == pytest.approx(other["reward_chosen"], abs=1e-5)
+
+
 def test_bad_rows_are_kept_named_and_counted(reward_model: Path, tmp_path: Path) -> None:
     rows: list[Row] = [dict(row) for row in ANSWERED]
     rows[3]["response"] = None
@@ -292,6 +303,22 @@ def test_parquet_keeps_types(reward_model: Path, tmp_path: Path) -> None:
     assert found.select(["id", "prompt", "response"]).equals(table)
     (expected,) = by_model(reward_model, [(PROMPTS[0], "It is 0.")])
     assert found["reward"].to_pylist() == [expected, None]
+
+
+def test_what_a_table_can_not_hold_is_one_line(reward_model: Path, tmp_path: Path) -> None:
+    """Of two columns of one name a row would keep the last; a number may be too large."""
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = [pyarrow.array([text]) for text in (PROMPTS[0], "It is 0.", "It is 9.")]
+    twice = pyarrow.Table.from_arrays(columns, ["prompt", "response", "response"])
+    pyarrow.parquet.write_table(twice, tmp_path / "twice.parquet")
+    told = refusal(reward_model, tmp_path / "twice.parquet")
+    assert "twice.parquet: the column 'response' is there twice" in told
+    row = {"prompt": PROMPTS[0], "response": "It is 0.", "n": 2**64}
+    data = write(tmp_path / "rows.jsonl", [row])
+    told = refusal(reward_model, data, out="out.parquet")
+    assert "the rows have no types in common (Python int too large" in told
 
 
 def test_filters_write_the_best(reward_model: Path, tmp_path: Path) -> None:
