@@ -103,7 +103,7 @@ class Kept:
         rows = [
             ["", "", reason]
             if isinstance(one, str)
-            else [one.form, of_text(as_text([one.context.messages, one.context.beside])), reason]
+            else [one.form, of_text(as_text([one.prompt, one.context.beside])), reason]
             for one, reason in zip(chunk.asked, rewarded.rewards, strict=True)
         ]
         kept = {
