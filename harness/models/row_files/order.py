@@ -91,6 +91,8 @@ class Order:
         if threshold is not None and math.isnan(threshold):
             raise HarnessError(f"--threshold {threshold}: no reward is at least that")
         for place, row in islice(self.rows(), 1):
+            if self.output.suffix == ".jsonl":
+                output.line(row)
             self.refuse_taken(place, row, self.new_columns(row))
             self.refuse_replaced(place, row, self._form(row))
             next(chunks([(place, row)], self.names, self.source.path, self.allow_markup))

@@ -404,6 +404,28 @@ def test_a_data_set_of_the_hub_and_another_model(
     )
 
 
+def test_what_a_set_of_the_hub_holds_beside_texts_stays_as_it_is_stored(
+    reward_model: Path, tmp_path: Path
+) -> None:
+    """`datasets` makes objects of images, and an object's text is no image."""
+    import datasets
+    import pyarrow.parquet
+
+    image = {"bytes": b"no matter", "path": None}
+    rows: Row = {"prompt": PROMPTS[:1], "response": ["It is 0."], "image": [image]}
+    rows["pages"] = [[image, image]]
+    text = datasets.Value("string")
+    features = {"prompt": text, "response": text, "image": datasets.Image()}
+    features["pages"] = datasets.List(datasets.Image())
+    (tmp_path / "set").mkdir()
+    made = datasets.Dataset.from_dict(rows, features=datasets.Features(features))
+    made.to_parquet(tmp_path / "set" / "train.parquet")
+    data = tmp_path / "set"
+    (row,) = pyarrow.parquet.read_table(scored(reward_model, data, out="o.parquet")).to_pylist()
+    assert row["image"] == image and row["pages"] == [image, image] and row["reward"]
+    assert "holds bytes, which JSON has no type for; write .parquet" in refusal(reward_model, data)
+
+
 def test_a_chunk_ends_by_its_rows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever came before, and however large a row is."""
     monkeypatch.setattr(chunk_module, "CONVERSATIONS", 4)
