@@ -106,7 +106,8 @@ def _schema(rows: Callable[[], Iterable[Row]], source: Path | None) -> Any:
     import pyarrow
     import pyarrow.parquet
 
-    known = {} if source is None else {f.name: f for f in pyarrow.parquet.read_schema(source)}
+    before = [] if source is None else pyarrow.parquet.read_schema(source)
+    known = {f.name: f for f in before if not pyarrow.types.is_null(f.type)}  # which may be filled
     made = pyarrow.schema([])
     names: dict[str, None] = {}
     for some in _batches(rows()):

@@ -358,6 +358,19 @@ def test_the_best_of_several_responses(reward_model: Path, tmp_path: Path) -> No
     ]
 
 
+def test_the_best_response_in_a_column_that_was_empty(reward_model: Path, tmp_path: Path) -> None:
+    """Parquet gives it no type."""
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = {"prompt": PROMPTS[:1], "responses": [["It is 0.", "No."]], "other": pyarrow.nulls(1)}
+    table = pyarrow.table({**columns, "response": pyarrow.nulls(1)})
+    pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
+    out = scored(reward_model, tmp_path / "rows.parquet", "--best-of", out="out.parquet")
+    (row,) = pyarrow.parquet.read_table(out).to_pylist()
+    assert row["response"] in ("It is 0.", "No.") and row["other"] is None
+
+
 def test_memory_does_not_grow_with_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the file to the file, filters and all; the model here is none."""
     monkeypatch.setattr(chunk_module, "CONVERSATIONS", 64)
