@@ -119,6 +119,7 @@ def _score(model: str, data: str, **given: Any) -> Outcome | None:
         given["overwrite"],
         given["limit"],
     )
+    _refuse_taken(data, given["output"], given["calibration"])
     if given["ray"] is None:
         if given["workers"] is not None:
             raise HarnessError("--workers is for --ray local or --ray auto")
@@ -128,11 +129,23 @@ def _score(model: str, data: str, **given: Any) -> Outcome | None:
     return workers.score(order, given["ray"], given["workers"], options.say)
 
 
+def _refuse_taken(data: str, output: Path, calibration: Path | None) -> None:
+    """Refuse to write the scale over the rows, before anything is scored."""
+    for name, file in (("output", output), ("input", Path(data).expanduser())):
+        if calibration is not None and calibration.resolve() == file.resolve():
+            raise HarnessError(f"--calibration {calibration} is the {name}; name another file")
+
+
 def _write_scale(outcome: Outcome, path: Path) -> None:
     import json
 
     from harness.runs.atomic import write_text
 
+    if outcome.within_row:
+        raise HarnessError(
+            f"{path} is not written: rewards of this model compare within a row alone (ranks, or "
+            "experts without a calibration), so they have no mean"
+        )
     if outcome.mean is None or not outcome.std:
         raise HarnessError(f"{path} is not written: the rewards are all alike, or there are none")
     write_text(path, json.dumps({"mean": outcome.mean, "std": outcome.std}) + "\n")

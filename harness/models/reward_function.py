@@ -20,9 +20,12 @@ from harness.models.load.arguments import number, parameters, refuse_misspelt
 from harness.models.reward import Reward
 from harness.models.routing.scale import Scale
 from harness.rows.conversation import Conversation, as_response, messages_of, plain_text
+from harness.rows.forms import TRANSCRIPT, read_prompt
 from harness.rows.messages import is_messages, messages
 from harness.rows.text import shown
 from harness.runs.quiet import at_level
+
+logger = logging.getLogger(f"lm_eval.{__name__}")  # so that lm-eval's log settings hold
 
 Text = str | Sequence[Mapping[str, Any]]
 
@@ -76,7 +79,8 @@ class RewardFunction:
         """The reward of each completion.
 
         Args:
-            prompts: of each completion, a text (one turn of the user's) or messages.
+            prompts: of each completion, a text (one turn of the user's, or a transcript) or
+                messages.
             completions: texts, or lists of messages.
             columns: what else a trainer gives a reward function; not looked at.
 
@@ -94,8 +98,16 @@ class RewardFunction:
             requests.append(Instance("loglikelihood", {}, (context, answer), 0, ("", place, 1)))
         # What is to be said of the template is said at the first step.
         level = logging.ERROR if self._called else logging.getLogger("lm_eval").level
+        cut = self.model.truncated_rows
         with at_level("lm_eval", level):
             answers = self.model.loglikelihood(requests, disable_tqdm=True)
+        if self._called and not cut and self.model.truncated_rows:
+            logger.warning(
+                "completions %s: with their prompts longer than max_length=%d tokens, they lost "
+                "their beginning; later ones are not told",
+                ", ".join(str(at) for at, one in enumerate(answers) if one[2]["truncated"]),
+                self.model.max_length,
+            )
         self._called = True
         texts = [str(request.args[1]) for request in requests]
         return [
@@ -115,14 +127,19 @@ class RewardFunction:
 
 
 def _conversation(prompt: Text, completion: Text) -> tuple[Conversation, str]:
-    """A prompt as a context, and a completion as an answer to it."""
-    turns = [dict(turn) for turn in prompt] if not isinstance(prompt, str) else prompt
+    """A prompt as a context, and a completion as an answer to it; texts as `dogerm score` reads."""
+    transcript = False
+    if isinstance(prompt, str):
+        parsed = read_prompt(prompt)
+        turns, transcript = parsed.turns, parsed.form == TRANSCRIPT
+    else:
+        turns = [dict(turn) for turn in prompt]
     # the assistant's turn that the completion goes on from, as TRL has it too
-    begun = isinstance(turns, list) and bool(turns) and turns[-1].get("role") == "assistant"
+    begun = bool(turns) and turns[-1].get("role") == "assistant"
     read = messages(turns) if begun else messages_of(turns)
     context = Conversation(plain_text(read), read)
     if isinstance(completion, str):
-        return context, completion
+        return context, completion.strip() if transcript else completion
     if not is_messages(completion):
         raise HarnessError(f"is {shown(completion)}, expected a text or messages")
     answer = messages(completion)

@@ -122,6 +122,10 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
     done = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:  # of which a row as a dict has the last one alone
+                raise HarnessError(f"{path}: the column {twice!r} is there twice; rename one")
             for batch in file.iter_batches(PARQUET_ROWS):
                 rows = batch.to_pylist()
                 yield from ((f"row {at}", row) for at, row in enumerate(rows, start=done + 1))

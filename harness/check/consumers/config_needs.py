@@ -26,12 +26,22 @@ def class_named(model: StoredReward) -> Lack | None:
     if wanted is None or named == [wanted]:
         return None
 
+    # Under this name a reader here would pass over the token that the model has its reward at.
+    padding = config_padding(model)
+    unpadded = (
+        model.passes_over is None and padding is not None and model.last_token in (None, padding)
+    )
+
     def mend(plan: Plan) -> None:
         plan.config["architectures"] = [wanted]
+        if unpadded:
+            plan.config["pad_token_id"] = None
+            if isinstance(plan.config.get("text_config"), dict):
+                plan.config["text_config"]["pad_token_id"] = None
 
     return mended(
         f"it goes by `architectures` of config.json, which is {named}, not [{wanted!r}]",
-        f"architectures: [{wanted}]",
+        f"architectures: [{wanted}]" + (", no pad_token_id" if unpadded else ""),
         mend,
     )
 

@@ -32,6 +32,7 @@ class Outcome(NamedTuple):
         error_column: the column with the reasons.
         mean: of all rewards; None where there are none.
         std: their standard deviation.
+        within_row: rewards of unlike rows do not compare.
     """
 
     rows: int
@@ -42,17 +43,27 @@ class Outcome(NamedTuple):
     error_column: str
     mean: float | None
     std: float
+    within_row: bool
 
 
 def finish(order: Order, kept: Kept, count: int, say: Callable[[str], None]) -> Outcome:
     """Write the output from the rewards of so many chunks, and delete these.
 
     Raises:
-        HarnessError: a row has a column of the new one's name, or the file can't be written.
+        HarnessError: a row has a column of the new one's name, rewards that are to be compared do
+            not, or the file can't be written.
     """
     if not count:
         kept.remove()
         raise HarnessError(f"{order.source.path}: no rows")
+    within_row = kept.within_row(count)
+    across = order.chosen.across_prompts
+    if within_row and across is not None:
+        raise HarnessError(
+            f"{across} holds rewards of unlike prompts against each other, and those of this model "
+            "compare within a row alone (ranks, or experts without a calibration); leave it out "
+            "(what is scored is kept)"
+        )
     flags = (
         selection.selected(lambda: kept.rows(count), order.chosen) if order.chosen.asks else None
     )
@@ -71,6 +82,7 @@ def finish(order: Order, kept: Kept, count: int, say: Callable[[str], None]) -> 
         error_column=order.error_column,
         mean=mean,
         std=std,
+        within_row=within_row,
     )
     kept.remove()
     return outcome

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from harness.errors import HarnessError
 from harness.rows.columns import with_guess
 from harness.rows.conversation import Conversation, Origin, as_response, messages_of, plain_text
-from harness.rows.messages import is_filled
+from harness.rows.forms import read_prompt
+from harness.rows.messages import Message, is_filled
 from harness.rows.pairs import Columns, pair
 from harness.rows.text import shown
 
@@ -49,6 +50,15 @@ class Names(NamedTuple):
     tools: str | None = None
     documents: str | None = None
 
+    @property
+    def others(self) -> set[str]:
+        """Columns of answers that the user has named, where no pair's are: they come first."""
+        usual = Names()
+        if (self.chosen, self.rejected) != (usual.chosen, usual.rejected):
+            return set()
+        responses = None if self.responses == usual.responses else self.responses
+        return {name for name in (responses, self.response, self.messages) if name is not None}
+
     @classmethod
     def of(cls, given: Any) -> Names:
         """The names that ``--columns`` gives, and the defaults of the others.
@@ -77,23 +87,25 @@ class Asked(NamedTuple):
 
     Attributes:
         form: of the row.
-        context: the prompt.
+        context: what is before the answers' last turns.
         answers: each gets a reward.
+        prompt: what was asked; tool calls of one answer are in its context, and not in here.
     """
 
     form: str
     context: Conversation
     answers: list[str]
+    prompt: Sequence[Message]
 
 
 def form_of(row: Mapping[str, Any], names: Names) -> tuple[str, str]:
-    """The form of a row, and the column of its answer or answers.
+    """The form of a row, and the column of its answer or answers; a pair unless `Names.others`.
 
     Raises:
         HarnessError: it has none of the columns that say it.
     """
     there = {name for name, value in row.items() if value is not None}
-    if {names.chosen, names.rejected} <= there:
+    if {names.chosen, names.rejected} <= there and not names.others & there:
         return PAIR, names.chosen
     if names.responses in there:
         return RESPONSES, names.responses
@@ -123,12 +135,15 @@ def read(row: Mapping[str, Any], names: Names, where: str, allow_markup: bool = 
     origin = Origin(where, True, allow_markup)
     if form == PAIR:
         doc = pair(row, _columns(row, names, names.chosen, names.rejected))
-        return Asked(
-            form, _context(doc, origin), [_answer(doc, "chosen"), _answer(doc, "rejected")]
-        )
+        context = _context(doc, origin)
+        answers = [_answer(doc, "chosen"), _answer(doc, "rejected")]
+        return Asked(form, context, answers, context.messages)
     if form != RESPONSES:
-        doc = pair(row, _columns(row, names, column, column))
-        return Asked(form, _context(doc, origin), [_answer(doc, "chosen")])
+        columns = _columns(row, names, column, column)
+        doc = pair(row, columns)
+        context = _context(doc, origin)
+        given = None if columns.prompt is None else row[columns.prompt]
+        return Asked(form, context, [_answer(doc, "chosen")], _asked(context.messages, given))
     values = row[column]
     if not isinstance(values, Sequence) or isinstance(values, str) or not values:
         found = "an empty list" if values == [] else shown(values)
@@ -142,7 +157,24 @@ def read(row: Mapping[str, Any], names: Names, where: str, allow_markup: bool = 
         docs.append(pair({**row, column: value}, _columns(row, names, column, column)))
     if any(doc["prompt"] != docs[0]["prompt"] for doc in docs):
         raise HarnessError(f"column {column}: its responses answer different prompts")
-    return Asked(form, _context(docs[0], origin), [_answer(doc, "chosen") for doc in docs])
+    context = _context(docs[0], origin)
+    return Asked(form, context, [_answer(doc, "chosen") for doc in docs], context.messages)
+
+
+def _asked(turns: Sequence[Message], given: Any) -> Sequence[Message]:
+    """The turns before one answer that are its prompt's: up to the user's last, and what is given.
+
+    Args:
+        turns: all before the last one, which may hold what the answer began with: calls of tools.
+        given: what the column of prompts holds; None without one.
+    """
+    last = max((at for at, turn in enumerate(turns, 1) if turn["role"] == "user"), default=0)
+    parsed = None if given is None else read_prompt(given)
+    if parsed is not None and parsed.text is None:
+        own = parsed.turns
+        systems = [one[0]["role"] == "system" for one in (turns, own)]
+        last = max(last, len(own) + systems[0] - systems[1])
+    return turns[: last or None]
 
 
 def columns_of(form: str, name: str, given: bool) -> tuple[str, ...]:

@@ -103,10 +103,15 @@ class Kept:
         rows = [
             ["", "", reason]
             if isinstance(one, str)
-            else [one.form, of_text(as_text([one.context.messages, one.context.beside])), reason]
+            else [one.form, of_text(as_text([one.prompt, one.context.beside])), reason]
             for one, reason in zip(chunk.asked, rewarded.rewards, strict=True)
         ]
-        kept = {"digest": chunk.digest, "truncated": rewarded.truncated, "rows": rows}
+        kept = {
+            "digest": chunk.digest,
+            "truncated": rewarded.truncated,
+            "within_row": rewarded.within_row,
+            "rows": rows,
+        }
         try:  # JSON's numbers are read as they were written, to the bit
             write_text(file, json.dumps(kept, allow_nan=False))
         except OSError as error:
@@ -124,6 +129,10 @@ class Kept:
     def truncated(self, count: int) -> int:
         """How many conversations of so many chunks lost their beginning."""
         return sum(self._read(number)["truncated"] for number in range(count))
+
+    def within_row(self, count: int) -> bool:
+        """Whether rewards of unlike rows, of so many chunks, do not compare."""
+        return any(self._read(number)["within_row"] for number in range(count))
 
     def remove(self) -> None:
         """Delete what was kept, when the output is there."""

@@ -16,11 +16,17 @@ if TYPE_CHECKING:
 
 
 def models(pretrained: str) -> list[str]:
-    """The models of a recipe, as they are found from here.
+    """The models of a recipe's file, as they are found from here.
 
     Raises:
         HarnessError: it can't be followed.
     """
+    with _told():
+        return models_of(_read(pretrained))
+
+
+def models_of(recipe: ExpertRecipe) -> list[str]:
+    """The models of a recipe, as they are found from here."""
     from dogerm_plugin.recipe import paths
 
     found: list[str] = []
@@ -29,8 +35,7 @@ def models(pretrained: str) -> list[str]:
         found.append(path)
         return path
 
-    with _told():
-        paths.with_models(_read(pretrained).content, see)
+    paths.with_models(recipe.content, see)
     return found
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -70,7 +71,7 @@ class Order:
 
         Raises:
             HarnessError: the output has another ending, is the input, or is there; the row has none
-                of the columns.
+                of the columns; an option makes no sense, or would write over another's column.
         """
         if self.output.suffix not in output.ENDINGS:
             raise HarnessError(
@@ -81,7 +82,17 @@ class Order:
             raise HarnessError(f"{self.output} is the input; name another output")
         if self.output.exists() and not self.overwrite:
             raise HarnessError(f"{self.output} is there; name another output, or give --overwrite")
+        if self.chosen.best_of and self.best_column in (self.column or REWARD, self.error_column):
+            raise HarnessError(
+                f"--column {self.column or REWARD} is where --best-of writes the best response; "
+                "name another"
+            )
+        threshold = self.chosen.threshold
+        if threshold is not None and math.isnan(threshold):
+            raise HarnessError(f"--threshold {threshold}: no reward is at least that")
         for place, row in islice(self.rows(), 1):
+            if self.output.suffix == ".jsonl":
+                output.line(row)
             self.refuse_taken(place, row, self.new_columns(row))
             self.refuse_replaced(place, row, self._form(row))
             next(chunks([(place, row)], self.names, self.source.path, self.allow_markup))

@@ -6,9 +6,11 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from harness.errors import HarnessError
 from harness.rows.local_files import PARQUET_ROWS
@@ -43,7 +45,7 @@ def write(path: Path, rows: Callable[[], Iterable[Row]], source: Path | None = N
             _parquet(partial, rows, counted, source, path)
         else:
             with partial.open("wb") as file:
-                file.writelines(_line(row) for row in counted())
+                file.writelines(line(row) for row in counted())
     return count
 
 
@@ -53,7 +55,12 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield some
 
 
-def _line(row: Row) -> bytes:
+def line(row: Row) -> bytes:
+    """A row as a line of JSON.
+
+    Raises:
+        HarnessError: it holds what JSON has no type for.
+    """
     try:
         return (json.dumps(row, ensure_ascii=False, default=_plain) + "\n").encode()
     except UnicodeEncodeError:  # half a surrogate pair, which JSON can only escape
@@ -65,7 +72,11 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, bytes):
         raise HarnessError("a column holds bytes, which JSON has no type for; write .parquet")
-    return str(value)
+    if isinstance(value, Decimal | UUID | datetime.timedelta):
+        return str(value)
+    raise HarnessError(  # an image, say, of which a text would keep nothing
+        f"a column holds a {type(value).__name__}, which JSON has no type for; leave it out"
+    )
 
 
 def _parquet(
@@ -83,7 +94,7 @@ def _parquet(
         with pyarrow.parquet.ParquetWriter(partial, schema) as writer:
             for some in _batches(counted()):
                 writer.write_table(pyarrow.Table.from_pylist(some, schema))
-    except (pyarrow.ArrowException, UnicodeEncodeError) as error:
+    except (pyarrow.ArrowException, UnicodeEncodeError, OverflowError) as error:
         reason = " ".join(str(error).split())
         raise HarnessError(
             f"{path}: the rows have no types in common ({reason}); write .jsonl, which needs none"
@@ -95,7 +106,8 @@ def _schema(rows: Callable[[], Iterable[Row]], source: Path | None) -> Any:
     import pyarrow
     import pyarrow.parquet
 
-    known = {} if source is None else {f.name: f for f in pyarrow.parquet.read_schema(source)}
+    before = [] if source is None else pyarrow.parquet.read_schema(source)
+    known = {f.name: f for f in before if not pyarrow.types.is_null(f.type)}  # which may be filled
     made = pyarrow.schema([])
     names: dict[str, None] = {}
     for some in _batches(rows()):

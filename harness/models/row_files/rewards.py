@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
+from harness.models.combine import RANK_MEAN
 from harness.models.http import RewardHttp
 from harness.models.remote.client import OutOfReach
 from harness.models.row_files.forms import Asked
@@ -24,10 +25,13 @@ class Rewarded(NamedTuple):
     Attributes:
         rewards: of each row, those of its answers, or why it has none.
         truncated: how many conversations lost their beginning.
+        within_row: rewards of one row do not compare with another's: ranks, or those of unlike
+            experts.
     """
 
     rewards: list[list[float] | str]
     truncated: int
+    within_row: bool = False
 
 
 def rewards_of(lm: Any, asked: Sequence[Asked | str]) -> Rewarded:
@@ -41,6 +45,7 @@ def rewards_of(lm: Any, asked: Sequence[Asked | str]) -> Rewarded:
         HarnessError: no row's fault, such as a server's that is gone.
     """
     made: list[list[float] | str] = [one if isinstance(one, str) else [] for one in asked]
+    _refuse_unranked(lm, asked, made)
     _refuse(lm, asked, made)
     try:
         return _scored(lm, asked, made)
@@ -62,13 +67,25 @@ def rewards_of(lm: Any, asked: Sequence[Asked | str]) -> Rewarded:
     return _scored(lm, asked, made)
 
 
+def _refuse_unranked(lm: Any, asked: Sequence[Asked | str], made: list[list[float] | str]) -> None:
+    """Give rows of one response their reason where a score is a rank: alone, each is the first."""
+    if getattr(getattr(lm, "combination", None), "rule", None) != RANK_MEAN:
+        return
+    for number, one in enumerate(asked):
+        if not isinstance(one, str) and len(one.answers) == 1:
+            made[number] = (
+                f"combine={RANK_MEAN} ranks the responses of a row, and here is one: put those of "
+                "a prompt into a list, responses, or choose another combine="
+            )
+
+
 def _refuse(lm: Any, asked: Sequence[Asked | str], made: list[list[float] | str]) -> None:
     """Give rows that the template or the tokenizer refuses their reason, before all are scored."""
     if not isinstance(lm, ScoringLM | RewardHttp):
         return
     markup = Markup(lm.encoder.tokenizer, lm.encoder.render)
     for number, one in enumerate(asked):
-        if isinstance(one, str):
+        if isinstance(one, str) or isinstance(made[number], str):
             continue
         try:
             for request in _requests(one, number):
@@ -98,7 +115,7 @@ def _scored(lm: Any, asked: Sequence[Asked | str], before: Sequence[list[float] 
         made = lm.loglikelihood(requests)
     answers = iter(made)
     rewards: list[list[float] | str] = []
-    truncated = 0
+    truncated, within_row = 0, False
     for one, old in zip(asked, before, strict=True):
         if isinstance(one, str) or isinstance(old, str):
             rewards.append(old)
@@ -109,8 +126,9 @@ def _scored(lm: Any, asked: Sequence[Asked | str], before: Sequence[list[float] 
             rewards.append(reason)
             continue
         truncated += sum(bool(answer[2].get("truncated")) for answer in of_row)
+        within_row |= any(bool(answer[2].get("within_document")) for answer in of_row)
         rewards.append([float(answer[0]) for answer in of_row])
-    return Rewarded(rewards, truncated)
+    return Rewarded(rewards, truncated, within_row)
 
 
 def _requests(one: Asked, number: int) -> list[Any]:

@@ -32,6 +32,13 @@ class Filter:
         """Whether anything is left out."""
         return self.best_of or self.threshold is not None or self.top is not None
 
+    @property
+    def across_prompts(self) -> str | None:
+        """The option that compares rewards of unlike prompts; None where none does."""
+        return (
+            "--top" if self.top is not None else None if self.threshold is None else "--threshold"
+        )
+
 
 def best(rewards: Sequence[float]) -> int:
     """The first of the largest rewards."""

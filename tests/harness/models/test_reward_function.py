@@ -37,6 +37,30 @@ def test_texts_and_messages_have_the_rewards_of_dogerm_score(
     assert made.__name__ == reward_model.name
 
 
+def test_texts_of_other_forms_have_the_rewards_of_dogerm_score(
+    function: Callable[..., RewardFunction], reward_model: Path, tmp_path: Path
+) -> None:
+    """A transcript, as hh-rlhf has them, is its turns, and so is JSON text of messages."""
+    prompts = [
+        "\n\nHuman: Hi.\n\nAssistant: Hello!\n\nHuman: What is 1 + 1?\n\nAssistant:",
+        json.dumps([{"role": "user", "content": "What is 1 + 1?"}]),
+    ]
+    rows = [{"prompt": prompt, "response": " It is 2. "} for prompt in prompts]
+    out = read(scored(reward_model, write(tmp_path / "rows.jsonl", rows)))
+    assert function()(prompts, [" It is 2. "] * 2) == [row["reward"] for row in out]
+
+
+def test_a_later_step_tells_that_prompts_are_cut(
+    function: Callable[..., RewardFunction], caplog: pytest.LogCaptureFixture
+) -> None:
+    made = function(max_length=40)
+    made(["Hi"], ["It is 2."])
+    for _ in range(2):
+        made(["Hi", "0 1 2 3 " * 40], ["It is 2."] * 2)
+    told = [one for one in caplog.messages if "lost their beginning" in one]
+    assert len(told) == 1 and told[0].startswith("completions 1: ")
+
+
 def test_completions_of_a_prompt_are_one_tree(function: Callable[..., RewardFunction]) -> None:
     """The prompt's tokens are computed once for all of them."""
     from tests.benchmarks.scoring import computed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.harness.check.consumers.loaded import (
     config,
     stored,
 )
+from tests.harness.models.test_reward import reward, rewards
 
 NAMES = [one.name for one in CONSUMERS]
 
@@ -142,6 +144,23 @@ def test_openrlhfs_own_for_others(of_openrlhf: Path, tmp_path: Path) -> None:
     renamed = stored(of_openrlhf)
     renamed["score.weight"] = renamed.pop("value_head.weight")
     assert stored(tmp_path / "out") == renamed
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang"])
+def test_a_head_read_at_the_padding_token(name: str, of_openrlhf: Path, tmp_path: Path) -> None:
+    """A copy of transformers' class name would pass over the token where the reward is."""
+    said = config(of_openrlhf)
+    eos = read_reward(of_openrlhf).last_token
+    (of_openrlhf / "config.json").write_text(json.dumps({**said, "pad_token_id": eos}))
+    template = of_openrlhf / "chat_template.jinja"
+    template.write_text(template.read_text().replace("'<|im_end|>' + '\\n'", "'<|im_end|>'"))
+    pairs = [("What is 1 + 1?", "It is 2."), ("Hi!", "No.")]
+    own = rewards(reward(of_openrlhf), pairs)
+    answer, changed = export(consumer(name), of_openrlhf, tmp_path / "out")
+    assert answer.state is State.YES
+    assert "architectures: [LlamaForSequenceClassification], no pad_token_id" in changed
+    assert config(tmp_path / "out")["pad_token_id"] is None
+    assert rewards(reward(tmp_path / "out"), pairs) == pytest.approx(own, abs=1e-5)
 
 
 def test_shards_of_which_one_changes(of_openrlhf: Path, tmp_path: Path) -> None:

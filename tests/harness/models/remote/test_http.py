@@ -102,6 +102,25 @@ def test_a_template_may_end_with_padding(
     assert got == pytest.approx(rewards(reward(folder, **arguments), PAIRS), abs=1e-5)
 
 
+def test_a_trainers_head_is_read_at_the_padding_token_itself(
+    save_reward_model: Callable[..., Path], tokenizer: Any, tmp_path: Path
+) -> None:
+    """OpenRLHF's class ends a chat in EOS, which may pad, and has its reward there."""
+    folder = save_reward_model(pad_token_id=tokenizer.eos_token_id)
+    served = Model(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["RewardModel"]}))
+    template = tmp_path / "template.jinja"
+    template.write_text(CHATML + "{{ eos_token }}")
+    arguments = {"chat_template": str(template)}
+    with running(openrlhf(served)) as server:
+        got = rewards(remote(folder, server, "openrlhf", **arguments), PAIRS)
+        assert got == pytest.approx(rewards(reward(folder, **arguments), PAIRS), abs=1e-5)
+        for file in folder.glob("*.safetensors"):  # its weights are with the server alone
+            file.unlink()
+        assert rewards(remote(folder, server, "openrlhf", **arguments), PAIRS) == got
+
+
 def test_requests_are_made_together_and_equal_rows_once(reward_model: Path, model: Model) -> None:
     meet = threading.Barrier(3)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,3 +99,35 @@ def test_the_best_response_does_not_take_the_place_of_a_row_s_own(tmp_path: Path
         "best": "It is 2",
         "reward": 2.0,
     }
+
+
+def test_the_best_of_a_prompt_is_found_among_answers_that_call_tools(tmp_path: Path) -> None:
+    """What a tool has answered in between belongs to the answer, unless the prompt has it."""
+
+    def tries(number: int) -> list[dict[str, Any]]:
+        call = {"type": "function", "function": {"name": f"f{number}", "arguments": {}}}
+        return [
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "content": str(number)},
+        ]
+
+    def says(number: int) -> list[dict[str, Any]]:
+        return [{"role": "assistant", "content": f"It is {number}"}]
+
+    user = [{"role": "user", "content": "?"}]
+    polite = [{"role": "system", "content": "Be kind."}, *user]
+    rows: list[dict[str, Any]] = [
+        {"prompt": "?", "response": [*tries(1), *says(1)]},
+        {"prompt": user, "response": [*tries(2), *says(7)]},
+        {"messages": [*user, *tries(3), *says(3)]},
+        {"prompt": "?", "response": "It is 4"},
+        {"prompt": polite, "response": [*tries(1), *says(5)]},
+        {"prompt": polite, "response": says(2)},
+        {"prompt": [*user, *tries(1)], "response": "It is 0"},
+        {"prompt": json.dumps([*user, *tries(2)]), "response": says(0)},
+        {"prompt": [*user, *tries(2)], "response": [*tries(1), *says(1)]},
+    ]
+    made = order(write(tmp_path / "rows.jsonl", rows), chosen=Filter(best_of=True))
+    run_module.score(made, print)
+    found = [{k: v for k, v in row.items() if k != "reward"} for row in read(made.output)]
+    assert found == [rows[1], rows[4], rows[6], rows[8]]

@@ -41,7 +41,7 @@ def test_what_a_recipe_depends_on_is_known(models: Path, tmp_path: Path) -> None
     identity = before.identity
     recipe.write_text(yaml.safe_dump(linear(models, "code-lm")))
     changed = Wanted(str(recipe)).identity
-    assert identity[f"file pretrained={recipe}"] != changed[f"file pretrained={recipe}"]
+    assert identity[f"file {recipe}"] != changed[f"file {recipe}"]
     assert f"files of {models / 'code-lm'}" in changed
 
 
@@ -62,6 +62,61 @@ def test_a_rule_of_the_users_own_is_known_by_its_source(models: Path, tmp_path: 
         assert f"code of merge method {name}" in Wanted(str(recipe)).identity
     finally:
         del host._METHODS[name]
+
+
+def test_what_a_router_file_depends_on_is_known(models: Path, tmp_path: Path) -> None:
+    """Its experts, their recipes and the router, wherever it is named; so a run that goes on is
+    by the models that it began with."""
+    from harness.models.row_files.loading import Wanted
+
+    for name in ("lora", "router"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_config.json").write_text("{}")
+    (tmp_path / "merge.yml").write_text(yaml.safe_dump(linear(models, "math-lm")))
+    experts = {"a": "lora", "b": "merge.yml", "c": linear(models, "code-lm")}
+    router = tmp_path / "router" / "router.yml"
+    router.write_text(
+        yaml.safe_dump({"experts": {**experts, "a": "../lora", "b": "../merge.yml"}, "router": "."})
+    )
+    by_file = tmp_path / "router.yml"
+    by_file.write_text(yaml.safe_dump({"experts": experts, "router": "router"}))
+    for given in (by_file, router.parent):
+        wanted = Wanted(str(models / "rm"), "reward-adapters", {"router": str(given)})
+        for file, text in (
+            (tmp_path / "lora" / "adapter_config.json", '{"r": 8}'),
+            (tmp_path / "router" / "adapter_config.json", '{"r": 8}'),
+            (tmp_path / "merge.yml", yaml.safe_dump(linear(models, "code-lm"))),
+            (router, router.read_text() + "threshold: 0.5\nfallback: a\n"),
+        ):
+            before, kept = wanted.identity, file.read_text()
+            file.write_text(text)
+            assert wanted.identity != before, file
+            file.write_text(kept)
+        assert {str(models / "math-lm"), str(models / "code-lm")} <= set(wanted.files)
+    named = Wanted(f"a={models / 'rm'};b={tmp_path / 'merge.yml'}", "reward-router")
+    assert {str(tmp_path / "merge.yml"), str(models / "math-lm")} <= set(named.files)
+
+
+def test_a_model_of_the_hub_is_known_by_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`main` may lead to other weights when a killed run goes on."""
+    from huggingface_hub import constants
+
+    from harness.models.row_files.loading import Wanted
+
+    folder = tmp_path / "models--maker--rm"
+    for commit in ("a" * 40, "b" * 40):
+        (folder / "snapshots" / commit).mkdir(parents=True)
+        (folder / "snapshots" / commit / "config.json").write_text("{}")
+    (folder / "refs").mkdir()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    found = []
+    for commit in ("a" * 40, "b" * 40):
+        (folder / "refs" / "main").write_text(commit)
+        found.append(Wanted("maker/rm").identity["commit of maker/rm"])
+    assert found == ["a" * 40, "b" * 40]
+    assert "commit of maker/none" not in Wanted("maker/none").identity
 
 
 def test_a_recipe_that_can_not_be_followed(models: Path, tmp_path: Path) -> None:

@@ -141,6 +141,17 @@ def test_names_of_columns_read_and_written(reward_model: Path, tmp_path: Path) -
     assert row == {**rows[0], "ours": expected}
 
 
+def test_an_answer_that_is_named_comes_before_a_pair(reward_model: Path, tmp_path: Path) -> None:
+    pair = {"prompt": PROMPTS[0], "chosen": "It is 0.", "rejected": "It is 9."}
+    data = write(tmp_path / "rows.jsonl", [{**pair, "answer": "No."}, pair])
+    named, other = read(scored(reward_model, data, "--columns", "{response: answer}"))
+    (expected,) = by_model(reward_model, [(PROMPTS[0], "No.")])
+    assert named["reward"] == pytest.approx(expected, abs=1e-5)
+    assert other["margin"] == other["reward_chosen"] - other["reward_rejected"]
+    chosen, _ = read(scored(reward_model, data, "--columns", "{response: chosen}", "--overwrite"))
+    assert chosen["reward"] == pytest.approx(other["reward_chosen"], abs=1e-5)
+
+
 def test_bad_rows_are_kept_named_and_counted(reward_model: Path, tmp_path: Path) -> None:
     rows: list[Row] = [dict(row) for row in ANSWERED]
     rows[3]["response"] = None
@@ -228,6 +239,20 @@ def test_what_is_there_is_not_replaced_without_a_word(reward_model: Path, tmp_pa
     assert len(read(scored(reward_model, data, "--overwrite"))) == len(ANSWERED)
 
 
+def test_no_option_writes_over_what_another_reads_or_writes(
+    reward_model: Path, tmp_path: Path
+) -> None:
+    rows = [{"prompt": PROMPTS[0], "responses": ["It is 0.", "It is 9."]}]
+    data = write(tmp_path / "rows.jsonl", rows)
+    for file in (data, tmp_path / "out.jsonl"):
+        told = refusal(reward_model, data, "--calibration", str(file))
+        assert f"--calibration {file} is the" in told
+    told = refusal(reward_model, data, "--best-of", "--column", "response")
+    assert "--column response is where --best-of writes the best response" in told
+    assert "--threshold nan: no reward is" in refusal(reward_model, data, "--threshold", "nan")
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"] and read(data) == rows
+
+
 def test_rows_of_an_earlier_run_say_nothing_of_the_speed() -> None:
     """Else a run that goes on would show a time left of seconds."""
     with RowBar(100, hidden=False) as bar:
@@ -280,6 +305,22 @@ def test_parquet_keeps_types(reward_model: Path, tmp_path: Path) -> None:
     assert found["reward"].to_pylist() == [expected, None]
 
 
+def test_what_a_table_can_not_hold_is_one_line(reward_model: Path, tmp_path: Path) -> None:
+    """Of two columns of one name a row would keep the last; a number may be too large."""
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = [pyarrow.array([text]) for text in (PROMPTS[0], "It is 0.", "It is 9.")]
+    twice = pyarrow.Table.from_arrays(columns, ["prompt", "response", "response"])
+    pyarrow.parquet.write_table(twice, tmp_path / "twice.parquet")
+    told = refusal(reward_model, tmp_path / "twice.parquet")
+    assert "twice.parquet: the column 'response' is there twice" in told
+    row = {"prompt": PROMPTS[0], "response": "It is 0.", "n": 2**64}
+    data = write(tmp_path / "rows.jsonl", [row])
+    told = refusal(reward_model, data, out="out.parquet")
+    assert "the rows have no types in common (Python int too large" in told
+
+
 def test_filters_write_the_best(reward_model: Path, tmp_path: Path) -> None:
     data = write(tmp_path / "rows.jsonl", ANSWERED)
     whole = read(scored(reward_model, data, out="whole.jsonl"))
@@ -315,6 +356,19 @@ def test_the_best_of_several_responses(reward_model: Path, tmp_path: Path) -> No
         }
         for row in whole
     ]
+
+
+def test_the_best_response_in_a_column_that_was_empty(reward_model: Path, tmp_path: Path) -> None:
+    """Parquet gives it no type."""
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = {"prompt": PROMPTS[:1], "responses": [["It is 0.", "No."]], "other": pyarrow.nulls(1)}
+    table = pyarrow.table({**columns, "response": pyarrow.nulls(1)})
+    pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
+    out = scored(reward_model, tmp_path / "rows.parquet", "--best-of", out="out.parquet")
+    (row,) = pyarrow.parquet.read_table(out).to_pylist()
+    assert row["response"] in ("It is 0.", "No.") and row["other"] is None
 
 
 def test_memory_does_not_grow_with_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,6 +415,28 @@ def test_a_data_set_of_the_hub_and_another_model(
     assert found == pytest.approx(
         [(a["reward"] + b["reward"]) / 2 for a, b in zip(*both, strict=True)][:9], abs=1e-5
     )
+
+
+def test_what_a_set_of_the_hub_holds_beside_texts_stays_as_it_is_stored(
+    reward_model: Path, tmp_path: Path
+) -> None:
+    """`datasets` makes objects of images, and an object's text is no image."""
+    import datasets
+    import pyarrow.parquet
+
+    image = {"bytes": b"no matter", "path": None}
+    rows: Row = {"prompt": PROMPTS[:1], "response": ["It is 0."], "image": [image]}
+    rows["pages"] = [[image, image]]
+    text = datasets.Value("string")
+    features = {"prompt": text, "response": text, "image": datasets.Image()}
+    features["pages"] = datasets.List(datasets.Image())
+    (tmp_path / "set").mkdir()
+    made = datasets.Dataset.from_dict(rows, features=datasets.Features(features))
+    made.to_parquet(tmp_path / "set" / "train.parquet")
+    data = tmp_path / "set"
+    (row,) = pyarrow.parquet.read_table(scored(reward_model, data, out="o.parquet")).to_pylist()
+    assert row["image"] == image and row["pages"] == [image, image] and row["reward"]
+    assert "holds bytes, which JSON has no type for; write .parquet" in refusal(reward_model, data)
 
 
 def test_a_chunk_ends_by_its_rows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,3 +490,27 @@ def test_ray_gives_the_same_file(reward_model: Path, tmp_path: Path) -> None:
     assert warm.run(*command, one).returncode == 1
     assert warm.run(*command, other, "--ray", "local", "--workers", "2").returncode == 1
     assert other.read_bytes() == one.read_bytes()
+
+
+def test_ranks_are_compared_within_a_row_alone(
+    reward_model: Path, save_reward_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The one response of a row is always the first, and a rank in one row is none in another."""
+    rows: list[Row] = [
+        {"prompt": PROMPTS[0], "responses": ["It is 0.", "It is 9.", "No."]},
+        {"prompt": PROMPTS[1], "response": "It is 2."},
+    ]
+    data = write(tmp_path / "rows.jsonl", rows)
+    ranks = "--model", "reward-ensemble", "--model_args", "device=cpu,combine=rank-mean"
+    members = Path(f"{reward_model};{save_reward_model(seed=1)}")
+    ranked, alone = read(scored(members, data, *ranks, code=1))
+    assert sum(ranked["reward"]) == 6 and len(set(ranked["reward"])) > 1
+    assert alone["reward"] is None and "ranks the responses of a row" in alone["reward_error"]
+    data = write(tmp_path / "rows.jsonl", rows[:1])
+    told = refusal(members, data, *ranks, "--top", "1", "--overwrite")
+    assert "--top holds rewards of unlike prompts" in told
+    scale = tmp_path / "scale.json"
+    told = refusal(members, data, *ranks, "--calibration", str(scale), "--overwrite")
+    assert "they have no mean" in told and not scale.exists()
+    (best,) = read(scored(members, data, *ranks, "--best-of", "--overwrite"))
+    assert best["reward"] == max(ranked["reward"])
