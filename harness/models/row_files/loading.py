@@ -84,7 +84,8 @@ class Wanted:
             HarnessError: a recipe can't be followed.
         """
         places = {name: Path(name).expanduser() for name in self.files}
-        rule = merged.method(self.pretrained) if is_recipe(self.pretrained) else ""
+        is_merge = is_recipe(self.pretrained) and self.kind == "reward"
+        rule = merged.method(self.pretrained) if is_merge else ""
         return {
             "model": "" if self.pretrained in places else self.pretrained,
             **{f"files of {n}": of_model(f) for n, f in places.items() if f.is_dir()},
