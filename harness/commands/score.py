@@ -154,9 +154,11 @@ def _write_scale(outcome: Outcome, path: Path) -> None:
 def _told(outcome: Outcome, output: Path) -> str:
     parts = [f"{output}: {outcome.written} of {outcome.rows} rows"]
     if outcome.mean is not None:
-        parts.append(f"rewards {outcome.mean:.4g} on average, standard deviation {outcome.std:.4g}")
+        parts.append(f"all rewards: mean {outcome.mean:.4g}, standard deviation {outcome.std:.4g}")
     if outcome.truncated:
         parts.append(f"conversations too long, which lost their beginning: {outcome.truncated}")
+    if outcome.empty:
+        parts.append(f"empty responses, scored as they are: {outcome.empty}")
     if outcome.bad:
         parts.append(f"without a reward: {outcome.bad}, see {outcome.error_column}:")
     return "; ".join(parts)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -131,7 +132,9 @@ def nothing_in_common(a: Run, b: Run, metric: str) -> str:
             f"{b.path} has {', '.join(sorted(b.leaves))}"
         )
     has = samples.comparable_metrics(a.leaves[common[0]])
+    close = difflib.get_close_matches(metric, has, n=1)
+    guess = f"; did you mean {close[0]!r}?" if close else ""
     return (
         f"no task has {metric} as one number an item whose mean is the task's score; "
-        f"{common[0]} has {', '.join(has)}: choose with --metric"
+        f"{common[0]} has {', '.join(has)}: choose with --metric{guess}"
     )

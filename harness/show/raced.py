@@ -25,6 +25,11 @@ def mark(point: DroppedPoint, sweep: SweepFile) -> str:
     return f"dropped after {point.rows:,} of {sweep.race.rows:,} rows{why}"
 
 
+def left(sweep: SweepFile) -> str:
+    """Of which merges a sentence speaks, where a race has dropped some; else nothing."""
+    return " that was left in the race" if sweep.race and sweep.race.dropped else ""
+
+
 def sentence(sweep: SweepFile) -> str | None:
     """What the race saved and what it risked; None without one."""
     race = sweep.race

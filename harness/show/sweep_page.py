@@ -39,7 +39,8 @@ def _lead(sweep: SweepFile) -> list[Block]:
         return [
             Text(
                 f"Chosen: {itself}{', ' if itself else ''}the reward model itself. By the rule "
-                "below, no merge did well enough on the selection rows to be preferred to it."
+                f"below, no merge{raced.left(sweep)} did well enough on the selection rows to be "
+                "preferred to it."
             )
         ]
     told = paired_table.verdicts(sweep.proof, "the reward model") if sweep.proof else []

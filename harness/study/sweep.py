@@ -213,7 +213,9 @@ def _notes(plan: SweepPlan, swept: Swept) -> Iterator[str]:
     scores = [one.score for one in swept.measured]
     if point.at_rest:
         yield (
-            f"the choice is {_itself(point)}: on the selection rows no merge is better than it"
+            f"the choice is {_itself(point)}: on the selection rows no merge "
+            + ("that was left in the race " if swept.raced and swept.raced.dropped else "")
+            + "is better than it"
             if chosen == best
             else f"the choice is {_itself(point)}: on the selection rows it is within one standard "
             "error of the best merge"

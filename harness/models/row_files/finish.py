@@ -29,6 +29,7 @@ class Outcome(NamedTuple):
         bad: rows without a reward.
         named: the first of them, each with its place and reason.
         truncated: conversations that lost their beginning.
+        empty: answers without a text, which have a reward like others.
         error_column: the column with the reasons.
         mean: of all rewards; None where there are none.
         std: their standard deviation.
@@ -40,6 +41,7 @@ class Outcome(NamedTuple):
     bad: int
     named: list[str]
     truncated: int
+    empty: int
     error_column: str
     mean: float | None
     std: float
@@ -79,6 +81,7 @@ def finish(order: Order, kept: Kept, count: int, say: Callable[[str], None]) -> 
         bad=made.bad,
         named=made.named,
         truncated=kept.truncated(count),
+        empty=kept.empty(count),
         error_column=order.error_column,
         mean=mean,
         std=std,

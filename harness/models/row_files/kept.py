@@ -110,6 +110,12 @@ class Kept:
             "digest": chunk.digest,
             "truncated": rewarded.truncated,
             "within_row": rewarded.within_row,
+            "empty": sum(
+                not answer.strip()
+                for one in chunk.asked
+                if not isinstance(one, str)
+                for answer in one.answers
+            ),
             "rows": rows,
         }
         try:  # JSON's numbers are read as they were written, to the bit
@@ -129,6 +135,10 @@ class Kept:
     def truncated(self, count: int) -> int:
         """How many conversations of so many chunks lost their beginning."""
         return sum(self._read(number)["truncated"] for number in range(count))
+
+    def empty(self, count: int) -> int:
+        """How many answers of so many chunks were empty."""
+        return sum(self._read(number)["empty"] for number in range(count))
 
     def within_row(self, count: int) -> bool:
         """Whether rewards of unlike rows, of so many chunks, do not compare."""

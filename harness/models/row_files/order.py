@@ -63,8 +63,17 @@ class Order:
         return islice(self.source.rows(), self.limit)
 
     def chunks(self) -> Iterator[Chunk]:
-        """The rows in chunks."""
-        return chunks(self.rows(), self.names, self.source.path, self.allow_markup)
+        """The rows in chunks.
+
+        Raises:
+            HarnessError: a row can't be read; it says that what is scored is not lost.
+        """
+        try:
+            yield from chunks(self.rows(), self.names, self.source.path, self.allow_markup)
+        except HarnessError as error:
+            raise HarnessError(
+                f"{error} (what is scored is kept: the same command goes on when that is mended)"
+            ) from error
 
     def check(self) -> None:
         """Refuse an output, or a first row without a form, before anything is loaded or written.

@@ -195,6 +195,8 @@ def test_a_metric_that_nobody_has(two: Two) -> None:
     shown = dogerm(*two, "--metric", "acc", status=1)
     assert "no task has acc as one number an item" in shown
     assert "has accuracy, margin, ties, longer: choose with --metric" in shown
+    shown = dogerm(*two, "--metric", "acuracy", status=1)
+    assert "choose with --metric; did you mean 'accuracy'?" in shown
 
 
 def test_a_metric_that_is_a_count_or_empty(two: Two) -> None:

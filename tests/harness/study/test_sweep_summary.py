@@ -17,7 +17,12 @@ from tests.harness.study.sweeping import Workshop
 
 
 def notes(
-    scores: list[float], chosen: int, most: str = "1", rule: str = BEST, stderr: float | None = 0.05
+    scores: list[float],
+    chosen: int,
+    most: str = "1",
+    rule: str = BEST,
+    stderr: float | None = 0.05,
+    dropped: tuple[str, ...] = (),
 ) -> str:
     step = Decimal(most) / (len(scores) - 1)
     spec = SimpleNamespace(recipe=recipe_of("lm"), metric="accuracy", split=None)
@@ -30,6 +35,7 @@ def notes(
         ],
         best=scores.index(max(scores)),
         chosen=chosen,
+        raced=SimpleNamespace(dropped=dropped) if dropped else None,
     )
     return "; ".join(summary._notes(plan, swept))
 
@@ -40,6 +46,10 @@ def notes(
         (
             ([0.6, 0.5, 0.4], 0),
             "on the selection rows no merge is better than it",
+        ),
+        (
+            ([0.6, 0.5, 0.4], 0, "1", BEST, 0.05, ("λ = 1",)),
+            "on the selection rows no merge that was left in the race is better than it",
         ),
         (([0.6, 0.62, 0.4], 0, "1", ONE_STANDARD_ERROR), "within one standard error of the best"),
         (([0.6, 0.64, 0.4], 1), "mostly chance"),

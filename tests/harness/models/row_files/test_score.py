@@ -173,6 +173,28 @@ def test_bad_rows_are_kept_named_and_counted(reward_model: Path, tmp_path: Path)
     assert [{key: row[key] for key in rows[0]} for row in found] == rows
 
 
+def test_empty_responses_are_told(reward_model: Path, tmp_path: Path) -> None:
+    """They have a reward, which may be the largest of all."""
+    rows = [*ANSWERED[:4], {**ANSWERED[4], "response": ""}, {**ANSWERED[5], "response": " \n"}]
+    data = write(tmp_path / "rows.jsonl", rows)
+    words = [str(reward_model), str(data), "-o", str(tmp_path / "out.jsonl")]
+    done = CliRunner().invoke(score, words, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "6 of 6 rows; all rewards: mean " in done.output
+    assert "; empty responses, scored as they are: 2" in done.output
+
+
+def test_a_line_that_can_not_be_read_loses_nothing(reward_model: Path, tmp_path: Path) -> None:
+    data = write(tmp_path / "rows.jsonl", ANSWERED)
+    lines = data.read_text()
+    data.write_text(lines + "{\n")
+    said = refusal(reward_model, data, "--model_args", "device=cpu")
+    assert f"line {len(ANSWERED) + 1}" in said
+    assert said.endswith("(what is scored is kept: the same command goes on when that is mended)")
+    data.write_text(lines)
+    assert len(read(scored(reward_model, data))) == len(ANSWERED)
+
+
 def test_a_reward_that_is_no_number_is_a_bad_row_of_its_own(
     save_reward_model: Callable[..., Path], tmp_path: Path
 ) -> None:
