@@ -61,6 +61,11 @@ class Combination:
         """What results.json says of it."""
         return {"combine": self.rule, **({"k": self.k} if self.rule == "mean-std" else {})}
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a combined score depends on beside the rewards, to the last digit."""
+        return {"kind": self.kind, "combination": repr(self)}
+
     def answer(self, rewards: Sequence[float], truncated: bool) -> Answer:
         """A response's answer: ``members`` holds each reward, in order.
 

@@ -22,7 +22,8 @@ def combine(rule: str, rewards: Sequence[Sequence[float]], k: float = 1.0) -> li
     Args:
         rule: one of `NAMES`. ``mean``, ``min`` and ``mean-std`` (mean − k · population standard
             deviation over the members) take each response by itself; ``rank-mean`` is the mean over
-            XX
+            the members of its rank among the document's responses (1 is the lowest, equal rewards
+            share theirs).
         rewards: rewards[i][j] is response i's by member j.
         k: the weight of the standard deviation.
 

@@ -139,7 +139,7 @@ class RewardEnsemble(OnlyScores, MemberProcesses, LM):
         """What a combined reward depends on beside the conversation."""
         members = [json.dumps(member.identity(), sort_keys=True) for member in self.members]
         return {
-            "kind": self.combination.kind,
+            **self.combination.identity,
             **{f"member {place}": text for place, text in enumerate(members, start=1)},
         }
 

@@ -154,7 +154,7 @@ class Reward(ScoringLM):
             **super().identity(),
             "head_dtype": self.scorer.head_dtype,
             "head_activation": str(self.head_activation),
-            **({"kind": self.combination.kind} if self.combination else {}),
+            **(self.combination.identity if self.combination else {}),
         }
 
     def get_model_info(self) -> dict[str, Any]:

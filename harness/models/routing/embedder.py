@@ -66,7 +66,9 @@ class Embedder:
             else ChatTemplate(template, "the router's")
         )
         most = min(longest, takes(tokenizer, self.model.config))
-        self.encoder = Encoder(tokenizer, made, most)
+        # As routers were fitted: no [CLS] and [SEP] around the plain format.
+        ends = {name: getattr(tokenizer, name) or "" for name in ("bos_token", "eos_token")}
+        self.encoder = Encoder(tokenizer, made, most, ends if made.plain else None)
         self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self.batch_size = batch_size
 

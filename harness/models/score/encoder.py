@@ -47,7 +47,7 @@ class Encoder:
         tokenizer: a transformers tokenizer.
         template: what to render with.
         max_length: tokens per conversation; longer ones lose their beginning (never the end, where
-            the response is), except for a beginning-of-sequence token.
+            the response is), except for a beginning-of-sequence or classification token.
         template_args: further variables for the template (``chat_template_args`` of lm-eval's hf).
         date: what the template takes for today.
         seconds: that the template may take for a conversation.
@@ -73,8 +73,7 @@ class Encoder:
         self.max_length = max_length
         self.template_args = dict(template_args or {})
         if template.plain:
-            first = tokenizer("a")["input_ids"][:1]
-            self.template_args["add_bos"] = first == [tokenizer.bos_token_id]
+            self.template_args = {**_around(tokenizer), **self.template_args}
         self.rendering = Rendering(
             tokenizer,
             template.text,
@@ -140,6 +139,23 @@ class Encoder:
     def _shortened(self, ids: list[int]) -> tuple[list[int], bool]:
         if len(ids) <= self.max_length:
             return ids, False
-        if ids[0] == self.tokenizer.bos_token_id:
+        # An encoder's head may read nothing but its first token, [CLS].
+        if ids[0] in (self.tokenizer.bos_token_id, getattr(self.tokenizer, "cls_token_id", None)):
             return [ids[0], *ids[len(ids) - self.max_length + 1 :]], True
         return ids[-self.max_length :], True
+
+
+def _around(tokenizer: Any) -> dict[str, Any]:
+    """What the plain format begins and ends with: what the tokenizer itself puts around a text.
+
+    BERT's and its kin have [CLS] and [SEP] for it, and no bos and eos.
+    """
+    ids = tokenizer("a")["input_ids"]
+    cls, sep = (getattr(tokenizer, f"{name}_token_id", None) for name in ("cls", "sep"))
+    first = ids[:1] if ids[:1] in ([tokenizer.bos_token_id], [cls]) else []
+    made: dict[str, Any] = {"add_bos": bool(first)}
+    if first == [cls]:
+        made["bos_token"] = tokenizer.cls_token
+    if ids[-1:] == [sep]:
+        made["eos_token"] = tokenizer.sep_token
+    return made

@@ -37,8 +37,13 @@ def key_of(arguments: Sequence[Any]) -> str:
 
 
 def digest_of(turns: Turns) -> bytes:
-    """A digest of turns and what stands beside them: equal ones have the same."""
-    text = json.dumps([turns, turns.beside] if turns.beside else turns, ensure_ascii=False)
+    """A digest of turns and what stands beside them: equal ones have the same.
+
+    An answer of several messages is another than the last of them alone: a likelihood is of it.
+    """
+    several = [turns.answer] if turns.answer != 1 else []
+    about = [turns.beside, *several] if turns.beside or several else []
+    text = json.dumps([turns, *about] if about else turns, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 

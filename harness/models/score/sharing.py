@@ -5,13 +5,14 @@ Whether it does is tried out when the model is loaded. The rows of a pack must n
 the score of one is asked for beside different others, and may not change. And it must be the score
 of the row alone. State-space and linear-attention layers, positions that are counted through the
 sequence, attention that transformers does not dispatch by name fail one or the other, and are
-scored row by row as ever. Attention that reaches back a limited number of tokens is as good as full
-for shorter rows; longer ones are scored alone.
+scored row by row as ever. Attention that reaches back a limited number of tokens, or chooses as
+many of them, is as good as full for shorter rows; longer ones are scored alone.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -42,6 +43,10 @@ _LONGEST, _SHORTEST = 64, 16
 # Endings of names that count layers, not tokens: Qwen's max_window_layers, and
 # sliding_window_pattern, which says every how many layers one sees everything.
 _COUNTS = ("layers", "pattern")
+
+# Words of names that limit what a token sees; the last two are of sparse attention, whose index
+# chooses so many tokens or blocks (index_topk of DeepSeek V3.2 and its kin, Qwen's indexer_budget).
+_LIMITS = re.compile("window|chunk|^index.*(topk|budget)")
 
 
 class Runner(Protocol):
@@ -262,12 +267,12 @@ def kernel_of(sharing: SharedPrefixes[Any] | None) -> str | None:
 
 
 def reach(config: Any) -> int | None:
-    """The shortest distance that a config limits attention to, by a window or by chunks."""
+    """The fewest tokens that a config limits attention to, by a window, chunks or an index."""
     text: Any = config.get_text_config() if hasattr(config, "get_text_config") else config
     limits = [
         value
         for name, value in vars(text).items()
-        if ("window" in name or "chunk" in name)
+        if _LIMITS.search(name)
         and not name.endswith(_COUNTS)
         and isinstance(value, int)
         and not isinstance(value, bool)

@@ -39,7 +39,7 @@ def test_members_rewards_are_those_of_each_adapter_alone(
             spread = statistics.pstdev(row)
             assert answer.score == pytest.approx(statistics.fmean(row) - 0.5 * spread, abs=1e-5)
     assert len({id(member.model) for member in model.members}) == 1
-    assert len(set(model.identity().values())) == 4  # the rule, and three members
+    assert len(set(model.identity().values())) == 5  # the rule, all its digits, three members
     assert [one["pretrained"] for one in model.get_model_info()["members"]] == model.names
 
 

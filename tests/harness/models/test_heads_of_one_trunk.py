@@ -175,6 +175,25 @@ def test_the_cache_knows_the_rule(stacked: str, tmp_path: Path) -> None:
         CachingLM(reward(stacked, combine="rank-mean"), str(tmp_path / "other.db"))
 
 
+@pytest.mark.parametrize(
+    ("rule", "number"), [("weighted", "weights"), ("mean-std", "k")], ids=["weights", "k"]
+)
+def test_the_cache_knows_all_digits(
+    stacked: str, members: list[str], tmp_path: Path, rule: str, number: str
+) -> None:
+    """Those that a search writes are more than a table shows."""
+    from lm_eval.api.model import CachingLM
+
+    one, other = (
+        {number: ";".join([value] * (len(members) if rule == "weighted" else 1))}
+        for value in ("0.33333333", "0.33333334")
+    )
+    path = str(tmp_path / "cache.db")
+    CachingLM(reward(stacked, combine=rule, **one), path).loglikelihood(asked())
+    with pytest.raises(HarnessError, match=r"written by another model .*combination"):
+        CachingLM(reward(stacked, combine=rule, **other), path)
+
+
 def test_a_run_of_lm_eval(
     stacked: str, members: list[str], tasks: Callable[..., Any], write_rows: Callable[..., Path]
 ) -> None:

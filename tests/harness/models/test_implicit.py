@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
-from harness.rows.conversation import Conversation
+from harness.rows.conversation import Conversation, Response
 from tests.harness.conftest import preference_rows, sharpened
 from tests.harness.models.test_reward import TALK, requests, rewards, some_pairs
 
@@ -91,6 +91,28 @@ def test_it_is_what_a_plain_loop_gives(
     options = {"reference": str(reference)} if reference else {}
     model = implicit(policy, normalize=normalize, beta=0.3, **options)
     assert rewards(model, pairs) == pytest.approx(expected, abs=1e-5)
+
+
+def test_one_conversation_with_two_answers(
+    policy: Path, language_model: Path, tmp_path: Path
+) -> None:
+    """The same turns are two rows where another number of them is the answer."""
+    from harness.models.score.kept_answers import KeptAnswers
+
+    steps = [
+        {"role": "assistant", "content": "Let me count."},
+        {"role": "tool", "content": "4"},
+        {"role": "assistant", "content": "It is 4."},
+    ]
+    whole = Conversation("a", TALK), Response(steps)
+    last = Conversation("b", [*TALK, *steps[:2]]), "It is 4."
+    apart = [rewards(implicit(policy, reference=language_model), [one])[0] for one in (whole, last)]
+    assert abs(apart[0] - apart[1]) > 0.01
+    model = implicit(policy, reference=language_model)
+    assert rewards(model, [whole, last]) == pytest.approx(apart, abs=1e-6)
+    kept = KeptAnswers(model, str(tmp_path / "kept.db"))
+    answers = [kept.loglikelihood(requests([one]))[0][0] for one in (whole, last)]
+    assert answers == pytest.approx(apart, abs=1e-6)
 
 
 @pytest.mark.parametrize("batch_size", [1, 8, "auto"])

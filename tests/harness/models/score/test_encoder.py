@@ -82,6 +82,21 @@ def test_without_any_template_the_plain_format_and_a_warning(
     )
 
 
+def test_the_plain_format_of_an_encoder(tmp_path: Path) -> None:
+    """[CLS] and [SEP], as its tokenizer puts them; [CLS], which is read, stays in a long row."""
+    from transformers import BertTokenizer
+
+    pieces = [f"{before}{chr(code)}" for before in ("", "##") for code in range(33, 127)]
+    words = "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces])
+    (tmp_path / "vocab.txt").write_text(words)
+    bert = BertTokenizer(vocab=str(tmp_path / "vocab.txt"))
+    assert bert.bos_token is None and bert.eos_token is None
+    text = "User: What is 1 + 1?\n\nAssistant: 2\n\nUser: And 2 + 2?\n\nAssistant:  4"
+    whole = bert(text)["input_ids"]
+    assert encoder(bert).encode(TALK) == (whole, False)
+    assert encoder(bert, max_length=9).encode(TALK) == ([whole[0], *whole[-8:]], True)
+
+
 def test_a_template_that_refuses_says_why(tokenizer: Any) -> None:
     strict = (
         "{% if messages[0]['role'] == 'system' %}{{ raise_exception('No system role') }}"

@@ -12,7 +12,8 @@ import pytest
 
 from harness.models.score.sharing import SharedRewards, reach
 from harness.models.score.tree import common_beginning, size
-from tests.harness.models.score.test_scorer import alone, build, scorer
+from tests.dogerm_plugin.tiny import tiny_config
+from tests.harness.models.score.test_scorer import alone, build, scorer, sharpened
 from tests.harness.models.test_reward import requests, reward, rewards, some_pairs
 
 # A tree of three, one of which begins another; a row by itself; two trees that begin alike, too.
@@ -84,6 +85,22 @@ def test_attention_that_reaches_back_less_far_than_a_row() -> None:
     short = [[row[:24] for row in rows] for rows in GROUPS]
     expected = [alone(model, ids) for ids in flat(short)]
     assert flat(score.sharing(short)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_attention_that_chooses_its_tokens_by_an_index() -> None:
+    """As DeepSeek V3.2's: up to `index_topk` tokens a row sees all, beyond it is scored alone."""
+    from transformers import AutoModelForSequenceClassification
+
+    config = tiny_config("axk2", index_topk=24, num_labels=1)
+    model = sharpened(AutoModelForSequenceClassification.from_config(config))
+    score = scorer(model)
+    assert score.sharing.works and score.sharing.reach == 24
+    assert score.sharing.may_share([24, 3]) and not score.sharing.may_share([25, 3])
+    (long, other, _), *_ = GROUPS
+    apart = [alone(model, ids) for ids in (long, other)]
+    assert score([long, other]) == pytest.approx(apart, abs=1e-5)
+    # what a pack would have given: every token sees all before it
+    assert flat(score.sharing([[long, other]])) != pytest.approx(apart, abs=1e-2)
 
 
 def test_rows_beyond_a_window_go_in_padded_batches(save_reward_model: Callable[..., Path]) -> None:
