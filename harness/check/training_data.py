@@ -85,7 +85,7 @@ class TrainingData:
             )
         except HarnessError as error:  # nothing is left: why not has been counted
             self.kept = ([], [])
-            self.stopped = str(error)
+            self.stopped = str(error) if lengths else "no row fits"
 
     @property
     def fits(self) -> bool:

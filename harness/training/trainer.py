@@ -11,6 +11,7 @@ import click
 
 from dogerm_plugin.files.atomic import staging
 from harness.errors import HarnessError
+from harness.models.load.arguments import folder_or_hub_id
 from harness.training import folder as runs
 from harness.training.config import Config, Lora
 
@@ -138,6 +139,7 @@ def load_tokenizer(source: str, *, may_pad_with_end: bool) -> Any:
     """
     from transformers import AutoTokenizer
 
+    source = folder_or_hub_id(source, "model")
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:

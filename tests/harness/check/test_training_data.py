@@ -64,6 +64,13 @@ def test_what_a_set_holds(write: Callable[..., Path]) -> None:
     assert sum(int(line.split()[0]) for line in kept) == 23
 
 
+def test_where_no_row_fits_nothing_else_is_blamed(write: Callable[..., Path]) -> None:
+    rows = [{"question": f"{n}?", "god": "Yes.", "bad": "No."} for n in range(4)]
+    result = check(write(rows))
+    assert result.exit_code == 1
+    assert "no column `good`" in result.stdout and "No training: no row fits\n" in result.stdout
+
+
 def test_all_rows_fit(write: Callable[..., Path], tmp_path: Path) -> None:
     """What is too long is counted as in the training, and domains are listed."""
     rows = [row(n, f"It is {n + 1}.", "No.", domain="ab"[n % 2]) for n in range(12)]
@@ -108,7 +115,7 @@ def test_language_models_data(write: Callable[..., Path]) -> None:
     assert pairs.exit_code == 1 and "no column `chosen`" in pairs.output
     assert "a row of one answer is what `dogerm train sft` learns from" in pairs.output
     assert "Read as" not in check(config, "--kind", "sft").output
-    assert "No training: no training rows are left" in pairs.output
+    assert "No training: no row fits" in pairs.output
 
 
 def test_stages_are_checked_each(write: Callable[..., Path]) -> None:
