@@ -26,10 +26,12 @@ from harness.training import folder as runs
 from harness.training.calibrate import calibrate
 from harness.training.config import Config, Router, Source
 from harness.training.figures import trained
-from harness.training.reward import train_reward
+from harness.training.reward import gather_pairs, train_reward
 from harness.training.router import train_router
-from harness.training.router_rows import NothingToTellError, domains_of, held_out_pairs
+from harness.training.router_rows import NothingToTellError, Row, domains_of, held_out_pairs
 from harness.training.several_runs import train_each
+from harness.training.split import prompt_key
+from harness.training.trainer import load_tokenizer
 
 ROUTER = "router"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -106,15 +108,19 @@ def _router(
     settings = {**given.get("router", {}), "experts": adapters}
     own = Config.model_validate({**given, "router": settings})
     folder = output / ROUTER
+
+    def unlearned(pairs: list[Row]) -> list[Row]:
+        return _unlearned(pairs, config, names, source, data_folder)
+
     try:
         return trained(
-            lambda: train_router(own, folder, data_folder, model_folder, base=source),
+            lambda: train_router(own, folder, data_folder, model_folder, source, unlearned),
             folder,
             "the router",
         )
     except NothingToTellError as error:
         click.echo(f"no router: {error}", err=True)
-    pairs = held_out_pairs(config, data_folder)
+    pairs = unlearned(held_out_pairs(config, data_folder))
     scales = calibrate(
         adapters, pairs, config.router.calibration_rows, runs.checkpoints(folder), source
     )
@@ -128,3 +134,30 @@ def _router(
     }
     write_text(folder / "router.yml", yaml.safe_dump(content, sort_keys=False))
     return {"kind": ROUTER, ROUTER: ORACLE, "labels": list(names), "validation": {}}
+
+
+def _unlearned(
+    pairs: list[Row], config: Config, names: tuple[str, ...], source: str, data_folder: Path
+) -> list[Row]:
+    """The pairs whose prompts no adapter was trained on.
+
+    Validation data of its own keeps its prompts out of its own domain's rows alone, and only those
+    that `rows` and `max_length` leave; a share of the prompts is out of every domain's.
+    """
+    if not config.validation.data or not pairs:
+        return pairs
+    tokenizer = load_tokenizer(source, may_pad_with_end=False)
+    learned = {
+        prompt_key(row["prompt"])
+        for name in names
+        for part in gather_pairs(of_domain(config, name), tokenizer, source, data_folder)[0]
+        for row in part.rows
+    }
+    kept = [row for row in pairs if prompt_key(row["prompt"]) not in learned]
+    if len(kept) < len(pairs):
+        click.echo(
+            f"calibration: {len(pairs) - len(kept)} of {len(pairs)} pairs have prompts that an "
+            "adapter is trained on: left out",
+            err=True,
+        )
+    return kept

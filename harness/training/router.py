@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ def train_router(
     data_folder: Path,
     model_folder: str | None = None,
     base: str | None = None,
+    usable: Callable[[list[Row]], list[Row]] = list,
 ) -> dict[str, Any]:
     """Fit, validate, calibrate and save a router; return the figures.
 
@@ -56,6 +57,7 @@ def train_router(
         data_folder: relative file names, and folders of experts, start here.
         model_folder: where the config's model lies.
         base: of which the experts are adapters; None where each is a model.
+        usable: of the held-out pairs, those that the experts are calibrated on.
 
     Raises:
         HarnessError: see the message.
@@ -113,7 +115,7 @@ def train_router(
     if config.router.experts:
         experts, recipes = find_experts(config, data_folder)
         count = config.router.calibration_rows
-        scales = calibrate(experts, rows.pairs, count, kept, base, recipes)
+        scales = calibrate(experts, usable(rows.pairs), count, kept, base, recipes)
         figures["calibration"] = as_plain(scales)
     went = [pair for one in drawn for pair in one.counts.elements()]
     Confusion(went, router.labels).draw(output / "confusion.png")

@@ -222,7 +222,7 @@ def _row(
         margin = source.columns.margin and number_in(raw, source.columns.margin)
         score = score_of(raw, source.columns.score if keys == PAIR else None)
         rated = [number_in(raw, name) for name in numbers]
-    row: Row = {"prompt": _prompt(raw, doc, columns, Origin(where, True, source.allow_markup))}
+    row: Row = {"prompt": _prompt(doc, Origin(where, True, source.allow_markup))}
     for key, side in zip(keys[1:], ("chosen", "rejected"), strict=False):
         row[key] = as_response(doc[side])
         if not row[key].strip():
@@ -269,16 +269,14 @@ def _refuse_empty(raw: Row, key: str, column: str | None, where: str, hint: str)
         raise HarnessError(f"{where}: `{column}` is empty or not text")
 
 
-def _prompt(raw: Row, doc: Mapping[str, Any], columns: Columns, origin: Origin) -> Conversation:
+def _prompt(doc: Mapping[str, Any], origin: Origin) -> Conversation:
     """A prompt as text, by which rows are held out, with its messages."""
     prompt = doc["prompt"]
     beside = {key: doc[key] for key in ("tools", "documents") if key in doc}
     if isinstance(prompt, str):
         return Conversation(prompt, [{"role": "user", "content": prompt}], beside, origin)
-    given = raw.get(columns.prompt) if columns.prompt is not None else None
-    is_transcript = isinstance(given, str) and transcripts.is_transcript(given)
-    text = str(given) if is_transcript else plain_text(prompt)
-    return Conversation(text, prompt, beside, origin)
+    # A transcript's too: the same turns as messages are the same prompt.
+    return Conversation(plain_text(prompt), prompt, beside, origin)
 
 
 def _with_domain(row: Row, raw: Row, source: Source, where: str) -> Row:

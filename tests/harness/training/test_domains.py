@@ -88,6 +88,54 @@ def test_adapters_and_their_router(
     assert raw == pytest.approx(rewards(alone, some_pairs(4)), abs=1e-5)
 
 
+@pytest.mark.parametrize("routed", [True, False])
+def test_calibrated_on_nothing_that_an_adapter_has_learned(
+    routed: bool,
+    tmp_path: Path,
+    language_model: Path,
+    write_config: Callable[..., Path],
+    write_jsonl: Write,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Prompts held out in one domain, and those too long to be validated on, are others' rows."""
+    from harness.training import domains, router
+
+    topic, learned = COLUMNS["domain"], rows(16)
+    if not routed:  # every prompt in two domains
+        learned = [{**row, topic: name} for row in rows(16) for name in ("math", "code")]
+    names = list(dict.fromkeys(row[topic] for row in learned))
+    another = {names[0]: names[1], names[1]: names[0]}
+    strange = [{**row, topic: another[row[topic]]} for row in learned if row[topic] in another]
+    long = [{**row, "good": row["good"] + " so" * 80} for row in learned[-12:]]
+    fresh = [{**row, "question": row["question"] + " Again!"} for row in learned[-9:]]
+    write_jsonl("prefs.jsonl", learned)
+    write_jsonl("other.jsonl", [*strange[:8:2], *long, *fresh])
+    config = write_config(
+        model="some/base",
+        data=[{"file": "prefs.jsonl", "columns": COLUMNS}],
+        lora={"rank": 2},
+        max_length=100,
+        training=SMALL,
+        validation={"data": [{"file": "other.jsonl", "columns": COLUMNS}]},
+    )
+    asked: list[dict[str, Any]] = []
+
+    def calibrate(
+        experts: Any, pairs: list[dict[str, Any]], count: int, kept: Path, *_: Any
+    ) -> dict[str, Any]:
+        kept.mkdir(parents=True, exist_ok=True)
+        asked.extend(pairs)
+        return {}
+
+    for module in (domains, router):
+        monkeypatch.setattr(module, "calibrate", calibrate)
+    result = run(config, "-o", tmp_path / "out", "--model", language_model)
+    assert result.exit_code == 0, result.output
+    assert ("no router" in result.output) is not routed
+    assert {row["prompt"] for row in asked} == {row["question"] for row in fresh}
+    assert "have prompts that an adapter is trained on: left out" in result.output
+
+
 def test_a_change_in_one_domain_leaves_the_others(
     tmp_path: Path,
     language_model: Path,

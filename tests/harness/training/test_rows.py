@@ -14,6 +14,7 @@ from harness.training.balance import longer_is_chosen
 from harness.training.config import Columns, Config, Source
 from harness.training.gather import gather
 from harness.training.rows import ANSWERED, PAIR, choose_rows, read_rows
+from harness.training.split import prompt_key
 from harness.training.turns import parse_turns
 from tests.harness.training.conftest import pairs
 
@@ -157,6 +158,23 @@ def test_transcripts_are_split(
     assert "a.jsonl: 5 of 6 transcripts do not fit, left out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("split", [True, False])
+def test_a_transcript_and_its_messages_are_one_prompt(
+    split: bool, tmp_path: Path, write_jsonl: Write
+) -> None:
+    """One of the two is not held out while the other is trained on."""
+    said = parse_turns(START)
+    row = {"prompt": START, "chosen": "Yes.", "rejected": "No."}
+    if split:
+        row = {"chosen": START + " Yes.", "rejected": START + " No."}
+    write_jsonl("a.jsonl", [row])
+    write_jsonl("b.jsonl", [{"prompt": said, "chosen": "Yes.", "rejected": "No."}])
+    one, other = (
+        read_rows(Source(file=name), PAIR, tmp_path)[0]["prompt"] for name in ("a.jsonl", "b.jsonl")
+    )
+    assert prompt_key(one) == prompt_key(other)
+
+
 def test_answers_of_domains_that_are_missing(
     write_jsonl: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,7 +213,8 @@ def test_transcripts_can_be_corrupted_and_learned(tmp_path: Path, write_jsonl: W
     assert all(sorted(row["rejected"]) == sorted("Yes, it is.") for row in rows)
     source = Source(file="a.jsonl", columns=Columns(response="chosen"))
     learned = read_rows(source, ANSWERED, tmp_path)
-    assert learned[0]["response"] == "Yes, it is." and learned[0]["prompt"] == START[2:-12]
+    assert learned[0]["response"] == "Yes, it is."
+    assert parse_turns(learned[0]["prompt"]) == parse_turns(START)
 
 
 def test_transcripts_in_one_column_only_need_a_prompt(tmp_path: Path, write_jsonl: Write) -> None:
