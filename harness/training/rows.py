@@ -122,6 +122,10 @@ def read_rows(
     if source.corrupt:
         if keys != PAIR:
             raise HarnessError(f"{place}: `corrupt` makes preference pairs, not answers to learn")
+        if source.columns.margin:
+            raise HarnessError(
+                f"{place}: `margin` is of other rejected answers than `corrupt` makes: leave it out"
+            )
         rows = corrupted_pairs(rows, source.seed, swaps=source.corrupt)
     return rows
 

@@ -197,6 +197,13 @@ def test_answers_of_domains_that_are_missing(
         read_rows(Source(file="dsp.jsonl"), PAIR, tmp_path)
 
 
+def test_corrupted_rows_have_no_margin(tmp_path: Path, write_jsonl: Write) -> None:
+    """It would be that of the pair as it was."""
+    write_jsonl("a.jsonl", [{"prompt": "?", "chosen": "It is so.", "rejected": "No.", "by": 2}])
+    with pytest.raises(HarnessError, match="`margin` is of other rejected answers than `corrupt`"):
+        read_rows(Source(file="a.jsonl", corrupt=1, columns=Columns(margin="by")), PAIR, tmp_path)
+
+
 def test_corrupted_rows_keep_their_domain(tmp_path: Path, write_jsonl: Write) -> None:
     """One prompt asked of two domains, as DSP's are."""
     answers = {"law": "Courts have settled this long before.", "art": "Painters never have cared."}
