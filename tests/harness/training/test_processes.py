@@ -71,6 +71,11 @@ def test_two_processes_train_as_one(config: Callable[..., Path], tmp_path: Path,
     tensors = [load_file(tmp_path / name / "adapter_model.safetensors") for name in ("one", "two")]
     for name, tensor in tensors[0].items():
         assert (tensors[1][name].float() - tensor.float()).abs().max() < 1e-2, name
+    if kind == "reward":  # all processes know that it is finished: none waits for the others
+        again = run(kind, settings, "-o", tmp_path / "two", launcher=TWO)
+        assert again.returncode == 0, again.stderr
+        assert again.stderr.count("two: finished already") == 1
+        assert again.stdout.count("adapter_model.safetensors") == 1
 
 
 @pytest.mark.slow
